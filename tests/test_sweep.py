@@ -135,7 +135,7 @@ def test_kills_lose_nothing_and_repeat_nothing(tmp_path):
 def test_failures_are_recorded_and_silent_trials_taken_up_again(tmp_path):
     arguments = (
         "lr.peak=1e-4,1e30", "lr=constant", "trainer.max_grad_norm=1e30", "sweep.sampler=grid",
-        "sweep.max_failure_rate=0.5", "sweep.heartbeat_s=2",
+        "sweep.max_failure_rate=0.5", "sweep.heartbeat=2",
     )
     sweeper = started(tmp_path, *arguments)
     wait_until(lambda: processes_of(sweeper), sweeper)

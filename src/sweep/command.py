@@ -145,7 +145,7 @@ class SpecMaker:
             configs=seeds_of(config, self.sweep.seeds, folder),
             folder=str(folder), control=str(self.folder / "control" / label), log=str(self.folder / "logs" / f"{label}.log"),
             figure=self.figure, objective=self.objective,
-            keep_pruned_checkpoints=self.sweep.keep_pruned_checkpoints, heartbeat_s=self.sweep.heartbeat_s,
+            keep_pruned_checkpoints=self.sweep.keep_pruned_checkpoints, heartbeat_s=self.sweep.heartbeat,
             environment={}, asked_at=now,
         )
 

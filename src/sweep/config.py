@@ -42,7 +42,7 @@ class SweepConfig(Config):
     keep_pruned_checkpoints: bool = False
     seeds: int = Field(1, ge=1)
     retries: int = Field(1, ge=0)
-    heartbeat_s: float = Field(60, gt=0)
+    heartbeat: float = Field(60, gt=0)  # seconds
     trial_limit_s: float | None = Field(None, gt=0)
     dir: str | None = None
     budget: BudgetConfig = BudgetConfig()

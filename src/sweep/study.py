@@ -54,7 +54,7 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
             return _quietly(lambda: RDBStorage(url, engine_kwargs=options))
     except ImportError as error:
         raise UserError(
-            f"sweep.storage: {_without_password(url)} needs its database driver, for PostgreSQL pip install psycopg2-binary"
+            f"sweep.storage: {_without_password(url)} needs its database driver, for PostgreSQL pip install 'psycopg[binary]'"
         ) from error
     except (ArgumentError, SQLAlchemyError, ValueError) as error:
         first = str(error).splitlines()[0]

@@ -258,7 +258,7 @@ class Sweeper:
             silent = self.engine.silent_s(number)
             if running.ended_for:
                 continue
-            if silent > config.heartbeat_s:
+            if silent > config.heartbeat:
                 running.ended_for = f"no sign of life for {silent:.0f} s"
             elif config.trial_limit_s and self.engine.running_s(number) > config.trial_limit_s:
                 running.ended_for, running.can_pass = f"longer than trial_limit_s={config.trial_limit_s:g}", False
