@@ -1,5 +1,6 @@
 """The `algorithm` group: the policy-gradient method, all of them TRL's. Add one by adding a file to conf/algorithm."""
 
+from functools import cache
 from typing import Any, Literal
 
 from pydantic import Field
@@ -56,6 +57,7 @@ OWN_KEYS = {
 }
 
 
+@cache
 def trl_fields(trainer: str) -> dict[str, str]:
     """Fields of TRL's config for `trainer` with their types as written there; read from the source, so that torch need
     not be imported."""

@@ -1,5 +1,6 @@
 """From a command line to trials: the configuration of each, all of them checked before the first one starts."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ class Composer:
     def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
         self.loader, self.master = loader, master
         self._by_groups: dict[tuple[tuple[str, Any], ...], tuple[Any, dict[str, str]]] = {}
+        self._group = functools.cache(lambda name: bool(loader.get_group_options(name)))  # Hydra reads folders anew each time
+        self._parser = OverridesParser.create()
 
     def config(self, overrides: Sequence[str]) -> LabConfig:
         """The validated configuration of a command line. Raises UserError and Hydra's errors."""
@@ -44,7 +47,7 @@ class Composer:
         """
         from src.command_line import config_from
 
-        groups = {name: value for name, value in params.items() if self.loader.get_group_options(name)}
+        groups = {name: value for name, value in params.items() if self._group(name)}
         key = tuple(groups.items())
         if key not in self._by_groups:
             self._by_groups[key] = self._composed(space.overrides(groups))
@@ -52,7 +55,7 @@ class Composer:
         config = OmegaConf.create(content)
         for name, value in params.items():
             if name not in groups:
-                parsed = OverridesParser.create().parse_override(f"{name}={written(value)}")
+                parsed = self._parser.parse_override(f"{name}={written(value)}")
                 OmegaConf.update(config, name, parsed.value(), force_add=True)
         return config_from(OmegaConf.to_container(config, resolve=True), choices)
 
