@@ -24,7 +24,7 @@ from src.record import read_summary
 from src.run import run
 from src.sweep.command import sweep
 from src.sweep.config import parse_sweep
-from src.sweep.plan import Composer, check_all
+from src.sweep.plan import Composer, check_all, ends
 from src.sweep.space import read_space
 
 ACCURACY = "evaluation.validation.best.accuracy"
@@ -191,12 +191,15 @@ def test_ctrl_c_ends_in_order_and_the_budget_says_how_far(tmp_path):
     assert sweeper.returncode == 130 and "continue with the same command" in output, output
     assert read_summary(metrics.parent)["status"] in ("interrupted", "complete")
 
-    # A dollar a second: one trial of some four seconds is to be had for ten, a third one is not.
-    result = swept(tmp_path, *arguments, "sweep.n_jobs=1", "budget.usd=10")
+    finished = swept(tmp_path, *arguments, "sweep.n_jobs=1", "sweep.n_trials=1")
+    assert finished.returncode == 0, finished.stderr
+    taken = trials(tmp_path)["usd"].iloc[0]
+    # Half as much again as the one trial took is no room for another.
+    result = swept(tmp_path, *arguments, "sweep.n_jobs=1", f"budget.usd={1.5 * taken}")
     assert result.returncode == 0, result.stderr
-    assert "budget.usd=10" in result.stdout
+    assert "has no room for another trial" in result.stdout
     table = trials(tmp_path)
-    assert table["state"].iloc[0] == "complete" and len(table) < 5
+    assert list(table["state"]) == ["complete"]
     summary = yaml.safe_load((metrics.parents[2] / "summary.yaml").read_text())
     assert summary["spent"]["usd"] == pytest.approx(table["usd"].sum(), rel=0.01)
     steps = [json.loads(line)["step"] for line in metrics.read_text().splitlines()]
@@ -256,6 +259,17 @@ def test_every_sweep_composes_at_both_sizes(name):
         assert first.name == name and first.scale.name == scale
 
 
+@pytest.mark.parametrize("name", sorted(path.stem for path in SWEEPS.glob("*.yaml")))
+def test_every_sweep_runs_on_the_embedded_model(name, tmp_path):
+    size = (*TINY, "scale.steps=6", "evaluation.validation.every_steps=6")  # the published warm-up takes 6
+    _, loader, master, arguments = prepared(f"+sweep={name}", *size, f"output_root={tmp_path}", f"run_dir={tmp_path}/run")
+    space = read_space({}, arguments)
+    params = parse_sweep({"params": prepared(f"+sweep={name}")[0]["params"]}).params
+    lasts = {key: ends(value)[-1] for key, value in read_space(params, arguments).distributions.items()}
+    summary = run(Composer(loader, master).config(space.overrides(lasts)))
+    assert summary["status"] == "complete" and summary["steps"] == 6
+
+
 def test_a_trial_is_configured_as_its_command_line_says():
     _, loader, master, arguments = prepared(
         "+experiment=mix_easy_hard", "lr.peak=tag(log,interval(1e-5,1e-3))", "length=fixed,staged", "trainer.beta=0.0,0.1",
@@ -268,8 +282,6 @@ def test_a_trial_is_configured_as_its_command_line_says():
 
 
 def _firsts(space):
-    from src.sweep.plan import ends
-
     return {key: ends(distribution)[0] for key, distribution in space.distributions.items()}
 
 
