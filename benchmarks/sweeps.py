@@ -2,7 +2,7 @@
 
     python benchmarks/sweeps.py [compare] [fleet] [--trials 16] [--seeds 0 1 2] [--folder DIR] ...
 
-compare: both sweep the micro scale with TPE in two slots. Reported are the time until a finished trial is within one
+compare: both sweep the micro scale with TPE in two slots, ours with asynchronous successive halving. Reported are the time until a finished trial is within one
 point of the best full run of all sweeps, the share of time that slots stand idle while trials remain to be started, and
 the time from a free slot to the first line of a trial. hydra-optuna-sweeper runs in a virtual environment of its own,
 made here, that sees the libraries of this one.
@@ -43,9 +43,10 @@ SPACE = {
     "lr.peak": "tag(log,interval(1e-5,1e-2))",
 }
 SIZE = (
-    "+experiment=mix_easy_hard", "tracking=none", "evaluation.validation.every_steps=10",
+    "+experiment=mix_easy_hard", "tracking=none", "evaluation.validation.every_steps=5",
     "evaluation.validation.samples=2", "~evaluation.suites.chains", "~evaluation.suites.chains_long",
 )
+PRUNER = "{name:successive_halving,min_resource:5,reduction_factor:2}"  # halves at steps 5, 10 and 20 of 40
 TOY = (  # to see that the script works
     "scale.steps=30", "algorithm.prompts_per_step=2", "hardware.device_batch_size=12", "scale.completion_budget=48",
     "evaluation.validation.problems_per_level=4",
@@ -141,7 +142,7 @@ def run_ours(folder: Path, size: tuple[str, ...], trials: int, seed: int) -> tup
     folder.mkdir(parents=True)
     options = [
         f"sweep.n_trials={trials}", f"sweep.n_jobs={SLOTS}", f"sweep.sampler.seed={seed}", f"sweep.dir={folder}/sweep",
-        "sweep.pruner={name:median,n_startup_trials:4}", f"output_root={folder}",
+        f"sweep.pruner={PRUNER}", f"output_root={folder}",
     ]
     begun = time.time()
     space = [f"{key}={value}" for key, value in SPACE.items()]
