@@ -2,10 +2,10 @@
 
     python benchmarks/sweeps.py [compare] [fleet] [--trials 16] [--seeds 0 1 2] [--folder DIR] ...
 
-compare: both sweep the micro scale with TPE in two slots, ours with asynchronous successive halving. Reported are the time until a finished trial is within one
-point of the best full run of all sweeps, the share of time that slots stand idle while trials remain to be started, and
-the time from a free slot to the first line of a trial. hydra-optuna-sweeper runs in a virtual environment of its own,
-made here, that sees the libraries of this one.
+compare: both sweep the micro scale with TPE in two slots, ours with asynchronous successive halving. Reported are the
+time until a finished trial is within one point of the best full run of all sweeps, the share of time that slots stand
+idle while trials remain to be started, and the time from a free slot to the first line of a trial. hydra-optuna-sweeper
+runs in a virtual environment of its own, made here, that sees the libraries of this one.
 
 fleet: 256 slots and 10,000 trials on a simulated clock. A trial follows one of the recorded learning curves (those of
 the full runs of `compare`, or of --curves), stretched to --trial-hours. The sweeper, Optuna and the journal are the real
