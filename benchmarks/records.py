@@ -72,6 +72,8 @@ def write_run(
         "evaluation": {suite: {} for suite in suites},
         "cost": {"usd": 0.5, "gpu_hours": 0.1, "prompt_tokens": 1000, "completion_tokens": 5000, "seconds": seconds},
     }
+    if "tracking.project" in settings:
+        summary["wandb"] = {"id": folder.name, "project": settings["tracking.project"], "entity": None}
     (folder / "summary.json").write_text(json.dumps(summary))
     return folder
 

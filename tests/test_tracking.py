@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import TOY, configured
+from wandb_stand_in import StandIn, python
 
 from src.record import Record
 from src.run import run
@@ -150,6 +151,36 @@ def test_a_server_that_refuses_costs_a_warning_and_nothing_else(tmp_path, monkey
     tracker.log({"step": 1, "loss": 1.0})
     tracker.finish({"status": "complete", "evaluation": {}})
     assert len(warnings) == 1 and "the run goes on" in warnings[0]
+
+
+TRACKED = """
+import sys
+from pathlib import Path
+from conftest import configured
+from src.record import Record
+from src.tracking import Tracker
+config = configured("+experiment=mix_easy_hard", "tracking.finish_timeout_s=2", f"output_root={sys.argv[1]}")
+tracker = Tracker(config.tracking, lambda text: print("warning:", text))
+tracker.start(Record.open(Path(sys.argv[1], "mix_easy_hard", "one"), "", {}), config)
+tracker.log({"step": 1, "loss": 1.0})
+tracker.finish({"status": "pruned"})
+print("the run goes on")
+"""
+
+
+@pytest.mark.parametrize("manner", ["refuse", "stall", "break"])
+def test_a_server_that_fails_in_the_middle_costs_a_warning(manner, tmp_path):
+    server = StandIn("answer", then=manner)
+    result = python(tmp_path, "-c", TRACKED, tmp_path / "outputs", server=server)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == "the run goes on" and result.stdout.count("warning:") <= 1
+    if manner != "break":  # of which W&B's client says nothing
+        assert "W&B tracking stopped" in result.stdout or "wandb sync" in result.stderr
+    run = next(variables for query, variables in server.sent if "upsertBucket" in query)
+    assert (run["project"], run["groupName"], run["displayName"]) == ("grpo-lab", "mix_easy_hard", "mix_easy_hard/one")
+    summary = json.loads((tmp_path / "outputs" / "mix_easy_hard" / "one" / "summary.json").read_text())
+    assert summary["wandb"] == {"id": run["name"], "project": "grpo-lab", "entity": "someone"}
+    assert "mix=easy_hard" in run["tags"]
 
 
 def test_a_failure_in_the_middle_is_said_once(tmp_path):
