@@ -13,7 +13,7 @@ from src.report.analysis import analyse
 from src.report.claim_decision import Effect, TestConfig, decide
 from src.report.claim_effects import KINDS, Records, difference, mean_gain, won_at_equal
 from src.report.claims import read_claims
-from src.report.tables import PUBLISHED, reference
+from src.report.published import PUBLISHED, reference
 from src.statistics import Interval
 
 

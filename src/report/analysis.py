@@ -8,7 +8,8 @@ from src.report.claims import ClaimVerdict, test_claims
 from src.report.configurations import Configuration, Group, configurations, groups, why_apart
 from src.report.effects import Factorial, factorials
 from src.report.fits import read_fits
-from src.report.load import LeftOut, Run, read_records
+from src.report.left_out import LeftOut
+from src.report.load import Run, read_records
 from src.report.sweeps import Sweep, read_sweeps
 from src.report.verdict import Verdict, benchmarks, judge, sentences
 

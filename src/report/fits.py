@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from src.report.load import LeftOut
+from src.report.left_out import LeftOut
 from src.statistics import Interval
 
 FILE = Path("scaling", "results.json")
@@ -54,10 +54,11 @@ def read_fits(paths: Sequence[Path]) -> tuple[list[Fits], list[LeftOut]]:
     for file in files:
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
-            if not isinstance(content, dict):
-                raise ValueError("it holds no object")
         except (OSError, ValueError) as error:
             left_out.append(LeftOut(str(file), f"malformed results of a scaling study ({error})"))
-        else:
+            continue
+        if isinstance(content, dict):
             fits.append(Fits(file.parents[1], content))
+        else:
+            left_out.append(LeftOut(str(file), "malformed results of a scaling study (no object)"))
     return fits, left_out
