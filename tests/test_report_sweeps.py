@@ -2,9 +2,11 @@
 
 import csv
 import json
+import subprocess
 import sys
 
 import optuna
+import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT, command
@@ -154,8 +156,68 @@ def test_a_sweep_alone_makes_a_page(tmp_path):
 
 
 def test_reading_a_storage_needs_no_torch(tmp_path):
-    import subprocess
-
     folder = going(tmp_path / "lr")
     code = "import sys; from pathlib import Path; from src.report.analysis import analyse; analyse([Path(sys.argv[1])]); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code, folder], cwd=ROOT, check=True, timeout=100)
+
+
+def write_sweep(folder, objectives=("evaluation.validation.best.accuracy",), direction="maximize"):
+    """Ten trials as a sweeper leaves them: the learning rate decides, the easy share does not, two were pruned."""
+    rows = []
+    for number in range(10):
+        pruned = number in (3, 7)
+        row = {"number": number, "state": "pruned" if pruned else "complete"}
+        for place, key in enumerate(objectives):
+            row[key] = None if pruned else (number / 10 if place == 0 else 100 - 10 * (number % 4))
+        row |= {
+            "param/lr.peak": 1e-5 * 2**number,
+            "param/mix.easy_share": (number * 7 % 10) / 10,
+            "param/length": "fixed" if number % 2 else "staged",
+        }
+        rows.append(
+            row
+            | {
+                "steps": 5 if pruned else 20,
+                "seconds": 9.0,
+                "usd": 0.0,
+                "folder": f"{folder}/trials/{number:04d}",
+                "reason": "below the median" if pruned else "",
+            }
+        )
+    folder.mkdir(parents=True)
+    pd.DataFrame(rows).to_parquet(folder / "trials.parquet", index=False)
+    (folder / "sweep.yaml").write_text(
+        yaml.safe_dump({"study": "lr", "objectives": dict.fromkeys(objectives, direction)})
+    )
+    run = write_run(folder / "trials" / "0003", steps=5)
+    (run / "summary.json").write_text(json.dumps(json.loads((run / "summary.json").read_text()) | {"status": "pruned"}))
+    return folder
+
+
+def test_a_search_shows_history_importances_slices_and_what_was_pruned(tmp_path):
+    analysis = analyse([write_sweep(tmp_path / "sweeps" / "lr")])
+    sweep = analysis.sweeps[0]
+    assert (sweep.name, len(sweep.complete), sweep.best.number) == ("lr", 8, 9)
+    assert next(iter(sweep.importances)) == "lr.peak"
+    assert sum(interval.mean for interval in sweep.importances.values()) == pytest.approx(1)
+    pruned = next(trial for trial in sweep.trials if trial.number == 3)
+    assert (pruned.state, pruned.step, pruned.reason) == ("pruned", 5, "below the median")
+    assert pruned.value == next(value for value in analysis.runs[0].steps["validation/accuracy"] if value is not None)
+    names = [figure.name for figure in all_figures(analysis) if figure.section == "sweeps"]
+    assert names == [
+        "sweep0_history",
+        "sweep0_importances",
+        *[f"sweep0_slice_{name.replace('.', '_')}" for name in sweep.importances],
+        "sweep0_pruned",
+    ]
+    assert main([str(tmp_path / "sweeps"), "--output", str(tmp_path / "report")]) == 0
+
+
+def test_two_objectives_have_a_pareto_front(tmp_path):
+    folder = write_sweep(
+        tmp_path / "two", ("evaluation.validation.best.accuracy", "evaluation.validation.best.mean_tokens")
+    )
+    figure = next(figure for figure in all_figures(analyse([folder])) if figure.name == "sweep0_pareto")
+    rows = list(csv.DictReader(figure.spec["data"]["values"].splitlines()))
+    # Both are maximised: 4 and 8 have 100 tokens, 8 the higher accuracy; 9 the highest accuracy.
+    assert {row["trial"] for row in rows if row["front"] == "1"} == {"8", "9"}
