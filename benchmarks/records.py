@@ -24,9 +24,11 @@ def write_run(
     steps: int = 20,
     scale: str = "micro",
     suites: tuple[str, ...] = ("chains", "validation"),
+    size: int | None = None,
 ) -> Path:
     """A finished run: `gain` is the true rise of the chance to solve a problem, `seed_spread` its standard deviation
-    between seeds. `settings` are dotted keys of the configuration. The base is the same for all runs."""
+    between seeds. `settings` are dotted keys of the configuration. The base is the same for all runs. With a `size` in
+    parameters, each step says what operations and samples it took."""
     (folder / "evaluation").mkdir(parents=True)
     settings = settings or {}
     text = json.dumps([name, settings], sort_keys=True)
@@ -45,7 +47,7 @@ def write_run(
         _set(config, key, value)
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     rise = gain + seed_spread * rng.standard_normal()
-    _write_steps(folder, steps, rise, rng)
+    _write_steps(folder, steps, rise, rng, size)
     for suite in suites:
         chance = np.random.default_rng(len(suite)).beta(2, 3, problems)
         write_table(folder, suite, "before", chance, samples, np.random.default_rng(7))
@@ -72,6 +74,8 @@ def write_run(
         "evaluation": {suite: {} for suite in suites},
         "cost": {"usd": 0.5, "gpu_hours": 0.1, "prompt_tokens": 1000, "completion_tokens": 5000, "seconds": seconds},
     }
+    if "tracking.project" in settings:
+        summary["wandb"] = {"id": folder.name, "project": settings["tracking.project"], "entity": None}
     (folder / "summary.json").write_text(json.dumps(summary))
     return folder
 
@@ -83,7 +87,7 @@ def _set(config: dict[str, Any], key: str, value: Any) -> None:
     config[last] = value
 
 
-def _write_steps(folder: Path, steps: int, rise: float, rng: np.random.Generator) -> None:
+def _write_steps(folder: Path, steps: int, rise: float, rng: np.random.Generator, size: int | None) -> None:
     lines = []
     for step in range(1, steps + 1):
         accuracy = 0.4 + rise * step / steps + 0.02 * rng.standard_normal()
@@ -104,6 +108,8 @@ def _write_steps(folder: Path, steps: int, rise: float, rng: np.random.Generator
             "language_share": 1.0,
             "format_share": 0.9,
         }
+        if size:
+            line |= {"parameters/without_embeddings": size, "flops/training": 6.0 * size * 5000 * step, "samples": 12 * step}
         if step % 5 == 0:
             line["validation/accuracy"] = accuracy
         lines.append(json.dumps(line) + "\n")

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from src.evaluation import Evaluator, Measured, Suite, gain
+from src.evaluation import Evaluator, Measured, Suite
 from src.model import fingerprint, load_weights
 from src.record import Record
 from src.rollout import engine_for
 from src.screen import Screen
+from src.summary import gain
 
 if TYPE_CHECKING:
     from src.training import Session

@@ -24,7 +24,7 @@ from src.record import RecordConfig
 from src.reward import RewardConfig
 from src.rollout import RolloutConfig
 from src.scale import ScaleConfig
-from src.statistics import FIGURES
+from src.summary import FIGURES
 from src.tracking import TrackingConfig
 from src.types import LEVELS
 

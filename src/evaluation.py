@@ -17,7 +17,7 @@ from src.completions import graded, row
 from src.files import write_whole
 from src.problems import PoolConfig
 from src.prompt import NO_PROMPT, PromptConfig, prompt_token_ids
-from src.statistics import paired_gain, per_problem, summarise
+from src.summary import summarise
 from src.types import Suite
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Measured:
     """A suite measured on some weights."""
 
     rows: "pd.DataFrame"  # a row for each problem and sample, as `Evaluator.measure` says
-    summary: dict[str, Any]  # as `statistics.summarise` says
+    summary: dict[str, Any]  # as `summary.summarise` says
 
 
 class Evaluator:
@@ -134,9 +134,3 @@ class Evaluator:
             {"sample": number % suite.samples} | row(problem, completion, self.script)
             for number, (problem, completion) in enumerate(zip(problems, completions, strict=True))
         ]
-
-
-def gain(before: "pd.DataFrame", after: "pd.DataFrame") -> dict[str, float]:
-    """Change in accuracy, paired by problem, with its 95 % interval."""
-    interval = paired_gain(per_problem(before).to_list(), per_problem(after).to_list())
-    return {"mean": interval.mean, "ci_low": interval.low, "ci_high": interval.high}

@@ -84,7 +84,7 @@ def carry_out(
     measurements = BeforeAfter(session, evaluator, data.validation, data.suites, record, screen)
 
     tracker = Tracker(config.tracking, screen.warn)
-    tracker.start(record.folder, config.name, config.model_dump(mode="json"), config.choices)
+    tracker.start(record, config)
     try:
         session.restore()
         measurements.before()

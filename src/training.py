@@ -205,10 +205,10 @@ class AfterStep(TrainerCallback):
             session.progress.validation[str(step)] = line["validation/accuracy"] = measured.summary["accuracy"]
         line |= self._account()
         session.record.step(line)
-        self.log(line)
-        self.screen.step(line)
         if step % config.record.completions_every_steps == 0:
             self._save_completions(step)
+        self.log(line)
+        self.screen.step(line)
         self._decide(control, line, measured, last)
 
     def _decide(self, control, line: dict[str, Any], measured: "Measured | None", last: bool) -> None:

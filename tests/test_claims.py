@@ -1,15 +1,19 @@
 """The published claims: all of them there, all of them testable, and their outcomes on records made to decide them."""
 
+import json
 import re
 
+import numpy as np
 import pytest
 import yaml
 from conftest import ROOT
 
 from benchmarks.records import write_run
 from src.report.analysis import analyse
-from src.report.claims import KINDS, Effect, TestConfig, decide, read_claims
-from src.report.tables import PUBLISHED, reference
+from src.report.claim_decision import Effect, TestConfig, decide
+from src.report.claim_effects import KINDS, Records, difference, mean_gain, won_at_equal
+from src.report.claims import read_claims
+from src.report.published import PUBLISHED, reference
 from src.statistics import Interval
 
 
@@ -24,8 +28,12 @@ def test_every_claim_of_the_three_studies_is_there():
         assert re.match(r"arXiv \d{4}\.\d{5}", claim.source) and claim.published and claim.needs and claim.test
 
 
+# Suites of other fields, which a run is given as files.
+OTHER_FIELDS = {"humaneval", "supergpqa", "zebralogic", "copying", "comparison"}
+
+
 def test_every_test_names_what_exists():
-    suites = {"validation"}
+    suites = {"validation"} | OTHER_FIELDS
     for path in (ROOT / "conf" / "evaluation").glob("*.yaml"):
         suites |= set(yaml.safe_load(path.read_text())["suites"])
     experiments = {path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml")}
@@ -34,7 +42,7 @@ def test_every_test_names_what_exists():
             assert test.kind in KINDS
             named = [test.of.get(key) for key in ("experiment", "first", "second")] + test.of.get("experiments", [])
             assert {name for name in named if isinstance(name, str)} <= experiments | suites
-            assert test.of.get("suite", "validation") in suites
+            assert {test.of.get("suite", "validation"), *test.of.get("suites", [])} <= suites
 
 
 @pytest.mark.parametrize(
@@ -83,6 +91,101 @@ def test_runs_at_the_published_scale_decide_the_published_claim(tmp_path):
         )
     found = outcome(analyse([tmp_path]), "A1")
     assert (found.at_scale, found.at_micro) == ("contradicted", "not measured")
+
+
+def test_an_embedded_model_at_another_scale_stays_a_micro_one(tmp_path):
+    for seed in range(3):
+        settings = {"model.path": "embedded/micro"}
+        write_run(tmp_path / f"run{seed}", seed=seed, name="high_quality_data", gain=0.3, scale="open_rs", settings=settings,
+                  suites=("amc23", "math_500"))  # fmt: skip
+    assert outcome(analyse([tmp_path]), "A1").at_scale == "not measured"
+
+
+def ladder(folder, gains, experiment="scaling"):
+    """Three seeds of one recipe at sizes that gain differently."""
+    for number, gain in enumerate(gains):
+        for seed in range(3):
+            write_run(folder / f"{experiment}{number}{seed}", seed=seed, name=experiment, gain=gain, size=100_000 * 2**number,
+                      settings={"model.path": f"embedded/micro_{number}"})  # fmt: skip
+    return folder
+
+
+@pytest.mark.parametrize(("gains", "expected"), [((0.0, 0.1, 0.4, 1.2), "supported"), ((0.6, 0.4, 0.2, 0.0), "contradicted")])
+def test_sizes_are_compared_at_equal_data_and_at_equal_compute(gains, expected, tmp_path):
+    analysis = analyse([ladder(tmp_path, gains)])
+    assert [outcome(analysis, claim).at_micro for claim in ("B1", "B2")] == [expected, expected]
+    assert outcome(analysis, "B1").at_scale == "not measured"
+
+
+def test_equal_compute_is_as_far_as_the_smallest_came(tmp_path):
+    # At its end a larger one is ahead, but after a smaller one's operations it has hardly begun.
+    records = Records(tuple(analyse([ladder(tmp_path, (0.3, 0.35, 0.4))]).groups), tuple(analyse([tmp_path]).configurations))
+    key = "parameters/without_embeddings"
+    assert won_at_equal(records, key, "samples").interval.mean == 1
+    assert won_at_equal(records, key, "flops/training").interval.mean < 0
+
+
+FITS = {
+    "scale": "micro",
+    "seeds": 3,
+    "laws": {
+        "compute": {"r2": {"value": 0.997, "low": 0.995, "high": 0.998}, "k_max": {"value": 0.20, "low": 0.198, "high": 0.202}},
+        "data": {"r2": {"value": 0.9, "low": 0.85, "high": 0.95}, "k_max": {"value": 0.203, "low": 0.201, "high": 0.205}},
+    },
+    "forecasts": {"within": {"r2": 0.9}, "across": {"r2": {"value": 0.8, "low": 0.7, "high": 0.9}}},
+}
+
+
+def test_fits_of_a_scaling_study_decide_the_claims_on_the_law(tmp_path):
+    folder = ladder(tmp_path / "sweep", (0.1, 0.2, 0.3))
+    assert "python -m src.scaling <sweep folder>" in outcome(analyse([tmp_path]), "B3").scale_reason
+    (folder / "scaling").mkdir()
+    (folder / "scaling" / "results.json").write_text(json.dumps(FITS))
+    analysis = analyse([tmp_path])
+    found = {claim: outcome(analysis, claim).at_micro for claim in ("B3", "B4", "B5")}
+    assert found == {"B3": "contradicted", "B4": "undecided", "B5": "supported"}
+    assert outcome(analysis, "B5").micro_reason.startswith("-0.003 (-0.00583 to -0.000172), 3 seeds")
+    assert all(outcome(analysis, claim).at_scale == "not measured" for claim in found)
+
+
+@pytest.mark.parametrize("content", ["{", "[]"])
+def test_malformed_fits_are_named_and_left_out(content, tmp_path):
+    folder = ladder(tmp_path, (0.1,))
+    (folder / "scaling").mkdir()
+    (folder / "scaling" / "results.json").write_text(content)
+    analysis = analyse([tmp_path])
+    assert any("malformed results of a scaling study" in entry.reason for entry in analysis.left_out)
+    assert outcome(analysis, "B3").at_micro == "not measured"
+
+
+def test_a_claim_of_other_fields_needs_all_of_them(tmp_path):
+    for seed in range(3):
+        write_run(tmp_path / f"run{seed}", seed=seed, gain=0.0, problems=4000, suites=("chains_long", "copying", "comparison"))
+    analysis = analyse([tmp_path])
+    assert "to" in outcome(analysis, "B7").micro_reason and outcome(analysis, "B7").at_micro in ("undecided", "contradicted")
+    assert outcome(analysis, "B7").at_scale == "not measured"
+
+
+def test_a_difference_is_taken_between_runs_that_differ_in_nothing_else(tmp_path):
+    for seed in range(3):
+        for repeats, gain in ((1, 0.2), (25, 0.2)):
+            write_run(tmp_path / f"reuse{repeats}{seed}", seed=seed, name="data_reuse", gain=gain, settings={"mix.repeats": repeats})
+    for seed in range(5):  # more seeds, but another recipe
+        write_run(tmp_path / f"other{seed}", seed=seed, gain=-0.3, settings={"mix.repeats": 1, "lr.peak": 1.0})
+    records = Records(tuple(analyse([tmp_path]).groups), tuple(analyse([tmp_path]).configurations))
+    found = difference(records, {"mix.repeats": 25}, {"mix.repeats": 1}, "chains")
+    assert abs(found.interval.mean) < 10 and found.seeds == 3
+
+
+def test_the_mean_gain_over_suites_is_exact(tmp_path):
+    from benchmarks.records import write_table
+
+    folder = write_run(tmp_path / "run", problems=10, suites=("chains", "chains_long"))
+    for suite, solved in (("chains", 5), ("chains_long", 3)):
+        for when, count in (("before", 2), ("after", 2), ("best", solved)):
+            write_table(folder, suite, when, (np.arange(10) < count).astype(float), 1, np.random.default_rng(0))
+    records = Records(tuple(analyse([tmp_path]).groups), tuple(analyse([tmp_path]).configurations))
+    assert mean_gain(records, {}, ["chains", "chains_long"]).interval.mean == pytest.approx(20)
 
 
 def test_published_figures_keep_their_sources():

@@ -6,11 +6,12 @@ from conftest import configured
 from src.completions import end_tokens
 from src.data import hold_out
 from src.errors import UserError
-from src.evaluation import Evaluator, gain
+from src.evaluation import Evaluator
 from src.grading import Grader
 from src.micro.tasks import make_problems
 from src.model import load_model, load_tokenizer
 from src.rollout import TransformersEngine
+from src.summary import gain
 from src.types import Suite
 
 

@@ -6,6 +6,7 @@ import re
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import ROOT
 
@@ -13,6 +14,7 @@ from benchmarks.records import write_run, write_table
 from src.report.__main__ import main
 from src.report.analysis import analyse
 from src.report.figures import all_figures
+from src.report.page import notes
 from src.report.tables import all_tables
 
 
@@ -86,6 +88,45 @@ def test_factorial_effects_are_exact(tmp_path):
             "lr.peak: 0 → 1 × mix.easy_share: 0 → 1": 0.4,
         }
     )
+
+
+def factorial(folder, cells, suites=("chains",), **rest):
+    for a, b in cells:
+        write_run(folder / f"{a}{b}", suites=suites, settings={"mix.easy_share": a, "lr.peak": b}, **rest)
+
+
+def test_a_factorial_is_found_among_other_experiments(tmp_path):
+    factorial(tmp_path / "sweep", [(0, 0), (1, 0), (0, 1), (1, 1)], name="open_rs_factorial")
+    write_run(tmp_path / "other", name="cosine_length", suites=("chains",))
+    (found,) = analyse([tmp_path]).factorials
+    assert (found.name, len(found.cells)) == ("chains, open_rs_factorial", 4)
+    assert "effects_chains_open_rs_factorial_" in "".join(figure.name for figure in all_figures(analyse([tmp_path])))
+
+
+def test_missing_cells_are_said(tmp_path):
+    factorial(tmp_path, [(0, 0), (1, 0), (0, 1)])
+    analysis = analyse([tmp_path])
+    assert not analysis.factorials
+    assert "chains: 3 of 4 cells of lr.peak × mix.easy_share were measured; effects follow when all are." in notes(analysis)
+
+
+def test_several_samples(tmp_path):
+    folder = write_run(tmp_path / "run", problems=4, samples=4, suites=("chains",))
+    for when in ("before", "after", "best"):
+        write_table(folder, "chains", when, np.array([0.0, 1.0, 1.0, 1.0]), 4, np.random.default_rng(0))
+    path = folder / "evaluation" / "chains_best.parquet"
+    frame = pd.read_parquet(path)
+    mine = frame["problem_id"] == "chains00001"  # one right answer, two equal wrong ones, and one that was not found
+    frame.loc[mine, "correct"], frame.loc[mine, "answer"] = [True, False, False, False], ["42", "7", "7", ""]
+    frame.to_parquet(path)
+    table = next(table for table in all_tables(analyse([tmp_path])) if table.name == "several_samples")
+    rows = {(row[1].value, row[3].value): (row[4].value, row[5].value) for row in table.rows}
+    assert rows["base", 1] == (0.75, 0.75) and rows["base", 4] == (0.75, 0.75)
+    # pass@1 1/4, pass@2 1/2, pass@4 1 on that problem; majority@2: right in a tie with a wrong one (twice), or alone.
+    assert rows["mix_easy_hard", 1] == pytest.approx(((0.25 + 2) / 4, (0.25 + 2) / 4))
+    assert rows["mix_easy_hard", 2] == pytest.approx(((0.5 + 2) / 4, (2 / 6 + 2) / 4), abs=1e-5)
+    assert rows["mix_easy_hard", 4] == pytest.approx((0.75, 0.5))
+    assert any(figure.name.startswith("pass_at_k_chains") for figure in all_figures(analyse([tmp_path])))
 
 
 def test_what_is_no_record_is_named_and_left_out(tmp_path):
@@ -171,6 +212,15 @@ def test_what_was_measured_otherwise_is_not_ranked(other, said, tmp_path):
     assert any(sentence.startswith("chains was measured in 2 ways") and said in sentence for sentence in analysis.apart)
 
 
+def test_other_suites_are_not_ranked(tmp_path):
+    write_run(tmp_path / "one", suites=("chains",))
+    write_run(tmp_path / "two", suites=("amc23",), settings={"mix.easy_share": 0.5})
+    analysis = analyse([tmp_path])
+    assert not analysis.verdict.between
+    assert sum("was measured for 1 of 2 configurations; the others are not ranked on it" in s for s in analysis.apart) == 2
+    assert all(sentence in notes(analysis) for sentence in analysis.apart)
+
+
 def test_another_grader_is_not_ranked(tmp_path):
     write_run(tmp_path / "one")
     folder = write_run(tmp_path / "two", settings={"mix.easy_share": 0.5})
@@ -228,78 +278,5 @@ def test_an_output_that_cannot_be_written(three_seeds, tmp_path, capsys):
 def test_the_report_reads_files_only():
     for path in (ROOT / "src" / "report").glob("*.py"):
         assert not re.search(
-            r"^\s*(?:import|from) (?:torch|trl|transformers|src\.run|src\.training)\b", path.read_text(), re.M
+            r"^\s*(?:import|from) (?:torch|trl|transformers|src\.run|src\.training)\b", path.read_text(), re.MULTILINE
         ), path
-
-
-def write_sweep(folder, objectives=("evaluation.validation.best.accuracy",), direction="maximize"):
-    """Ten trials as a sweeper leaves them: the learning rate decides, the easy share does not, two were pruned."""
-    import pandas as pd
-    import yaml
-
-    rows = []
-    for number in range(10):
-        pruned = number in (3, 7)
-        row = {"number": number, "state": "pruned" if pruned else "complete"}
-        for place, key in enumerate(objectives):
-            row[key] = None if pruned else (number / 10 if place == 0 else 100 - 10 * (number % 4))
-        row |= {
-            "param/lr.peak": 1e-5 * 2**number,
-            "param/mix.easy_share": (number * 7 % 10) / 10,
-            "param/length": "fixed" if number % 2 else "staged",
-        }
-        rows.append(
-            row
-            | {
-                "steps": 5 if pruned else 20,
-                "seconds": 9.0,
-                "usd": 0.0,
-                "folder": f"{folder}/trials/{number:04d}",
-                "reason": "below the median" if pruned else "",
-            }
-        )
-    folder.mkdir(parents=True)
-    pd.DataFrame(rows).to_parquet(folder / "trials.parquet", index=False)
-    (folder / "sweep.yaml").write_text(
-        yaml.safe_dump({"study": "lr", "objectives": dict.fromkeys(objectives, direction)})
-    )
-    run = write_run(folder / "trials" / "0003", steps=5)
-    (run / "summary.json").write_text(json.dumps(json.loads((run / "summary.json").read_text()) | {"status": "pruned"}))
-    return folder
-
-
-def test_a_search_shows_history_importances_slices_and_what_was_pruned(tmp_path):
-    analysis = analyse([write_sweep(tmp_path / "sweeps" / "lr")])
-    sweep = analysis.sweeps[0]
-    assert (sweep.name, len(sweep.complete), sweep.best.number) == ("lr", 8, 9)
-    assert next(iter(sweep.importances)) == "lr.peak"
-    assert sum(interval.mean for interval in sweep.importances.values()) == pytest.approx(1)
-    pruned = next(trial for trial in sweep.trials if trial.number == 3)
-    assert (pruned.state, pruned.step, pruned.reason) == ("pruned", 5, "below the median")
-    assert pruned.value == next(value for value in analysis.runs[0].steps["validation/accuracy"] if value is not None)
-    names = [figure.name for figure in all_figures(analysis) if figure.section == "sweeps"]
-    assert names == [
-        "sweep0_history",
-        "sweep0_importances",
-        *[f"sweep0_slice_{name.replace('.', '_')}" for name in sweep.importances],
-        "sweep0_pruned",
-    ]
-    assert report(tmp_path / "sweeps", output=tmp_path / "report") == 0
-
-
-def test_two_objectives_have_a_pareto_front(tmp_path):
-    folder = write_sweep(
-        tmp_path / "two", ("evaluation.validation.best.accuracy", "evaluation.validation.best.mean_tokens")
-    )
-    figure = next(figure for figure in all_figures(analyse([folder])) if figure.name == "sweep0_pareto")
-    rows = list(csv.DictReader(figure.spec["data"]["values"].splitlines()))
-    # Both are maximised: 4 and 8 have 100 tokens, 8 the higher accuracy; 9 the highest accuracy.
-    assert {row["trial"] for row in rows if row["front"] == "1"} == {"8", "9"}
-
-
-def test_a_malformed_sweep_is_named(tmp_path):
-    folder = write_sweep(tmp_path / "sweep")
-    (folder / "sweep.yaml").write_text("[]")
-    write_run(tmp_path / "run")
-    analysis = analyse([tmp_path])
-    assert not analysis.sweeps and "sweep.yaml names no objectives" in reasons(analysis)["sweep"]

@@ -6,12 +6,13 @@ from scipy import stats
 
 from benchmarks.coverage import accuracy_coverage, gain_coverage
 from src.statistics import (
+    Votes,
     bootstrap_mean,
     bootstrap_means,
     compare,
     contrast,
     holm,
-    majority,
+    majority_at_k,
     mean_over_seeds,
     pass_at_k,
     permutation_p_values,
@@ -33,18 +34,34 @@ def test_pass_at_k_needs_enough_samples():
 
 
 @pytest.mark.parametrize(
-    ("answers", "correct", "outcome"),
+    ("correct", "wrong", "samples", "k", "chance"),
     [
-        (["3", "3", "4"], [False, False, True], 0.0),
-        (["4", "4", "3"], [True, True, False], 1.0),
-        (["3", "4"], [False, True], 0.5),
-        (["1/2", "0.5", "3", "3"], [True, True, False, False], 0.5),  # two spellings of the right answer vote together
-        (["", "", "4"], [False, False, True], 1.0),  # no answer is no vote
-        (["", ""], [False, False], 0.0),
+        (1, (2,), 3, 3, 0.0),
+        (2, (1,), 3, 3, 1.0),
+        (1, (1,), 2, 2, 0.5),
+        (2, (2,), 4, 4, 0.5),
+        (1, (), 3, 3, 1.0),  # no answer is no vote
+        (0, (), 2, 2, 0.0),
+        (3, (2,), 5, 1, 0.6),  # one sample: the accuracy
+        (2, (1,), 3, 2, 2 / 3),  # both right, or right and wrong tied, twice: (1 + 1/2 + 1/2) / 3
+        (2, (1, 1), 4, 3, 1.0 * 2 / 4 + 1 / 3 * 2 / 4),  # two right in two of four draws, else three answers tied
+        (1, (1,), 4, 2, (1 / 2 + 2) / 6),  # two samples without an answer
     ],
 )
-def test_majority(answers, correct, outcome):
-    assert majority(answers, correct) == outcome
+def test_majority_at_k(correct, wrong, samples, k, chance):
+    assert majority_at_k(Votes(correct, wrong), samples, k) == pytest.approx(chance)
+
+
+def test_majority_of_many_samples_is_close_to_all_draws():
+    votes = Votes(6, (5, 3, 1))
+    every = majority_at_k.__wrapped__(votes, 16, 4)  # 1,820 draws: all of them
+    shifted = majority_at_k.__wrapped__(Votes(12, (10, 6, 2)), 32, 8)  # 10,518,300: some of them
+    assert every < shifted < every + 0.15 and majority_at_k(votes, 16, 4) == every
+
+
+def test_majority_needs_enough_samples():
+    with pytest.raises(ValueError, match="majority@5"):
+        majority_at_k(Votes(1), 4, 5)
 
 
 def test_holm():

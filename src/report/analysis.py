@@ -7,7 +7,9 @@ from pathlib import Path
 from src.report.claims import ClaimVerdict, test_claims
 from src.report.configurations import Configuration, Group, configurations, groups, why_apart
 from src.report.effects import Factorial, factorials
-from src.report.load import LeftOut, Run, read_records
+from src.report.fits import read_fits
+from src.report.left_out import LeftOut
+from src.report.load import Run, read_records
 from src.report.sweeps import Sweep, read_sweeps
 from src.report.verdict import Verdict, benchmarks, judge, sentences
 
@@ -39,6 +41,7 @@ def analyse(paths: Sequence[Path]) -> Analysis:
     """Read and judge all records in and below `paths`."""
     runs, left_out = read_records(paths)
     sweeps, unreadable_sweeps = read_sweeps(paths)
+    fits, unreadable_fits = read_fits(paths)
     found, repeats = configurations(runs)
     grouped = groups(found)
     verdict = judge(grouped)
@@ -53,8 +56,8 @@ def analyse(paths: Sequence[Path]) -> Analysis:
         tuple(why_apart(grouped)),
         tuple(factorials(grouped)),
         tuple(sweeps),
-        tuple(test_claims(grouped, found)),
-        (*left_out, *repeats, *unreadable_sweeps),
+        tuple(test_claims(grouped, found, fits)),
+        (*left_out, *repeats, *unreadable_sweeps, *unreadable_fits),
         tuple(unfinished),
     )
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from src.report.analysis import Analysis
 from src.report.chart import shown_at_first
-from src.report.load import Measure, read_questions, read_texts
+from src.report.measures import Measure, read_questions, read_texts
 
 PAIRS_A_RUN = 12  # half of them gained, half lost
 LONGEST = 3_000  # characters of a completion; its middle is left out above
@@ -28,7 +28,7 @@ def problem_views(analysis: Analysis) -> list[dict[str, Any]]:
                 if number == 0 and configuration.label in shown and room > 0:
                     texts = _pairs(before, after)
                     room -= sum(len(one["text"]) for pair in texts.values() for one in pair)
-                    questions |= {key: value for key, value in read_questions(run).items() if key in texts}
+                    questions |= {key: value for key, value in read_questions(run.folder).items() if key in texts}
                 runs.append(
                     {
                         "label": f"{configuration.label}, seed {run.seed}",

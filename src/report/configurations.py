@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from src.report.load import LeftOut, Measure, Run
+from src.report.left_out import LeftOut
+from src.report.load import Run
+from src.report.measures import Measure
 
 # What may differ between two runs of one configuration.
 _APART = ("seed", "name", "output_root", "run_dir", "resume", "objective")
@@ -230,12 +232,19 @@ def protocol(run: Run, suite: str) -> dict[str, Any]:
 
 
 def why_apart(found: Sequence[Group]) -> list[str]:
-    """A sentence for each suite that was not measured in one way by all."""
+    """A sentence for each suite that was not measured by all, or not in one way."""
     by_suite: dict[str, list[Group]] = defaultdict(list)
     for group in found:
         by_suite[group.suite].append(group)
     sentences = []
+    everyone = {configuration.key for group in found for configuration in group.configurations}
     for suite, parts in by_suite.items():
+        there = {configuration.key for part in parts for configuration in part.configurations}
+        if len(there) < len(everyone):
+            sentences.append(
+                f"{suite} was measured for {len(there)} of {len(everyone)} configurations; the others are not ranked on it, "
+                "nor against these by another suite."
+            )
         if len(parts) > 1:
             keys = differing([part.protocol for part in parts])
             told = "; ".join(

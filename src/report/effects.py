@@ -31,32 +31,60 @@ class Effect:
 
 @dataclass(frozen=True)
 class Factorial:
-    """A group in which every combination of the factors' levels was measured."""
+    """Cells of one suite in which every combination of the factors' levels was measured."""
 
+    name: str  # the suite's, and the experiment's where only its configurations are cells
     group: Group
+    cells: tuple[Configuration, ...]
     factors: tuple[Factor, ...]
     effects: tuple[Effect, ...]
 
 
 def factorials(groups: Sequence[Group]) -> list[Factorial]:
-    """The groups that are full factorial designs of at least two factors, with their effects."""
+    """The full factorial designs of at least two factors among each group's configurations, with their effects."""
     found = []
     for group in groups:
-        for cells, factors in _designs(group):
-            effects = _effects(group, cells, factors)
-            if group.suite != "validation" or len(groups) == 1:
-                found.append(Factorial(group, factors, tuple(effects)))
+        if group.suite == "validation" and len(groups) > 1:
+            continue
+        for name, cells in _candidates(group):
+            factors = factors_of(cells)
+            if len(factors) >= 2 and len(_seen(cells, factors)) == len(cells) == _combinations(factors):
+                found.append(Factorial(name, group, tuple(cells), factors, tuple(_effects(group, cells, factors))))
     return found
 
 
-def _designs(group: Group) -> list[tuple[list[Configuration], tuple[Factor, ...]]]:
-    cells = list(group.configurations)
-    factors = factors_of(cells)
-    combinations_seen = {tuple(factor.of_cell[cell.key] for factor in factors) for cell in cells}
-    full = prod(len(factor.levels) for factor in factors)
-    if len(factors) >= 2 and len(combinations_seen) == len(cells) == full:
-        return [(cells, factors)]
-    return []
+def incomplete(groups: Sequence[Group]) -> list[str]:
+    """A sentence for each experiment that looks like a factorial design of which cells are missing."""
+    sentences = []
+    for group in groups[:1]:
+        for name, cells in _candidates(group):
+            factors, seen = factors_of(cells), 0
+            if len(factors) >= 2 and len(factors) == len(together([cell.config for cell in cells])):
+                seen = len(_seen(cells, factors))
+            if seen == len(cells) and _combinations(factors) / 2 <= seen < _combinations(factors):
+                told = " × ".join(factor.name for factor in factors)
+                sentences.append(
+                    f"{name}: {seen} of {_combinations(factors)} cells of {told} were measured; effects follow when all are."
+                )
+    return sentences
+
+
+def _candidates(group: Group) -> list[tuple[str, list[Configuration]]]:
+    """All configurations of a group, or where there are several experiments the configurations of each."""
+    by_experiment: dict[str, list[Configuration]] = {}
+    for configuration in group.configurations:
+        by_experiment.setdefault(configuration.runs[0].name, []).append(configuration)
+    if len(by_experiment) == 1:
+        return [(group.name, list(group.configurations))]
+    return [(f"{group.name}, {experiment}", cells) for experiment, cells in by_experiment.items() if len(cells) >= 4]
+
+
+def _seen(cells: Sequence[Configuration], factors: Sequence[Factor]) -> set[tuple[str, ...]]:
+    return {tuple(factor.of_cell[cell.key] for factor in factors) for cell in cells}
+
+
+def _combinations(factors: Sequence[Factor]) -> int:
+    return prod(len(factor.levels) for factor in factors)
 
 
 def factors_of(cells: Sequence[Configuration]) -> tuple[Factor, ...]:

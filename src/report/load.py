@@ -1,57 +1,19 @@
 """Records become `Run`s. What cannot be read is left out, with the reason; nothing else depends on it."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
-from src.statistics import majority, pass_at_k
+from src.report.left_out import LeftOut, Unreadable
+from src.report.measures import Measure, read_measure
 
-COLUMNS = ("problem_id", "level", "sample", "correct", "tokens", "truncated", "format", "language", "answer", "reason")
 NEEDED = ("status", "experiment", "scale", "seed", "versions")  # of summary.json
-WHENS = ("before", "after", "best")
 _MARKS = ("summary.json", "config.yaml", "metrics.jsonl")
 _INSIDE = {"checkpoints", "completions", "evaluation", "wandb"}  # of a run folder: no runs below
-
-
-class Unreadable(Exception):
-    """A record that cannot be used, and why."""
-
-
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    folder: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """A suite measured on some weights, by problem in the order of `problems`."""
-
-    suite: str
-    when: str  # one of WHENS
-    problems: tuple[str, ...]
-    accuracy_P: np.ndarray
-    tokens_P: np.ndarray
-    levels_P: np.ndarray
-    samples: int
-    truncated_share: float
-    format_share: float
-    pass_at_samples: float  # pass@k for k = samples
-    majority: float  # majority@k for k = samples
-    path: Path
-
-    @property
-    def accuracy(self) -> float:
-        return float(self.accuracy_P.mean())
-
-    @property
-    def tokens(self) -> float:
-        return float(self.tokens_P.mean())
 
 
 @dataclass(frozen=True)
@@ -193,98 +155,3 @@ def _measures(folder: Path, summary: dict[str, Any]) -> dict[tuple[str, str], Me
         if measures[suite, "before"].problems != measures[suite, "after"].problems:
             raise Unreadable(f"malformed: {suite} was measured on other problems before than after")
     return measures
-
-
-def read_measure(folder: Path, suite: str, when: str) -> Measure:
-    """A table of the evaluation, reduced to one value for each problem."""
-    import pyarrow
-    import pyarrow.parquet as parquet
-
-    path = folder / "evaluation" / f"{suite}_{when}.parquet"
-    if not path.is_file():
-        raise Unreadable(f"missing evaluation: it has no evaluation/{path.name}")
-    try:
-        table = parquet.read_table(path, columns=[c for c in COLUMNS if c in parquet.read_schema(path).names])
-    except (pyarrow.ArrowInvalid, OSError) as error:
-        raise Unreadable(f"malformed: evaluation/{path.name} is not a Parquet table") from error
-    if missing := [column for column in COLUMNS if column not in table.column_names]:
-        raise Unreadable(f"from an older version: evaluation/{path.name} has no column {', '.join(missing)}")
-    if not table.num_rows:
-        raise Unreadable(f"missing evaluation: evaluation/{path.name} has no rows")
-    return _reduced(table, suite, when, path)
-
-
-def _reduced(table: Any, suite: str, when: str, path: Path) -> Measure:
-    ids, first, place, counts = np.unique(
-        table["problem_id"].to_numpy(zero_copy_only=False).astype(str),
-        return_index=True,
-        return_inverse=True,
-        return_counts=True,
-    )
-    if counts.min() != counts.max():
-        raise Unreadable(f"half-written: evaluation/{path.name} has fewer samples of some problems than of others")
-    samples = int(counts[0])
-    correct = table["correct"].to_numpy(zero_copy_only=False).astype(float)
-    solved_P = np.bincount(place, correct)
-    tokens_P = np.bincount(place, table["tokens"].to_numpy(zero_copy_only=False)) / samples
-    answers = table["answer"].to_pylist()
-    return Measure(
-        suite,
-        when,
-        tuple(ids.tolist()),
-        solved_P / samples,
-        tokens_P,
-        table["level"].to_numpy(zero_copy_only=False).astype(str)[first],
-        samples,
-        _mean(table, "truncated"),
-        _mean(table, "format"),
-        float(np.mean([pass_at_k(int(n), samples, samples) for n in solved_P])),
-        float(np.mean(_majorities(place, answers, correct, solved_P))),
-        path,
-    )
-
-
-def _majorities(place: np.ndarray, answers: list[str], correct: np.ndarray, solved_P: np.ndarray) -> np.ndarray:
-    samples = len(place) / len(solved_P)
-    # With more than half of the samples correct, or none, there is nothing to count.
-    results_P = (solved_P > samples / 2).astype(float)
-    open_P = (solved_P > 0) & (solved_P <= samples / 2)
-    rows = np.flatnonzero(open_P[place])
-    votes: dict[int, tuple[list[str], list[bool]]] = {}
-    for row, problem in zip(rows.tolist(), place[rows].tolist(), strict=True):
-        given, right = votes.setdefault(problem, ([], []))
-        given.append(answers[row])
-        right.append(bool(correct[row]))
-    for problem, vote in votes.items():
-        results_P[problem] = majority(*vote)
-    return results_P
-
-
-def _mean(table: Any, column: str) -> float:
-    return float(table[column].to_numpy(zero_copy_only=False).astype(float).mean())
-
-
-def read_texts(measure: Measure, problem_ids: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
-    """The completions to some problems with their verdicts, by problem."""
-    import pyarrow.parquet as parquet
-
-    rows = parquet.read_table(
-        measure.path,
-        columns=["problem_id", "sample", "correct", "tokens", "truncated", "answer", "reason", "text"],
-        filters=[("problem_id", "in", list(problem_ids))],
-    ).to_pylist()
-    texts: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        texts.setdefault(row.pop("problem_id"), []).append(row)
-    return texts
-
-
-def read_questions(run: Run) -> dict[str, tuple[str, str]]:
-    """Question and gold answer of each evaluated problem, where the record holds them; else nothing."""
-    import pyarrow.parquet as parquet
-
-    path = run.folder / "evaluation" / "problems.parquet"
-    if not path.is_file():
-        return {}
-    rows = parquet.read_table(path, columns=["id", "question", "answer"]).to_pylist()
-    return {row["id"]: (row["question"], row["answer"]) for row in rows}

@@ -11,8 +11,10 @@ from src.files import write_whole
 from src.report.analysis import Analysis
 from src.report.chart import SHOWN_AT_FIRST, Figure, colour_of, shown_at_first
 from src.report.completions import problem_views
+from src.report.effects import incomplete
 from src.report.figures import all_figures
-from src.report.tables import Table, all_tables
+from src.report.table import Table
+from src.report.tables import all_tables
 
 OUTCOMES = (
     "better",
@@ -95,9 +97,9 @@ def sections(analysis: Analysis, tables: list[Table], figures: list[Figure]) -> 
             legend=True,
         ),
         part("fronts", "Accuracy against length and cost", "", legend=True),
-        part("sweeps", "Sweeps", "What each choice does.", "effects"),
+        part("sweeps", "Sweeps", "What each choice does.", "effects", "importances", "trials"),
         part("problems", "Problems gained and lost", "Each problem of a suite, before and after training."),
-        part("levels", "By level", "", "levels"),
+        part("levels", "By level and number of samples", "", "levels", "several_samples", legend=True),
         part("cost", "Cost", "", "costs", "published_costs"),
         part("configurations", "Configurations", "", "configurations", "shared_settings"),
         part(
@@ -190,7 +192,7 @@ def _number(count: int, thing: str) -> str:
 
 def notes(analysis: Analysis) -> list[str]:
     """What a reader must know before using the verdict."""
-    found = list(analysis.apart)
+    found = [*analysis.apart, *incomplete(analysis.ranked)]
     if any(run.summary["scale"] == "micro" for run in analysis.runs):
         found.append(
             "Runs at scale micro train a model of under a million parameters on generated arithmetic: what they show is shown of that model."

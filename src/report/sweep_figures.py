@@ -39,7 +39,9 @@ def _history(sweep: Sweep, number: int) -> Figure:
             better = best is None or (trial.value > best if sweep.maximise else trial.value < best)
             best = trial.value if better else best
         params = ", ".join(f"{key}={value}" for key, value in trial.params.items())
-        rows.append({"trial": trial.number, "value": trial.value, "state": trial.state, "best": best, "params": params})
+        row = {"trial": trial.number, "value": trial.value, "state": trial.state, "best": best, "params": params}
+        spread = trial.spread or 0.0
+        rows.append(row | {"low": trial.value - spread, "high": trial.value + spread, "seeds": trial.seeds})
     x = {"field": "trial", "type": "quantitative", "axis": {"tickMinStep": 1}}
     y = {"type": "quantitative", "title": "objective", "scale": {"zero": False}}
     spec = chart(
@@ -51,21 +53,26 @@ def _history(sweep: Sweep, number: int) -> Figure:
                 "encoding": {"x": x, "y": {**y, "field": "best"}},
             },
             {
+                "mark": "rule",
+                "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": _STATES},
+            },
+            {
                 "params": [zoom()],
                 "mark": {"type": "point", "filled": True, "size": 60},
                 "encoding": {
                     "x": x,
                     "y": {**y, "field": "value"},
                     "color": _STATES,
-                    "tooltip": [{"field": f} for f in ("trial", "value", "state", "params")],
+                    "tooltip": [{"field": f} for f in ("trial", "value", "state", "seeds", "params")],
                 },
             },
         ],
         height=240,
     )
-    return Figure(
-        f"sweep{number}_history", f"{sweep.name}: history", "Line: the best so far of complete trials.", "sweeps", spec
-    )
+    caption = "Line: the best so far of complete trials."
+    if any(trial.spread for trial in sweep.trials):
+        caption += " Bars: one standard deviation between seeds, either way."
+    return Figure(f"sweep{number}_history", f"{sweep.name}: history", caption, "sweeps", spec)
 
 
 def _pareto(sweep: Sweep, number: int) -> Figure:

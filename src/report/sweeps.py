@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from src.report.load import LeftOut
+from src.report.left_out import LeftOut, Unreadable
+from src.report.trials import TABLES, read_trials
 from src.statistics import Interval
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class SweepTrial:
     params: dict[str, Any]
     step: int | None
     reason: str | None
+    spread: float | None = None  # standard deviation of the first objective between seeds
+    seeds: int = 1
 
     @property
     def value(self) -> float | None:
@@ -69,15 +72,15 @@ def read_sweeps(paths: Sequence[Path]) -> tuple[list[Sweep], list[LeftOut]]:
     for folder in dict.fromkeys(folder for path in paths if path.is_dir() for folder in _folders(path)):
         try:
             sweeps.append(read_sweep(folder))
-        except (ValueError, KeyError, OSError, yaml.YAMLError) as error:
-            left_out.append(LeftOut(str(folder), f"malformed table of trials ({type(error).__name__}: {error})"))
+        except Unreadable as error:
+            left_out.append(LeftOut(str(folder), str(error)))
     return sweeps, left_out
 
 
 def _folders(path: Path) -> Iterator[Path]:
     if (path / "summary.json").is_file():
         return
-    if any((path / name).is_file() for name in ("trials.parquet", "trials.csv")):
+    if any((path / name).is_file() for name in ("sweep.yaml", *TABLES)):
         yield path
     for child in sorted(path.iterdir()):
         if child.is_dir() and not child.name.startswith("."):
@@ -85,17 +88,22 @@ def _folders(path: Path) -> Iterator[Path]:
 
 
 def read_sweep(folder: Path) -> Sweep:
-    """The sweep in `folder`. Raises ValueError, KeyError or OSError where it cannot be read."""
-    import pandas as pd
-
-    parquet = folder / "trials.parquet"
-    frame = pd.read_parquet(parquet) if parquet.is_file() else pd.read_csv(folder / "trials.csv")
-    about = yaml.safe_load((folder / "sweep.yaml").read_text(encoding="utf-8"))
-    if not isinstance(about, dict) or not isinstance(about.get("objectives"), dict):
-        raise ValueError("sweep.yaml names no objectives")
+    """The sweep in `folder`. Raises Unreadable, with the reason in words."""
+    try:
+        about = yaml.safe_load((folder / "sweep.yaml").read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise Unreadable(f"malformed sweep: sweep.yaml cannot be read ({type(error).__name__})") from error
+    if not isinstance(about, dict) or not isinstance(about.get("objectives"), dict) or not about["objectives"]:
+        raise Unreadable("malformed sweep: sweep.yaml names no objectives")
     objectives = {key: direction == "maximize" for key, direction in about["objectives"].items()}
-    trials = tuple(sorted(_trials(frame, list(objectives), folder), key=lambda trial: trial.number))
     name = str(about.get("study", folder.name))
+    frame = read_trials(folder, name, about.get("storage"), list(objectives))
+    try:
+        trials = tuple(sorted(_trials(frame, list(objectives), folder), key=lambda trial: trial.number))
+    except (KeyError, ValueError) as error:
+        raise Unreadable(f"malformed sweep: its table of trials has no proper {error}") from error
+    if not trials:
+        raise Unreadable("a sweep without a trial yet")
     sweep = Sweep(folder, name, objectives, trials, {})
     return Sweep(folder, name, objectives, trials, _importances(sweep))
 
@@ -105,33 +113,32 @@ def _trials(frame: "pd.DataFrame", objectives: Sequence[str], folder: Path) -> I
 
     for record in frame.to_dict("records"):
         there = {key: value for key, value in record.items() if not _missing(value, pd)}
+        number, state = int(there["number"]), str(there["state"])
         values = tuple(float(there[key]) for key in objectives if key in there)
-        state = str(there["state"])
-        if (
-            state == "pruned"
-            and objectives[0].startswith("evaluation.validation.")
-            and objectives[0].endswith(".accuracy")
-        ):
-            values = _last_validation(folder / "trials" / Path(str(there.get("folder", ""))).name)
+        place = folder / "trials" / Path(str(there.get("folder", f"{number:04d}"))).name
+        if state == "pruned" and objectives[0].startswith("evaluation.validation.") and objectives[0].endswith(".accuracy"):
+            values = _last_validation(place)
         step = there.get("steps")
         yield SweepTrial(
-            int(there["number"]),
+            number,
             state,
             values,
             {key.removeprefix(_PARAM): value for key, value in there.items() if key.startswith(_PARAM)},
             None if step is None else int(step),
             there.get("reason") or None,
+            there.get(f"{objectives[0]}/spread"),
+            len(list(place.glob("seed_*"))) or 1,
         )
 
 
-def _last_validation(run: Path) -> tuple[float, ...]:
-    """The last validation accuracy of a run that did not end; nothing where there is none to be read."""
-    path = run / "metrics.jsonl"
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.is_file() else []
-    found = [
-        step["validation/accuracy"] for step in map(json.loads, lines) if step.get("validation/accuracy") is not None
-    ]
-    return (float(found[-1]),) if found else ()
+def _last_validation(trial: Path) -> tuple[float, ...]:
+    """The last validation accuracy of a trial that did not end, the mean over its seeds; nothing where there is none."""
+    last = []
+    for path in (trial / "metrics.jsonl", *sorted(trial.glob("seed_*/metrics.jsonl"))):
+        lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.is_file() else []
+        found = [step["validation/accuracy"] for step in map(json.loads, lines) if step.get("validation/accuracy") is not None]
+        last += found[-1:]
+    return (float(np.mean(last)),) if last else ()
 
 
 def _missing(value: Any, pd: Any) -> bool:

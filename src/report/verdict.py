@@ -126,10 +126,8 @@ def _on_each_other(group: Group, verdict: Verdict) -> list[str]:
     partly = "" if len(group.configurations) <= ALL_PAIRS_UP_TO else " with the one that measured best"
     if not sure:
         best = findings[0]
-        return [
-            f"Between configurations nothing is resolved ({_count(len(findings), 'comparison')}{partly}): {best.first.label}"
-            f" against {best.second.label if best.second else ''} is {signed(best.difference.interval)}."
-        ]
+        against = f"{best.first.label} against {best.second.label if best.second else ''} is {signed(best.difference.interval)}."
+        return [f"Between configurations nothing is resolved ({_count(len(findings), 'comparison')}{partly}): {against}"]
     told = "; ".join(
         f"{f.first.label} is {f.standing} than {f.second.label if f.second else ''} by {signed(f.difference.interval)}"
         for f in sure[:3]

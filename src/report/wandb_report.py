@@ -89,21 +89,16 @@ def destination(analysis: Analysis, project: str | None, default_entity: str) ->
     if project:
         entity, _, name = project.rpartition("/")
         return entity or default_entity, name
-    names = [run.config["tracking.project"] for run in analysis.runs if run.config.get("tracking.project")]
-    entities = [run.config["tracking.entity"] for run in analysis.runs if run.config.get("tracking.entity")]
+    tracked = [run.summary["wandb"] for run in analysis.runs if "wandb" in run.summary]
+    names, entities = ([one[key] for one in tracked if one.get(key)] for key in ("project", "entity"))
     return (entities or [default_entity])[0], (names or ["grpo-lab"])[0]
-
-
-def run_id(folder: Path) -> str:
-    """The id under which `src.tracking` sends a run."""
-    return f"{folder.parent.name}-{folder.name}".replace("/", "-")
 
 
 def build(analysis: Analysis, entity: str, project: str) -> Any:
     """The report as wandb-workspaces has it, not yet saved."""
     import wandb_workspaces.reports.v2 as reports
 
-    ids = ", ".join(f"'{run_id(run.folder.resolve())}'" for run in analysis.runs)
+    ids = ", ".join(repr(run.summary["wandb"]["id"]) for run in analysis.runs if "wandb" in run.summary)
     runs = reports.Runset(entity=entity, project=project, name="compared runs", filters=f"ID in [{ids}]")
     terms = dict.fromkeys(
         key for run in analysis.runs for key in run.steps if key.startswith("reward/") and key.endswith("/mean")

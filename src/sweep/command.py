@@ -80,7 +80,7 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
         parts = Sweep(
             config, study, space, folder, pruner,
             sampler=lambda number: build_sampler(config.sampler, space, number),
-            spec=SpecMaker(config, composer, space, folder, figure, objective, extend, master),
+            spec=SpecMaker(config, composer, space, name, folder, figure, objective, extend, master),
             budget=Budget(config.budget, expected_s, expected_s and expected_s * price * config.seeds),
             price_usd_per_second=price, figure=figure, objective=objective,
         )
@@ -127,16 +127,16 @@ class SpecMaker:
     """Makes what a trial's process has to know from the trial's parameters."""
 
     def __init__(
-        self, sweep: SweepConfig, composer: Composer, space: Space, folder: Path, figure: list[str], objective: int,
-        extend: Callable[[DictConfig, Trial], None] | None, master: DictConfig,
+        self, sweep: SweepConfig, composer: Composer, space: Space, study: str, folder: Path, figure: list[str],
+        objective: int, extend: Callable[[DictConfig, Trial], None] | None, master: DictConfig,
     ) -> None:
-        self.sweep, self.composer, self.space, self.folder = sweep, composer, space, folder
+        self.sweep, self.composer, self.space, self.study, self.folder = sweep, composer, space, study, folder
         self.figure, self.objective, self.extend, self.master = figure, objective, extend, master
 
     def __call__(self, trial: Trial, now: float) -> Spec:
         if self.extend:
             self.extend(self.master, trial)
-        config = self.composer.of_trial(self.space, trial.params)
+        config = grouped(self.composer.of_trial(self.space, trial.params), self.study)
         label = f"{trial.number:04d}"
         folder = self.folder / "trials" / label
         return Spec(
@@ -148,6 +148,13 @@ class SpecMaker:
             keep_pruned_checkpoints=self.sweep.keep_pruned_checkpoints, heartbeat_s=self.sweep.heartbeat,
             environment={}, asked_at=now,
         )
+
+
+def grouped(config: LabConfig, study: str) -> LabConfig:
+    """The configuration with its W&B run in the group of the study, where no other group was asked for."""
+    if config.tracking.backend == "none" or config.tracking.group:
+        return config
+    return config.model_copy(update={"tracking": config.tracking.model_copy(update={"group": study})})
 
 
 def _shown(value: Any) -> str:

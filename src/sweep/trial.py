@@ -126,7 +126,7 @@ class Reporter:
         return None
 
     def _report(self, step: int, measured: "Measured") -> Report:
-        from src.statistics import per_problem
+        from src.summary import per_problem
 
         value: Any = measured.summary
         for part in self.spec.figure:

@@ -1,0 +1,304 @@
+"""What the tests of claims measure: each kind of effect, from the runs of one scale.
+
+To add a kind, write a function that takes `Records` and what the claim's YAML gives under `of`, and enter it in KINDS. It
+returns None where the records do not hold what it needs.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from math import ceil
+from typing import Any
+
+import numpy as np
+
+from src.report.claim_decision import Effect
+from src.report.configurations import Configuration, Group, differing, settings
+from src.report.fits import Fits
+from src.report.load import Run
+from src.statistics import Difference, Interval, compare, t_interval
+
+Selector = str | dict[str, Any]  # an experiment's name, or settings by dotted key; none = any
+
+
+def _is(configuration: Configuration, wanted: Selector) -> bool:
+    if isinstance(wanted, str):
+        return any(run.name == wanted for run in configuration.measured)
+    return all(configuration.config.get(key) == value for key, value in wanted.items())
+
+
+def _number(run: Run, key: str) -> float | None:
+    """A number of the configuration, or one that stands in every line of metrics.jsonl."""
+    found = [run.config.get(key), *run.steps.get(key, [])[:1]]
+    return next((float(v) for v in found if isinstance(v, int | float) and not isinstance(v, bool)), None)
+
+
+@dataclass(frozen=True)
+class Records:
+    """What a test may look at: the runs of one scale, and the fits of scaling studies at it."""
+
+    groups: tuple[Group, ...]
+    configurations: tuple[Configuration, ...]
+    fits: tuple[Fits, ...] = ()
+
+    def named(self, experiment: Selector, *suites: str) -> Configuration | None:
+        """The configuration of an experiment, or with some settings, that has the most seeds measured on all `suites`."""
+        found = [c for c in self.configurations if _is(c, experiment) and all(self.group(suite, c) for suite in suites)]
+        return max(found, key=lambda c: len(c.measured), default=None)
+
+    def pair(self, first: Selector, second: Selector, suite: str) -> tuple[Configuration, Configuration] | None:
+        """Two configurations measured in one way that differ in least else; of those the ones with most seeds."""
+        pairs = [
+            (one, other)
+            for one in self.configurations
+            for other in self.configurations
+            if one is not other and _is(one, first) and _is(other, second) and self.group(suite, one, other)
+        ]
+        return min(
+            pairs,
+            key=lambda pair: (len(differing([settings(c.runs[0]) for c in pair])), -sum(len(c.measured) for c in pair)),
+            default=None,
+        )
+
+    def along(self, key: str, where: dict[str, Any] | None = None) -> list[tuple[Configuration, float]]:
+        """The configurations of the one experiment with most values of a number, each with its value."""
+        by_name: dict[str, list[tuple[Configuration, float]]] = {}
+        for configuration in self.configurations:
+            value = _number(configuration.measured[0], key)
+            if value is not None and _is(configuration, where or {}):
+                by_name.setdefault(configuration.measured[0].name, []).append((configuration, value))
+        return max(by_name.values(), key=lambda found: len({value for _, value in found}), default=[])
+
+    def group(self, suite: str, *needed: Configuration) -> Group | None:
+        """The group of a suite that holds all of `needed`."""
+        keys = {configuration.key for configuration in needed}
+        return next((g for g in self.groups if g.suite == suite and keys <= g.runs.keys()), None)
+
+
+def _accuracy_effect(difference: Difference, *configurations: Configuration) -> Effect:
+    interval = difference.interval
+    scaled = Interval(100 * interval.mean, 100 * interval.low, 100 * interval.high)
+    return _effect(scaled, difference.seeds, configurations, difference)
+
+
+def _effect(
+    interval: Interval, seeds: int, configurations: Sequence[Configuration], difference: Difference | None = None
+) -> Effect:
+    costs = [c.measured[0].summary.get("cost", {}) for c in configurations if c.measured]
+    usd = sum(cost.get("usd", 0.0) for cost in costs)
+    seconds = sum(sum(cost.get("seconds", {}).values()) for cost in costs)
+    evaluation = sum(cost.get("seconds", {}).get("evaluation", 0.0) for cost in costs)
+    return Effect(interval, seeds, difference, usd, seconds, evaluation / seconds if seconds else 0.0)
+
+
+def gain(records: Records, experiment: Selector, suite: str, when: str | None = None) -> Effect | None:
+    """Accuracy of an experiment over its base, in points."""
+    configuration = records.named(experiment, suite)
+    group = configuration and records.group(suite, configuration)
+    if not group:
+        return None
+    difference = compare([(group.accuracy_SP(configuration, when), group.base_P(configuration))], fixed_second=True)[0]
+    return _accuracy_effect(difference, configuration)
+
+
+def mean_gain(records: Records, experiment: Selector, suites: list[str]) -> Effect | None:
+    """Gain over the base averaged over suites, in points; the spread over seeds and that over each suite's problems enter."""
+    configuration = records.named(experiment, *suites)
+    if configuration is None:
+        return None
+    groups = [group for suite in suites if (group := records.group(suite, configuration))]
+    seeds = min(len(group.runs[configuration.key]) for group in groups)
+    gains = [group.accuracy_SP(configuration)[:seeds] - group.base_P(configuration) for group in groups]
+    by_seed = t_interval([100 * float(np.mean([gain.mean(axis=1)[seed] for gain in gains])) for seed in range(seeds)])
+    problems = sum(float(gain.mean(axis=0).var(ddof=1)) / gain.shape[1] for gain in gains if gain.shape[1] > 1)
+    half = float(np.hypot(by_seed.high - by_seed.mean, 100 * 1.96 * problems**0.5 / len(groups)))
+    return _effect(Interval(by_seed.mean, by_seed.mean - half, by_seed.mean + half), seeds, [configuration])
+
+
+def largest_gain(records: Records, experiments: list[Selector], suite: str) -> Effect | None:
+    """The largest gain among experiments, with an interval widened for having been chosen (Bonferroni, by t)."""
+    effects = [effect for name in experiments if (effect := gain(records, name, suite))]
+    if len(effects) < len(experiments):
+        return None
+    best = max(effects, key=lambda effect: effect.interval.mean)
+    widened = 2.39 / 1.96 if len(effects) > 1 else 1.0  # of the normal at 0.05 / 3
+    half_low, half_high = best.interval.mean - best.interval.low, best.interval.high - best.interval.mean
+    interval = Interval(
+        best.interval.mean, best.interval.mean - widened * half_low, best.interval.mean + widened * half_high
+    )
+    return Effect(interval, min(e.seeds for e in effects), best.difference, best.usd_per_seed, best.seconds_per_seed)
+
+
+def late_change(records: Records, experiment: Selector, suite: str) -> Effect | None:
+    """Accuracy of the last weights less that of the best by validation, in points."""
+    configuration = records.named(experiment, suite)
+    group = configuration and records.group(suite, configuration)
+    if not group:
+        return None
+    difference = compare([(group.accuracy_SP(configuration, "after"), group.accuracy_SP(configuration, "best"))])[0]
+    return _accuracy_effect(difference, configuration)
+
+
+def accuracy(records: Records, experiment: Selector, suite: str) -> Effect | None:
+    """Accuracy itself, in percent."""
+    configuration = records.named(experiment, suite)
+    group = configuration and records.group(suite, configuration)
+    if not group:
+        return None
+    values = group.accuracy_SP(configuration)
+    difference = compare([(values, np.zeros(values.shape[1]))], fixed_second=True)[0]
+    return _accuracy_effect(difference, configuration)
+
+
+def difference(records: Records, first: Selector, second: Selector, suite: str) -> Effect | None:
+    """Accuracy of one experiment less that of another, in points."""
+    pair = records.pair(first, second, suite)
+    group = pair and records.group(suite, *pair)
+    if not group:
+        return None
+    return _accuracy_effect(compare([(group.accuracy_SP(pair[0]), group.accuracy_SP(pair[1]))])[0], *pair)
+
+
+def tokens_change(records: Records, experiment: Selector, suite: str) -> Effect | None:
+    """Mean completion length against the base's, in per cent of it; one value for each seed."""
+    configuration = records.named(experiment, suite)
+    group = configuration and records.group(suite, configuration)
+    if not group:
+        return None
+    after = [measure.tokens for measure in group.measures(configuration)]
+    before = [measure.tokens for measure in group.measures(configuration, "before")]
+    changes = [100 * (a / b - 1) for a, b in zip(after, before, strict=True)]
+    return _effect(t_interval(changes), len(changes), [configuration])
+
+
+def tokens_contrast(records: Records, experiment: Selector, first: str, second: str) -> Effect | None:
+    """`tokens_change` on one suite less that on another, in points of per cent; one value for each seed."""
+    configuration = records.named(experiment, first, second)
+    if configuration is None:
+        return None
+    changes = []
+    for run in configuration.measured:
+        if {first, second} <= set(run.suites):
+            one, other = (100 * (run.final(s).tokens / run.measures[s, "before"].tokens - 1) for s in (first, second))
+            changes.append(one - other)
+    return _effect(t_interval(changes), len(changes), [configuration]) if changes else None
+
+
+def curve_change(
+    records: Records, experiment: Selector, metric: str, start: list[float], end: list[float]
+) -> Effect | None:
+    """Change of a training curve between two stretches of it, in per cent; a stretch is given as shares of all steps."""
+    configuration = records.named(experiment)
+    changes = []
+    for run in configuration.measured if configuration else ():
+        first, last = _stretch(run, metric, start), _stretch(run, metric, end)
+        if first and last is not None:
+            changes.append(100 * (last / first - 1))
+    return _effect(t_interval(changes), len(changes), [configuration]) if changes else None
+
+
+def _stretch(run: Run, metric: str, shares: Sequence[float]) -> float | None:
+    values = run.steps.get(metric, [])
+    low, high = int(shares[0] * len(values)), ceil(shares[1] * len(values))
+    there = [value for value in values[low:high] if value is not None]
+    return float(np.mean(there)) if there else None
+
+
+def slope(records: Records, key: str, figure: str, suite: str, where: dict[str, Any] | None = None) -> Effect | None:
+    """Rank correlation (Kendall's tau, -1 to 1) of a figure with a setting, one value for each seed.
+
+    Needs at least three values of the setting in one experiment, measured under the same seeds.
+    """
+    by_seed: dict[int, list[tuple[float, float]]] = {}
+    used = []
+    for configuration, value in records.along(key, where):
+        if group := records.group(suite, configuration):
+            used.append(configuration)
+            for run, measure in zip(group.runs[configuration.key], group.measures(configuration), strict=True):
+                by_seed.setdefault(run.seed, []).append((value, getattr(measure, figure)))
+    return _rank_correlation(by_seed, used)
+
+
+def won_at_equal(records: Records, key: str, axis: str, where: dict[str, Any] | None = None) -> Effect | None:
+    """Pairs of runs in which the one with the larger number, such as the model's size, has the better validation
+    accuracy, less those in which it has the worse, as a share of all; one value for each seed.
+
+    Two runs are compared where both have come equally far along `axis`, a growing column of metrics.jsonl: as far as the
+    one that came less far. Pairs that have no such place do not count. Needs at least three values of the number.
+    """
+    used, curves = {}, {}
+    for configuration, value in records.along(key, where):
+        for run in configuration.measured:
+            points = zip(run.steps.get(axis, []), run.steps.get("validation/accuracy", []), strict=False)
+            if curve := [(x, y) for x, y in points if x and y is not None]:
+                curves.setdefault(run.seed, []).append((value, *np.array(curve).T))
+                used[configuration.key] = configuration
+    shares = [_won(found) for found in curves.values() if len({value for value, *_ in found}) >= 3]
+    known = [share for share in shares if share is not None]
+    return _effect(t_interval(known), len(known), list(used.values())) if known else None
+
+
+def _won(curves: Sequence[tuple[float, np.ndarray, np.ndarray]]) -> float | None:
+    signs = []
+    for (small, x, y), (large, other_x, other_y) in combinations(sorted(curves, key=lambda curve: curve[0]), 2):
+        common = min(x[-1], other_x[-1])
+        if small < large and max(x[0], other_x[0]) <= common:
+            at = np.log(common)
+            signs.append(np.sign(np.interp(at, np.log(other_x), other_y) - np.interp(at, np.log(x), y)))
+    return float(np.mean(signs)) if signs else None
+
+
+def _rank_correlation(by_seed: dict[int, list[tuple[float, float]]], used: Sequence[Configuration]) -> Effect | None:
+    from scipy.stats import kendalltau
+
+    taus = [
+        float(kendalltau(*zip(*points, strict=True)).statistic)
+        for points in by_seed.values()
+        if len({x for x, _ in points}) >= 3 and len({y for _, y in points}) > 1
+    ]
+    return _effect(t_interval(taus), len(taus), used) if taus else None
+
+
+def fitted(records: Records, number: str, less: str | None = None) -> Effect | None:
+    """A number of a scaling study's fits by its dotted path, or how much more it is than another.
+
+    The interval of a difference takes the two as independent.
+    """
+    found = []
+    for fits in records.fits:
+        first, second = fits.number(number), fits.number(less) if less else Interval(0.0, 0.0, 0.0)
+        if first and second:
+            low = ((first.mean - first.low) ** 2 + (second.high - second.mean) ** 2) ** 0.5
+            high = ((first.high - first.mean) ** 2 + (second.mean - second.low) ** 2) ** 0.5
+            mean = first.mean - second.mean
+            found.append(Effect(Interval(mean, mean - low, mean + high), fits.seeds))
+    return max(found, key=lambda effect: effect.seeds, default=None)
+
+
+def cost(records: Records, experiment: Selector, figure: str, steps: int) -> Effect | None:
+    """Cost of a run in US dollars (`usd`) or hours (`hours`), scaled to a number of steps."""
+    configuration = records.named(experiment)
+    values = []
+    for run in configuration.measured if configuration else ():
+        spent, done = run.summary.get("cost", {}), len(run.steps.get("step", []))
+        total = spent.get("usd", 0.0) if figure == "usd" else sum(spent.get("seconds", {}).values()) / 3600
+        if done and total:
+            values.append(total * steps / done)
+    return _effect(t_interval(values), len(values), [configuration]) if values else None
+
+
+KINDS: dict[str, Callable[..., Effect | None]] = {
+    "gain": gain,
+    "mean_gain": mean_gain,
+    "largest_gain": largest_gain,
+    "late_change": late_change,
+    "accuracy": accuracy,
+    "difference": difference,
+    "tokens_change": tokens_change,
+    "tokens_contrast": tokens_contrast,
+    "curve_change": curve_change,
+    "slope": slope,
+    "won_at_equal": won_at_equal,
+    "fitted": fitted,
+    "cost": cost,
+}
