@@ -39,8 +39,8 @@ def three_seeds(tmp_path_factory):
 def test_the_verdict_tells_gain_from_noise(three_seeds):
     analysis = analyse([three_seeds])
     assert [(c.label, c.seeds) for c in analysis.configurations] == [
-        ("mix_easy_hard (mix.easy_share=0.5)", [0, 1, 2]),
-        ("mix_easy_hard (mix.easy_share=0.1)", [0, 1, 2]),
+        ("mix.easy_share=0.5", [0, 1, 2]),
+        ("mix.easy_share=0.1", [0, 1, 2]),
     ]
     chains = next(group for group in analysis.groups if group.suite == "chains")
     good, idle = (analysis.verdict.of(chains, c) for c in analysis.configurations)
@@ -49,7 +49,7 @@ def test_the_verdict_tells_gain_from_noise(three_seeds):
     assert idle.standing == "not resolved"
     heading, words = analysis.sentences[0]
     assert heading == "chains: 100 problems × 2 samples"
-    assert words[0].startswith("1 of 2 configurations is better than the base: mix_easy_hard (mix.easy_share=0.5) by +")
+    assert words[0].startswith("1 of 2 configurations is better than the base: mix.easy_share=0.5 by +")
     assert any("in 4 of 5 tries" in sentence for sentence in words)
     assert not any("Seeds are too few" in sentence for sentence in words)
 
@@ -79,7 +79,10 @@ def test_factorial_effects_are_exact(tmp_path):
         write_table(folder, "chains", "best", (np.arange(10) < count).astype(float), 1, np.random.default_rng(0))
         write_table(folder, "chains", "before", np.zeros(10), 1, np.random.default_rng(0))
         write_table(folder, "chains", "after", np.zeros(10), 1, np.random.default_rng(0))
-    factorial = analyse([tmp_path]).factorials[0]
+        path = folder / "evaluation" / "chains_best.parquet"
+        pd.read_parquet(path).assign(tokens=np.arange(10) + 40 - 5 * a).to_parquet(path)
+    analysis = analyse([tmp_path])
+    factorial = analysis.factorials[0]
     found = {effect.name: effect.difference.interval.mean for effect in factorial.effects}
     assert found == pytest.approx(
         {
@@ -88,6 +91,20 @@ def test_factorial_effects_are_exact(tmp_path):
             "lr.peak: 0 → 1 × mix.easy_share: 0 → 1": 0.4,
         }
     )
+    tokens = {effect.name: effect.tokens.interval.mean for effect in factorial.effects if not effect.interaction}
+    assert tokens == pytest.approx({"lr.peak: 0 → 1": 0.0, "mix.easy_share: 0 → 1": -5.0})
+    heading, words = analysis.sentences[-1]
+    assert heading == "chains: effects of 2 factors over 4 cells × 1 seeds"
+    assert "mix.easy_share: 0 → 1 changes completion length by −5.0 (−5.0 to −5.0) tokens; the rest is not shown to" in words[1]
+
+
+def test_a_searchs_configurations_are_told_apart_by_what_was_drawn(tmp_path):
+    drawn = [(0.1, "fixed", 0.5), (0.2, "staged", 0.6), (0.3, "fixed", 0.7)]
+    for number, (share, length, fraction) in enumerate(drawn):
+        settings = {"mix.easy_share": share, "choices.length": length, "length.schedule": length, "length.fraction": fraction}
+        write_run(tmp_path / str(number), suites=("chains",), settings=settings)
+    labels = [configuration.label for configuration in analyse([tmp_path]).configurations]
+    assert labels[1] == "mix.easy_share=0.2, length=staged, length.fraction=0.6"
 
 
 def factorial(folder, cells, suites=("chains",), **rest):

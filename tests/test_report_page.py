@@ -116,7 +116,7 @@ def test_a_heading_sorts_by_value(opened):
 
 def test_the_box_filters_by_all_its_words(opened):
     opened.page.locator("#table-results input[type=search]").fill("chains share=0.9")
-    assert shown_column(opened.page, "results", 1) == ["mix_easy_hard (mix.easy_share=0.9)"]
+    assert shown_column(opened.page, "results", 1) == ["mix.easy_share=0.9"]
     assert opened.page.locator("#table-results .found").inner_text() == "1 of 6"
 
 
@@ -148,11 +148,11 @@ def test_pointing_at_a_curve_tells_its_figures(opened):
     point.hover()
     tip = opened.page.locator("#vg-tooltip-element.visible")
     playwright.expect(tip).to_be_visible()
-    assert "mix_easy_hard" in tip.inner_text() and "step" in tip.inner_text()
+    assert "mix.easy_share=" in tip.inner_text() and "step" in tip.inner_text()
 
 
 def test_completions_side_by_side(opened):
-    opened.page.locator("#p-run").select_option(label="mix_easy_hard (mix.easy_share=0.9), seed 0")
+    opened.page.locator("#p-run").select_option(label="mix.easy_share=0.9, seed 0")
     opened.page.locator("#p-kind").select_option("gained")
     opened.page.locator("#problems button", has_text="compare").first.click()
     articles = opened.page.locator("#p-view article")

@@ -4,7 +4,7 @@ import numpy as np
 
 from src.report.analysis import Analysis
 from src.report.configurations import Configuration, Group
-from src.report.table import Cell, Table, gain_with, p_value, percent, share_with, table
+from src.report.table import Cell, Table, gain_with, p_value, percent, share_with, table, tokens_with
 from src.report.verdict import Finding
 from src.statistics import FEWEST_SEEDS, Interval, bootstrap_means, compare, mean_over_seeds
 
@@ -163,16 +163,18 @@ def effects(analysis: Analysis) -> Table:
             gain_with(e.difference.interval),
             p_value(e.difference.p),
             Cell(f"{100 * e.difference.detectable:.1f}", round(e.difference.detectable, 5)),
+            tokens_with(e.tokens.interval),
+            p_value(e.tokens.p),
             e.difference.seeds,
         ]
         for f in analysis.factorials
         for e in f.effects
     ]
     note = (
-        "Main effect: mean change of accuracy when the factor changes, over all cells. Interaction: how much more one factor "
-        "does at the new level of the other. Intervals are 95 %, not corrected."
+        "Main effect: mean change when the factor changes, over all cells. Interaction: how much more one factor does at the "
+        "new level of the other. Intervals are 95 %, not corrected; p is corrected for the number of effects (Holm)."
     )
-    columns = "suite, change, kind, #effect in points, #p, #detectable in points, #seeds per cell"
+    columns = "suite, change, kind, #effect in points, #p, #detectable in points, #effect in tokens, #p of tokens, #seeds per cell"
     return table("effects", "Factorial effects", note, columns, rows)
 
 

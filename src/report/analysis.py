@@ -6,7 +6,7 @@ from pathlib import Path
 
 from src.report.claims import ClaimVerdict, test_claims
 from src.report.configurations import Configuration, Group, configurations, groups, why_apart
-from src.report.effects import Factorial, factorials
+from src.report.effects import Factorial, factorials, in_words
 from src.report.fits import read_fits
 from src.report.left_out import LeftOut
 from src.report.load import Run, read_records
@@ -45,6 +45,7 @@ def analyse(paths: Sequence[Path]) -> Analysis:
     found, repeats = configurations(runs)
     grouped = groups(found)
     verdict = judge(grouped)
+    designs = factorials(grouped)
     unfinished = [LeftOut(str(run.folder), _state(run)) for run in runs if not run.measures]
     return Analysis(
         tuple(paths),
@@ -52,9 +53,9 @@ def analyse(paths: Sequence[Path]) -> Analysis:
         tuple(found),
         tuple(grouped),
         verdict,
-        tuple(sentences(grouped, verdict)),
+        (*sentences(grouped, verdict), *map(in_words, designs)),
         tuple(why_apart(grouped)),
-        tuple(factorials(grouped)),
+        tuple(designs),
         tuple(sweeps),
         tuple(test_claims(grouped, found, fits)),
         (*left_out, *repeats, *unreadable_sweeps, *unreadable_fits),

@@ -13,6 +13,8 @@ from src.report.left_out import LeftOut
 from src.report.load import Run
 from src.report.measures import Measure
 
+MOST_TOLD = 4  # settings in a label
+
 # What may differ between two runs of one configuration.
 _APART = ("seed", "name", "output_root", "run_dir", "resume", "objective")
 _APART_GROUPS = ("tracking.", "record.", "choices.", "sweep.")
@@ -61,6 +63,10 @@ class Group:
         """Accuracy by seed and problem."""
         return np.stack([measure.accuracy_P for measure in self.measures(configuration, when)])
 
+    def tokens_SP(self, configuration: Configuration) -> np.ndarray:
+        """Mean completion tokens by seed and problem."""
+        return np.stack([measure.tokens_P for measure in self.measures(configuration)])
+
     def base_P(self, configuration: Configuration) -> np.ndarray:
         """Accuracy of the weights that training starts from; the same for every seed but for how it was sampled."""
         return self.accuracy_SP(configuration, "before").mean(axis=0)
@@ -101,22 +107,43 @@ def _key(run: Run) -> str:
 
 
 def _labels(first: dict[str, Run]) -> dict[str, str]:
-    """The experiment's name, with what differs between configurations of one name."""
+    """What differs between configurations of one name, after that name where there are several."""
     by_name: dict[str, list[str]] = defaultdict(list)
     for key, run in first.items():
         by_name[run.name].append(key)
     labels = {}
     for name, keys in by_name.items():
-        told = [factor for factor, _ in together([first[key].config for key in keys])]
-        told = [factor for factor in told if factor not in _UNTOLD] or told
+        told = _told([first[key].config for key in keys])
         for key in keys:
-            parts = [f"{_tail(k)}={plain(first[key].config.get(k))}" for k in told[:3]]
-            labels[key] = f"{name} ({', '.join(parts)}{', …' if len(told) > 3 else ''})" if parts else name
+            parts = [f"{_tail(k)}={plain(first[key].config.get(k))}" for k in told[:MOST_TOLD]]
+            text = ", ".join(parts) + (", …" if len(told) > MOST_TOLD else "")
+            labels[key] = text if len(by_name) == 1 and text else f"{name} ({text})" if text else name
     taken = Counter(labels.values())
     return {
         key: f"{label} #{number}" if taken[label] > 1 else label
         for number, (key, label) in enumerate(labels.items(), 1)
     }
+
+
+def _told(configs: Sequence[dict[str, Any]]) -> list[str]:
+    """Keys that tell configurations apart; what follows from the option chosen in its group is not told beside it.
+
+    In a search, where every configuration has values of its own, settings that are drawn anew each time are all told.
+    """
+    factors = dict(together(configs))
+    own = max((len(set(levels)) for levels in factors.values()), default=0) == len(configs) > 2
+    keys = [*factors, *(key for key in differing(configs) if own and key not in factors and _all_differ(key, configs))]
+    told = [key for key in keys if not _follows(factors.get(key), factors.get(f"choices.{key.partition('.')[0]}"))]
+    return [key for key in told if key not in (*_UNTOLD, *_APART)] or told
+
+
+def _all_differ(key: str, configs: Sequence[dict[str, Any]]) -> bool:
+    return len({json.dumps(config.get(key), default=str) for config in configs}) == len(configs)
+
+
+def _follows(levels: list[int] | None, of_choice: list[int] | None) -> bool:
+    """Whether a setting has one level for each option of its group."""
+    return levels is not None and of_choice is not None and len(set(zip(of_choice, levels, strict=True))) == len(set(of_choice))
 
 
 def together(configs: Sequence[dict[str, Any]]) -> list[tuple[str, list[int]]]:

@@ -1,12 +1,19 @@
-"""Factorial sweeps: what each factor does alone and together with another, from all cells at once."""
+"""Factorial sweeps: what each factor does alone and together with another, from all cells at once.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+On accuracy, and on the completion tokens. P-values are corrected for the number of effects of a design (Holm).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from math import prod
 
+import numpy as np
+
 from src.report.configurations import Configuration, Group, plain, together
-from src.statistics import Difference, contrast
+from src.statistics import Difference, contrast, holm
+
+ALPHA = 0.05
 
 MOST_LEVELS = 6  # of a factor; a setting with more values is no factor but a search
 
@@ -22,11 +29,12 @@ class Factor:
 
 @dataclass(frozen=True)
 class Effect:
-    """What a change does to accuracy: of one factor, averaged over the cells; or of two beyond the sum of both."""
+    """What a change does: of one factor, averaged over the cells; or of two beyond the sum of both."""
 
     name: str
     interaction: bool
-    difference: Difference
+    difference: Difference  # of accuracy
+    tokens: Difference  # of the mean completion
 
 
 @dataclass(frozen=True)
@@ -100,21 +108,69 @@ def factors_of(cells: Sequence[Configuration]) -> tuple[Factor, ...]:
 
 def _effects(group: Group, cells: Sequence[Configuration], factors: Sequence[Factor]) -> list[Effect]:
     changes = [(factor, level) for factor in factors for level in factor.levels[1:]]
-    effects = [
-        Effect(_told(factor, level), False, _contrast(group, cells, [(factor, level)])) for factor, level in changes
+    alone = [(_told(*change), False, [change]) for change in changes]
+    pairs = [
+        (f"{_told(*one)} × {_told(*other)}", True, [one, other])
+        for one, other in combinations(changes, 2)
+        if one[0] is not other[0]
     ]
-    for one, other in combinations(changes, 2):
-        if one[0] is not other[0]:
-            name = f"{_told(*one)} × {_told(*other)}"
-            effects.append(Effect(name, True, _contrast(group, cells, [one, other])))
-    return effects
+    effects = [
+        Effect(
+            name,
+            interaction,
+            _contrast(group.accuracy_SP, cells, changed),
+            _contrast(group.tokens_SP, cells, changed),
+        )
+        for name, interaction, changed in (*alone, *pairs)
+    ]
+    p_accuracy, p_tokens = holm([e.difference.p for e in effects]), holm([e.tokens.p for e in effects])
+    return [
+        replace(e, difference=replace(e.difference, p=p), tokens=replace(e.tokens, p=p_of_tokens))
+        for e, p, p_of_tokens in zip(effects, p_accuracy, p_tokens, strict=True)
+    ]
+
+
+def in_words(factorial: Factorial) -> tuple[str, list[str]]:
+    """A heading, and what the design shows of each factor alone: which matter, and how much the others can matter."""
+    alone = [effect for effect in factorial.effects if not effect.interaction]
+    seeds = min(effect.difference.seeds for effect in alone)
+    heading = f"{factorial.name}: effects of {len(factorial.factors)} factors over {len(factorial.cells)} cells × {seeds} seeds"
+    accuracy = _which(
+        alone, "accuracy", [effect.difference for effect in alone], lambda x: f"{100 * x:+.1f}", " points"
+    )
+    tokens = _which(alone, "completion length", [effect.tokens for effect in alone], lambda x: f"{x:+.1f}", " tokens")
+    pairs = [e for e in factorial.effects if e.interaction and e.difference.p < ALPHA]
+    together = f"Interactions on accuracy: {'; '.join(e.name for e in pairs) or 'none is shown'}."
+    return heading, [accuracy, tokens, together]
+
+
+def _which(
+    effects: Sequence[Effect], what: str, differences: Sequence[Difference], shown: Callable[[float], str], unit: str
+) -> str:
+    sure = [(e, d) for e, d in zip(effects, differences, strict=True) if d.p < ALPHA]
+    rest = [d for d in differences if d.p >= ALPHA]
+    told = [
+        f"{e.name} changes {what} by {shown(d.interval.mean)} ({shown(d.interval.low)} to {shown(d.interval.high)}){unit}"
+        for e, d in sorted(sure, key=lambda pair: pair[1].p)
+    ]
+    if rest:
+        bound = max(max(abs(d.interval.low), abs(d.interval.high)) for d in rest)
+        if sure:
+            told.append(f"the rest is not shown to, each effect within ±{shown(bound)[1:]}{unit}")
+        else:
+            told.append(f"No factor is shown to change {what}; each effect lies within ±{shown(bound)[1:]}{unit}")
+    return "; ".join(told).replace("-", "−") + "."
 
 
 def _told(factor: Factor, level: str) -> str:
     return f"{factor.name}: {factor.levels[0]} → {level}"
 
 
-def _contrast(group: Group, cells: Sequence[Configuration], changes: Sequence[tuple[Factor, str]]) -> Difference:
+def _contrast(
+    response_SP: Callable[[Configuration], np.ndarray],
+    cells: Sequence[Configuration],
+    changes: Sequence[tuple[Factor, str]],
+) -> Difference:
     """Cells at the new level of each factor count plus, at the reference minus, at another not at all."""
     weights = {}
     for cell in cells:
@@ -122,7 +178,7 @@ def _contrast(group: Group, cells: Sequence[Configuration], changes: Sequence[tu
         weights[cell.key] = prod(signs)
     used = sum(1 for weight in weights.values() if weight)
     each = used / 2 ** len(changes)  # cells on each side of the contrast
-    sides = [(weights[c.key] / each, group.accuracy_SP(c)) for c in cells if weights[c.key]]
+    sides = [(weights[c.key] / each, response_SP(c)) for c in cells if weights[c.key]]
     return contrast(sides)
 
 

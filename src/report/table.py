@@ -77,5 +77,10 @@ def gain_with(interval: Interval) -> Cell:
     return Cell(text.replace("-", "−"), round(interval.mean, 6))
 
 
+def tokens_with(interval: Interval) -> Cell:
+    text = f"{interval.mean:+.1f} ({interval.low:+.1f} to {interval.high:+.1f})"
+    return Cell(text.replace("-", "−"), round(interval.mean, 3))
+
+
 def p_value(p: float) -> Cell:
     return Cell("<0.001" if p < 0.001 else f"{p:.3f}", round(p, 5))
