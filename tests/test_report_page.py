@@ -141,6 +141,33 @@ def test_steps_zoom_in(opened):
     assert before == 19 and line.get_attribute("d").count("L") == 9
 
 
+def test_ctrl_and_wheel_zoom_in_and_a_double_click_goes_back(opened):
+    figure = opened.page.locator("#figure-curve_accuracy")
+    figure.scroll_into_view_if_needed()
+    labels = figure.locator("svg .role-axis-label text")
+    before = labels.all_text_contents()
+    box = figure.locator("svg").bounding_box()
+    opened.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    opened.page.keyboard.down("Control")
+    opened.page.mouse.wheel(0, -600)
+    opened.page.keyboard.up("Control")
+    playwright.expect(labels).not_to_have_text(before)
+    opened.page.mouse.dblclick(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    playwright.expect(labels).to_have_text(before)
+
+
+def test_several_samples_and_costs_are_drawn(opened):
+    lines = opened.page.locator("#fronts figure[data-figure^=pass_at_k_chains] svg .mark-line path")
+    assert lines.count() == 4  # three configurations and the base
+    assert opened.page.locator("#figure-cost_by_phase svg .mark-rect path").count() >= 15
+    assert opened.page.locator("#table-several_samples tbody tr").count() == 4 * 2 * 2
+
+
+def test_every_figure_and_table_is_a_file_too(opened, site):
+    for link in opened.page.locator("a[href^='figures/'], a[href^='tables/']").all():
+        assert (site / link.get_attribute("href")).stat().st_size > 50
+
+
 def test_pointing_at_a_curve_tells_its_figures(opened):
     point = opened.page.locator("#figure-curve_validation_accuracy svg .mark-symbol path").nth(
         2

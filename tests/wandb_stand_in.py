@@ -12,6 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from conftest import ROOT
 
 
+STALL_S = 30  # before an answer comes
+
+
 class StandIn(ThreadingHTTPServer):
     """Answers the queries that a report and a run need. `manner`: answer, refuse, stall or break; `then` is the manner
     after a run was let in."""
@@ -35,7 +38,7 @@ class Handler(BaseHTTPRequestHandler):
         query, variables = content.get("query", ""), content.get("variables") or {}
         self.server.sent.append((query, variables))
         if self.server.manner == "stall":
-            time.sleep(30)
+            time.sleep(STALL_S)
         if self.server.manner == "break":
             self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n{")
             self.wfile.flush()

@@ -98,7 +98,7 @@ def several_samples(analysis: Analysis, group: Group) -> Figure:
     ]
     name = f"pass_at_k_{group.suite}_{group.protocol['set of problems']}"
     caption = "The chance that one of k samples is correct. Grey: the base. Bands: 95 % intervals."
-    return Figure(name, f"{group.name}: pass@k", caption, "levels", chart(analysis, rows, layer=layers, height=240))
+    return Figure(name, f"{group.name}: pass@k", caption, "fronts", chart(analysis, rows, layer=layers, height=240))
 
 
 def effects(factorial: Factorial) -> Figure:

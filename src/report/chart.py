@@ -79,10 +79,13 @@ def colour(analysis: Analysis) -> dict[str, Any]:
 
 
 def zoom() -> dict[str, Any]:
-    """Drag to move, Shift and wheel to zoom, double click to go back: the wheel alone scrolls the page."""
+    """Drag to move, Ctrl and wheel (or a pinch) to zoom, double click to go back: the wheel alone scrolls the page.
+
+    Not Shift, with which browsers turn the wheel sideways.
+    """
     return {
         "name": "zoom",
-        "select": {"type": "interval", "encodings": ["x", "y"], "zoom": "wheel![event.shiftKey]"},
+        "select": {"type": "interval", "encodings": ["x", "y"], "zoom": "wheel![event.ctrlKey]"},
         "bind": "scales",
     }
 

@@ -96,10 +96,10 @@ def sections(analysis: Analysis, tables: list[Table], figures: list[Figure]) -> 
             "Mean over seeds; the band reaches from the lowest seed to the highest.",
             legend=True,
         ),
-        part("fronts", "Accuracy against length and cost", "", legend=True),
+        part("fronts", "Accuracy against length, cost and samples", "", "several_samples", legend=True),
         part("sweeps", "Sweeps", "What each choice does.", "effects", "importances", "trials"),
         part("problems", "Problems gained and lost", "Each problem of a suite, before and after training."),
-        part("levels", "By level and number of samples", "", "levels", "several_samples", legend=True),
+        part("levels", "By level", "", "levels"),
         part("cost", "Cost", "", "costs", "published_costs"),
         part("configurations", "Configurations", "", "configurations", "shared_settings"),
         part(
