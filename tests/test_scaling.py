@@ -109,7 +109,7 @@ def test_a_forecast_sees_only_what_comes_before(study):
     again = within(points_of(spoilt, "data"), "data", "free", 0.25, 50)
     assert np.array_equal(again.log_loss_BP, forecast.log_loss_BP)
     good, bad = (scored(study, each)[0]["sizes"][-1] for each in (forecast, again))
-    assert good["r2"] > 0.7 and bad["r2"] < 0
+    assert good["r2"]["value"] > 0.7 and bad["r2"]["value"] < 0
     assert good["relative_error"]["value"] < 0.03 and bad["relative_error"]["value"] > 0.5
 
 
@@ -121,7 +121,7 @@ def test_the_largest_size_is_forecast_without_its_data_unless_e_is_refitted(stud
     assert np.array_equal(again.log_loss_BP, forecast.log_loss_BP)
     plain, refitted = scored(study, again)
     assert not plain["refitted_e"] and refitted["refitted_e"]
-    assert refitted["sizes"][0]["r2"] > 0.5 > plain["sizes"][0]["r2"]  # the slope is right, the height is not
+    assert refitted["sizes"][0]["r2"]["value"] > 0.5 > plain["sizes"][0]["r2"]["value"]  # the slope is right, the height is not
 
 
 def test_pooled_r2_flatters_and_is_labelled(study):
@@ -129,7 +129,7 @@ def test_pooled_r2_flatters_and_is_labelled(study):
     assert not notes and {each.kind for each in made} == {"within a run", "to the largest size"}
     row = next(row for each in made for row in scored(study, each) if row["kind"] == "within a run")
     smallest = row["sizes"][0]
-    assert row["r2_pooled_over_sizes"] > 0.98 and smallest["r2"] < 0.3
+    assert row["r2_pooled_over_sizes"] > 0.98 and smallest["r2"]["value"] < 0.3
 
 
 def test_published_tables_keep_their_order():
@@ -191,8 +191,12 @@ def test_from_records_to_results(tmp_path, capsys):
     assert main([str(tmp_path), "--draws", "100"]) == 0
     results = json.loads((tmp_path / "scaling" / "results.json").read_text())
     assert {"laws", "forecasts", "reuse", "compute_optimal"} <= set(results)
-    law = next(each for each in results["laws"] if each["law"] == "saturating" and each["x"] == "data")
+    law = next(each for each in results["laws"]["all"] if each["law"] == "saturating" and each["x"] == "data")
     assert law["k_max"]["low"] <= 0.25 <= law["k_max"]["high"] and len(law["sizes"]) == 3
+    assert (results["scale"], results["seeds"]) == ("micro", 3)
+    assert results["laws"]["data"]["k_max"] == law["k_max"] and results["laws"]["compute"]["r2"]["value"] > 0.99
+    for kind in ("within", "across", "across_without_refit"):
+        assert set(results["forecasts"][kind]["r2"]) == {"value", "low", "high"}
     assert (tmp_path / "scaling" / "tables" / "scaling_laws.csv").is_file()
     assert list((tmp_path / "scaling" / "figures").glob("*loss_compute.png"))
     assert "K_max" in capsys.readouterr().out
@@ -218,8 +222,7 @@ def test_reuse_is_priced_against_the_fewest_repeats(tmp_path, capsys):
                 _replace(folder / "again" / part, folder / part)
     assert main([str(tmp_path), "--draws", "100"]) == 0
     reuse = json.loads((tmp_path / "scaling" / "results.json").read_text())["reuse"]
-    costs = {each["repeats"]: each["extra_loss"] for each in reuse}
-    assert costs[25]["low"] < 0 < costs[25]["high"] and costs[100]["low"] > 0.05
+    assert reuse["25"]["low"] < 0 < reuse["25"]["high"] and reuse["100"]["low"] > 0.05
     assert "no law over sizes" in capsys.readouterr().err
 
 

@@ -37,7 +37,7 @@ def study(folder: Path, draws: int) -> int:
     analysed.results["left_out"] = [{"folder": entry.folder, "reason": entry.reason} for entry in left_out]
     for note in analysed.results["notes"]:
         print(f"note: {note}", file=sys.stderr)
-    if not analysed.results["laws"]:
+    if not analysed.results["laws"]["all"]:
         raise UserError(f"no curve in {folder} can be fitted; the notes above say why")
     path = write(analysed, folder / FOLDER)
     say(analysed.results)
@@ -49,7 +49,7 @@ def say(results: dict) -> None:
     """The laws and the verdicts in a few lines."""
     from src.scaling.tables import shown
 
-    for law in results["laws"]:
+    for law in results["laws"]["all"]:
         if "k_max" in law:
             floor = f", L_inf {shown(law['floor']).text}" if "floor" in law else ""
             fit = f"K_max {shown(law['k_max']).text}, N0 {shown(law['n0']).text}{floor}"

@@ -34,6 +34,7 @@ class Fitted:
     points: Points
     best: Fits
     resampled: Fits
+    draws: int
 
     @property
     def law(self) -> str:
@@ -52,16 +53,16 @@ def fit_laws(study: Study, axis: str, draws: int) -> list[Fitted]:
     counts_BP = resamples(points, draws)
     sums, sums_B = moments(points), moments(points, counts_BP)
     sizes = points.sizes_S
-    found = [Fitted(study, axis, points, fit_free(sums, sizes), fit_free(sums_B, sizes))]
+    found = [Fitted(study, axis, points, fit_free(sums, sizes), fit_free(sums_B, sizes), draws)]
     if len(sizes) < FEWEST_SIZES:
         return found
     best = fit_saturating(sums, sizes)
-    found.insert(0, Fitted(study, axis, points, best, fit_saturating_all(sums_B, sizes)))
+    found.insert(0, Fitted(study, axis, points, best, fit_saturating_all(sums_B, sizes), draws))
     floored = fit_irreducible(points, np.ones(len(points.x_P)), best)
     # From the whole fit's own loss and from half of it: a resample's best is near one of them.
     floors = (floored.floor_B[0], floored.floor_B[0] / 2)
     every = [fit_irreducible(points, counts, best, floors) for counts in counts_BP[: min(draws, NESTED_DRAWS)]]
-    return [*found, Fitted(study, axis, points, floored, _stacked(every))]
+    return [*found, Fitted(study, axis, points, floored, _stacked(every), draws)]
 
 
 def _stacked(fits: list[Fits]) -> Fits:
@@ -80,6 +81,7 @@ def described(fitted: Fitted) -> dict[str, Any]:
         if (value := getattr(best, f"{name}_B")) is not None:
             result[name] = interval(value[0], getattr(drawn, f"{name}_B"))
     result["r2_pooled"] = r2(fitted.points.y_P, fitted.residuals_P)
+    result["r2"] = interval(result["r2_pooled"] if result["r2_pooled"] is not None else np.nan, _r2_of_resamples(fitted))
     result["bic"] = bic(fitted)
     result["notes"] = at_bounds(best)
     result["sizes"] = [
@@ -94,6 +96,16 @@ def described(fitted: Fitted) -> dict[str, Any]:
         for place, size in enumerate(best.sizes_S)
     ]
     return result
+
+
+def _r2_of_resamples(fitted: Fitted) -> np.ndarray:
+    """R² pooled over sizes of each resample's own fit on its own points; (B,)."""
+    points, drawn = fitted.points, fitted.resampled
+    counts_BP = resamples(points, fitted.draws)[: len(drawn.k_BS)]
+    residuals_BP = points.y_P - drawn.log_loss(points.x_P, points.size_P)
+    mean_B = counts_BP @ points.y_P / counts_BP.sum(axis=1)
+    total_B = (counts_BP * (points.y_P - mean_B[:, None]) ** 2).sum(axis=1)
+    return 1 - (counts_BP * residuals_BP**2).sum(axis=1) / np.maximum(total_B, 1e-300)
 
 
 def r2(y_P: np.ndarray, residuals_P: np.ndarray) -> float | None:

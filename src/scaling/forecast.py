@@ -128,17 +128,24 @@ def _score(study: Study, forecast: Forecast, log_loss_BP: np.ndarray, refit_e: b
             {
                 "parameters": int(held.sizes_S[size]),
                 "points": int(here.sum()),
-                "r2": r2(y_P, y_P - values_BP[0]),
+                "r2": interval(*_ends(_r2_of(y_P, values_BP))),
                 "relative_error": interval(error_B[0], error_B[1:]),
                 "last_loss": interval(*_ends(np.exp(log_loss_BP[:, end].mean(axis=1)))),
                 "last_loss_measured": float(np.exp(held.y_P[end].mean())),
             }
         )
+    by_size = [_r2_of(held.y_P[held.size_P == s], log_loss_BP[:, held.size_P == s]) for s in np.unique(held.size_P)]
     return {
         "study": study.name, "kind": forecast.kind, "x": forecast.axis, "law": forecast.law, "seen": forecast.seen,
-        "refitted_e": refit_e, "sizes": sizes,
+        "refitted_e": refit_e, "sizes": sizes, "r2": interval(*_ends(np.mean(by_size, axis=0))),
         "r2_pooled_over_sizes": r2(held.y_P, held.y_P - log_loss_BP[0]),
     }
+
+
+def _r2_of(y_P: np.ndarray, values_BP: np.ndarray) -> np.ndarray:
+    """R² of one size's held-out points by the fit and its resamples; NaN where they do not vary."""
+    total = ((y_P - y_P.mean()) ** 2).sum()
+    return 1 - ((y_P - values_BP) ** 2).sum(axis=1) / total if total > 1e-12 else np.full(len(values_BP), np.nan)
 
 
 def _ends(values_B: np.ndarray) -> tuple[float, np.ndarray]:

@@ -5,13 +5,14 @@ from typing import Any
 
 from src.report.tables import Cell, Table, table
 
-Results = Mapping[str, list[dict[str, Any]]]
+Results = Mapping[str, Any]  # as `src.scaling.analysis` says
 
 
 def all_tables(results: Results) -> list[Table]:
     """The tables that have rows."""
-    made = [_laws(results["laws"]), _sizes(results["laws"]), _comparisons(results["comparisons"])]
-    made += [_forecasts(results["forecasts"]), _optimal(results["compute_optimal"]), _reuse(results["reuse"])]
+    laws = results["laws"]["all"]
+    made = [_laws(laws), _sizes(laws), _comparisons(results["comparisons"]), _forecasts(results["forecasts"]["all"])]
+    made += [_optimal(results["compute_optimal"]["all"]), _reuse(results["reuse"]["all"])]
     return [each for each in made if each.rows]
 
 
@@ -70,7 +71,7 @@ def _forecasts(forecasts: Sequence[dict[str, Any]]) -> Table:
     rows = [
         [
             each["study"], each["kind"], each["x"], each["law"], each["seen"], "refitted" if each["refitted_e"] else "forecast",
-            Cell(f"{size['parameters']:,}", size["parameters"]), size["points"], _number(size["r2"], ".3f"),
+            Cell(f"{size['parameters']:,}", size["parameters"]), size["points"], shown(size["r2"]),
             shown(size["relative_error"], 100), shown(size["last_loss"]), _number(size["last_loss_measured"]),
             _number(each["r2_pooled_over_sizes"], ".3f"),
         ]
