@@ -228,8 +228,9 @@ def _spread(problems: Sequence[Problem], key: str) -> list[Problem]:
     """
     by_difficulty = sorted(_ranked(problems, key), key=_difficulty)
     bits = max(1, len(by_difficulty) - 1).bit_length()
-    places = (int(f"{number:0{bits}b}"[::-1], 2) for number in range(2**bits))
-    return [by_difficulty[place] for place in places if place < len(by_difficulty)]
+    parts = (int(f"{number:0{bits}b}"[::-1], 2) for number in range(2**bits))
+    places = dict.fromkeys(part * len(by_difficulty) >> bits for part in parts)
+    return [by_difficulty[place] for place in places]
 
 
 def _difficulty(problem: Problem) -> tuple[int, float]:

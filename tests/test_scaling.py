@@ -22,6 +22,7 @@ from src.scaling.laws import (
     points_of,
 )
 from src.scaling.optimal import compute_optimal, order_of_sizes
+from src.scaling.stopping import StopWhenConfig, narrow_enough
 from src.scaling.published import published_law, rows, synthetic_curves
 
 LAW = published_law("base", "compute")
@@ -297,6 +298,19 @@ def test_bad_commands_are_one_line(tmp_path, capsys):
     assert main([str(tmp_path), "--draws", "3"]) == 2
     assert main([str(tmp_path)]) == 2
     assert all(line.startswith("error: ") for line in capsys.readouterr().err.splitlines())
+
+
+def test_a_sweep_may_end_when_its_forecast_is_narrow(tmp_path):
+    def reason(**options):
+        return narrow_enough(StopWhenConfig(**options), tmp_path)
+
+    assert reason(width=0.5) is None  # nothing measured
+    write_study(tmp_path / "two", small_curves()[:6])
+    assert reason(width=0.5) is None and "within stop_when.width=0.5" in reason(width=0.5, sizes=2)
+    write_study(tmp_path / "more", small_curves()[6:])
+    assert reason(width=0.5) and reason(width=1e-6) is None
+    near, far = (reason(width=0.9, at=at).split("known to ")[1].split(",")[0] for at in (1e4, 1e7))
+    assert float(far) > float(near)  # extrapolating is less certain
 
 
 def test_free_slopes_can_be_negative():
