@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from src.problems.columns import paths_of, value_at
 from src.errors import UserError
 from src.grading import Grader
+from src.grading.code import grade_programs, remark
 from src.problems import (
     LOADERS,
     ROLES,
@@ -436,7 +437,7 @@ def shipped(folder: Path, *overrides: str) -> ProblemsConfig:
 
 
 def test_shipped_choices(tmp_path):
-    assert sorted(path.stem for path in (CONF / "problems").glob("*.yaml")) == ["files", "micro", "open_rs"]
+    assert sorted(path.stem for path in (CONF / "problems").glob("*.yaml")) == ["files", "guru", "micro", "open_rs"]
     open_rs = shipped(tmp_path, "problems=open_rs")
     assert {role: (pool.dataset, pool.published_rows, pool.level) for role, pool in open_rs.pools.items()} == {
         "core": ("knoveleng/open-s1", 18_615, "hard"),

@@ -22,8 +22,8 @@ from src.scaling.laws import (
     points_of,
 )
 from src.scaling.optimal import compute_optimal, order_of_sizes
-from src.scaling.stopping import StopWhenConfig, narrow_enough
 from src.scaling.published import published_law, rows, synthetic_curves
+from src.scaling.stopping import StopWhenConfig, narrow_enough
 
 LAW = published_law("base", "compute")
 
