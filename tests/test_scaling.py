@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.optimize import least_squares
 
@@ -201,6 +202,22 @@ def test_from_records_to_results(tmp_path, capsys):
     assert (tmp_path / "scaling" / "tables" / "scaling_laws.csv").is_file()
     assert list((tmp_path / "scaling" / "figures").glob("*loss_compute.png"))
     assert "K_max" in capsys.readouterr().out
+
+
+def test_the_report_holds_the_laws_of_a_sweep(tmp_path):
+    from src.report.__main__ import main as report
+
+    sweep = tmp_path / "sweep"
+    write_study(sweep / "trials", small_curves()[:6])
+    (sweep / "sweep.yaml").write_text("study: sizes\nobjectives: {evaluation.validation.best.accuracy: maximize}\n")
+    pd.DataFrame([{"number": 0, "state": "complete", "evaluation.validation.best.accuracy": 0.5}]).to_csv(
+        sweep / "trials.csv", index=False
+    )
+    assert main([str(sweep), "--draws", "100"]) == 0
+    assert report([str(sweep), "--output", str(tmp_path / "report")]) == 0
+    assert "Scaling laws" in (tmp_path / "report" / "index.html").read_text()
+    assert (tmp_path / "report" / "tables" / "scaling_laws_sizes.csv").is_file()
+    assert list((tmp_path / "report" / "figures").glob("scaling1_k_sizes.png"))
 
 
 def test_runs_that_differ_in_more_than_the_model_are_separate_studies(tmp_path):

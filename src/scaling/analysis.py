@@ -16,6 +16,7 @@ from src.files import write_json, write_whole
 from src.report.chart import Figure
 from src.report.load import Run
 from src.report.page import write_images
+from src.report.scaling import keep_figures
 from src.scaling.curves import AXES, Study
 from src.scaling.figures import against_truth, loss_against, slopes
 from src.scaling.fitted import Fitted, compared, described, fit_laws
@@ -101,6 +102,7 @@ def write(analysed: Analysed, folder: Path) -> Path:
     write_images(analysed.figures, folder / "figures")
     page = markdown(analysed)
     write_whole(folder / "report.md", lambda path: path.write_text(page, encoding="utf-8"))
+    keep_figures(analysed.figures, folder.parent)
     write_json(folder / "results.json", analysed.results)  # last: where it is, the rest is whole
     return folder / "results.json"
 

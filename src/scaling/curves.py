@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from src.errors import UserError
-from src.report.load import LeftOut, Run, read_records
+from src.report.left_out import LeftOut
+from src.report.load import Run, read_records
 
 AXES = ("compute", "data")
 FEWEST_POINTS = 4  # of a curve
