@@ -1,9 +1,13 @@
-"""What a run has used so far: wall-clock seconds by phase and tokens. Every second is charged to one phase."""
+"""What a run has used so far: wall-clock seconds by phase, tokens, operations and data. Every second is charged to one
+phase."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from typing import Any
+
+from src.flops import PASSES, Size, flops
 
 # startup: imports, data, models; training: log-probabilities, backward, optimiser; lost: repeated after a kill.
 PHASES = ("startup", "rollout", "grading", "training", "evaluation", "saving", "lost")
@@ -16,6 +20,8 @@ class Ledger:
         self.seconds = dict.fromkeys(PHASES, 0.0)
         self.prompt_tokens = 0
         self.completion_tokens = 0
+        self.passes = dict.fromkeys(PASSES, 0)  # tokens through each kind of pass, padding not counted
+        self.size: Size | None = None  # of the model that is trained, once it is known
         self._open = ["startup"]
         self._charged_until = time.perf_counter()
 
@@ -44,11 +50,16 @@ class Ledger:
         """Seconds in all, over every session of the run."""
         return sum(self.read().values())
 
+    def flops(self) -> dict[str, float]:
+        """Operations so far by kind of pass, and their total; 0 before there is a model."""
+        return flops(self.size or Size(0, 0), self.passes)
+
     def state_dict(self) -> dict[str, Any]:
         return {
             "seconds": self.read(),
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
+            "passes": dict(self.passes),
         }
 
     def continue_from(self, state: dict[str, Any], lost_seconds: float) -> None:
@@ -57,3 +68,21 @@ class Ledger:
             self.seconds[phase] += seconds
         self.seconds["lost"] += lost_seconds
         self.prompt_tokens, self.completion_tokens = state["prompt_tokens"], state["completion_tokens"]
+        self.passes = dict(state["passes"])
+
+
+class DataUse:
+    """How much of its data a run has used: known from the order of presentation alone, so a continued run agrees."""
+
+    def __init__(self, ids: Sequence[str], mix_problems: int) -> None:
+        """`ids` of the problems in their order of presentation, repeats included; `mix_problems` differing ones a walk
+        of the mix presents each once per epoch."""
+        seen: set[str] = set()
+        self._unique = [0, *accumulate(not (problem in seen or seen.add(problem)) for problem in ids)]
+        self._mix_problems = mix_problems
+
+    def after(self, presented: int) -> dict[str, float]:
+        """Samples (prompts presented), how many of them differ, and epochs, after so many presentations."""
+        return {
+            "samples": presented, "unique_samples": self._unique[presented], "epochs": presented / self._mix_problems,
+        }

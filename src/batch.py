@@ -28,18 +28,21 @@ class Batch:
             )
         self.accumulation_steps = total // per_pass
         fields = algorithm.settings | dict(trainer)
-        passes = _count(fields, "steps_per_generation", self.accumulation_steps)
+        passes = _passes(fields, per_pass, self.accumulation_steps)
         uses = _count(fields, "num_iterations", 1)
         if passes % self.accumulation_steps:
             raise ValueError(
-                f"trainer.steps_per_generation: {passes} is not a multiple of the {self.accumulation_steps} passes that "
-                "make one step"
+                f"trainer.steps_per_generation: {passes} (or generation_batch_size / {per_pass}) is not a multiple of the "
+                f"{self.accumulation_steps} passes that make one step"
             )
         # Optimiser steps that one batch of sampled completions is used for.
         self.generation_every_steps = passes // self.accumulation_steps * uses
-        prompts = algorithm.prompts_per_step * passes // self.accumulation_steps
-        # Prompts that the whole run samples completions for.
-        self.presentations = math.ceil(steps / self.generation_every_steps) * prompts
+        self.prompts_per_generation = algorithm.prompts_per_step * passes // self.accumulation_steps
+        self.presentations = self.presented(steps)
+
+    def presented(self, step: int) -> int:
+        """Prompts that completions were sampled for up to the end of an optimiser step."""
+        return math.ceil(step / self.generation_every_steps) * self.prompts_per_generation
 
     def ends_at(self, step: int) -> bool:
         """Whether a batch of completions is used up at this step: a run can only be continued from such a step."""
@@ -48,6 +51,21 @@ class Batch:
     def due(self, step: int, every: int) -> bool:
         """Whether what is to happen every so many steps happens now: at the first end of a batch from then on."""
         return self.ends_at(step) and step // every > (step - self.generation_every_steps) // every
+
+
+def _passes(fields: Mapping[str, Any], per_pass: int, default: int) -> int:
+    """Passes that one batch of sampled completions is cut into, by either of TRL's fields for it."""
+    total = fields.get("generation_batch_size")
+    if total is None:
+        return _count(fields, "steps_per_generation", default)
+    if fields.get("steps_per_generation") is not None:
+        raise ValueError("trainer: generation_batch_size and steps_per_generation say the same; give one of them")
+    if _count(fields, "generation_batch_size", 1) % per_pass:
+        raise ValueError(
+            f"trainer.generation_batch_size: {total} completions cannot be split into passes of {per_pass} "
+            "(hardware.processes x hardware.device_batch_size)"
+        )
+    return total // per_pass
 
 
 def _count(fields: Mapping[str, Any], name: str, default: int) -> int:

@@ -22,6 +22,8 @@ from src.run import run
 CONF = Path(__file__).parent.parent / "conf"
 SWEEPS = CONF.parent / "sweeps"
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes
+# ${pick:<name>,{<name>: <value>, ...}}: a value that depends on another one, such as the GPUs on the model's size.
+OmegaConf.register_new_resolver("pick", lambda name, table: table[name], replace=True)
 FULL_ERRORS = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
+from src.grading.code import grade_programs
 from src.text import has_format, script_share
 from src.types import Completion, Problem
 
@@ -18,11 +19,15 @@ def end_tokens(tokenizer, generation_config) -> frozenset[int]:
 
 
 def graded(
-    problems: Sequence[Problem], token_ids: Sequence[Sequence[int]], tokenizer, ends: Collection[int], grader: "Grader"
+    problems: Sequence[Problem], token_ids: Sequence[Sequence[int]], tokenizer, ends: Collection[int], grader: "Grader",
+    grading: str = "math",
 ) -> list[Completion]:
     """One completion for each problem: decoded, graded, and `truncated` if it has no end token."""
     texts = tokenizer.batch_decode(token_ids, skip_special_tokens=True)
-    verdicts = grader.grade(texts, [problem.answer for problem in problems])
+    if grading == "code":
+        verdicts = grade_programs(texts, problems, grader.workers)
+    else:
+        verdicts = grader.grade(texts, [problem.answer for problem in problems])
     return [
         Completion(text, len(ids), not ids or ids[-1] not in ends, verdict, tuple(ids))
         for text, ids, verdict in zip(texts, token_ids, verdicts, strict=True)

@@ -13,6 +13,7 @@ from src.batch import Batch
 from src.errors import UserError, nearest
 from src.evaluation import EvaluationConfig
 from src.faults import describe
+from src.flops import PASSES
 from src.hardware import HardwareConfig
 from src.length import LengthConfig
 from src.lr import LrConfig, trainer_fields
@@ -99,7 +100,8 @@ class LabConfig(Config):
             for when in ("before", "after", "best")
             for figure in (*figures, *(("gain.mean", "gain.ci_low", "gain.ci_high") if when != "before" else ()))
         ]
-        costs = ("usd", "gpu_hours", "prompt_tokens", "completion_tokens", *(f"seconds.{phase}" for phase in PHASES))
+        costs = ["usd", "gpu_hours", "prompt_tokens", "completion_tokens", *(f"seconds.{phase}" for phase in PHASES)]
+        costs += [f"flops.{kind}" for kind in (*PASSES, "total")]
         return [*keys, *(f"cost.{key}" for key in costs)]
 
     @cached_property

@@ -43,6 +43,7 @@ class ValidationConfig(Config):
 class SuiteConfig(Config):
     samples: int = Field(ge=1)
     pool: PoolConfig
+    grading: Literal["math", "code"] = "math"  # code: run each answer with the gold answer as its tests
 
 
 class EvaluationConfig(Config):
@@ -113,7 +114,7 @@ class Evaluator:
             "chat_template": self.tokenizer.chat_template,
             "engine": type(engine).__name__,
             "grader": VERSION,
-        }
+        } | ({"grading": suite.grading} if suite.grading != "math" else {})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
     def _rows(self, engine: "Engine", suite: Suite, done: Callable[[int], None]) -> list[dict[str, Any]]:
@@ -129,7 +130,7 @@ class Evaluator:
         )
         problems = [problem for problem in suite.problems for _ in range(suite.samples)]
         token_ids = [ids for samples in completions_PS for ids in samples]
-        completions = graded(problems, token_ids, self.tokenizer, engine.ends, self.grader)
+        completions = graded(problems, token_ids, self.tokenizer, engine.ends, self.grader, suite.grading)
         return [
             {"sample": number % suite.samples} | row(problem, completion, self.script)
             for number, (problem, completion) in enumerate(zip(problems, completions, strict=True))

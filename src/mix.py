@@ -31,6 +31,10 @@ class MixConfig(Config):
     size: int | None = Field(ge=1)  # problem presentations in one walk of the mix; null = all that the pools allow
     order: Literal["shuffled", "easy_first", "hard_first"]
     repeats: int = Field(ge=1)  # times each problem is used in one walk of the mix: tau of arXiv 2509.25300
+    # How draws of different sizes go together: nested, a smaller one being part of a larger (the study's released code),
+    # or independent of each other (its paper).
+    subsets: Literal["nested", "independent"] = "nested"
+    stratified: bool = False  # have every draw spread over its pool's difficulty as the pool is, by pass rate
 
     @field_validator("weights")
     @classmethod
@@ -145,14 +149,16 @@ def apportion(weights: Mapping[str, float | Fraction], total: int) -> dict[str, 
 def draw_mix(config: MixConfig, pools: Mapping[str, Sequence[Problem]], seed: int) -> Mix:
     """Draw the problems of a mix: exact counts, no problem twice, the same ones for the same seed.
 
-    A smaller draw with the same seed is part of a larger one, so runs that differ in size or repeats share problems.
+    A smaller draw with the same seed is part of a larger one, so runs that differ in size or repeats share problems;
+    unless `subsets` is independent.
     A problem that stands in several pools (by its id) belongs to the first of them, in the order of ROLES.
     Raises UserError where a pool is missing or too small, and where `size` is no multiple of `repeats`.
     """
     parts = shares(config)
     available = _available(pools, parts)
     counts = _counts(config, parts, {role: len(problems) for role, problems in available.items()})
-    drawn = [p for role, problems in available.items() for p in _ranked(problems, f"{seed}/{role}")[: counts[role]]]
+    order, key = _spread if config.stratified else _ranked, f"{seed}/" if config.subsets == "nested" else f"{seed}/{counts}/"
+    drawn = [p for role, problems in available.items() for p in order(problems, f"{key}{role}")[: counts[role]]]
     return Mix(tuple(drawn), counts, config.order, config.repeats, seed)
 
 
@@ -212,6 +218,19 @@ def _ranked(problems: Sequence[Problem], key: str) -> list[Problem]:
     Unlike a shuffle it hardly changes when a pool gains or loses a problem, and it is the same on every machine.
     """
     return sorted(problems, key=lambda problem: hashlib.sha256(f"{key}/{problem.id}".encode()).digest())
+
+
+def _spread(problems: Sequence[Problem], key: str) -> list[Problem]:
+    """An order of which every beginning is spread over the difficulties as all problems are.
+
+    Places on the scale from easy to hard are visited in van der Corput's order, 1/2, 1/4, 3/4, 1/8, …; who stands at a
+    place among equals is random.
+    """
+    by_difficulty = sorted(_ranked(problems, key), key=_difficulty)
+    bits = max(1, len(by_difficulty) - 1).bit_length()
+    parts = (int(f"{number:0{bits}b}"[::-1], 2) for number in range(2**bits))
+    places = dict.fromkeys(part * len(by_difficulty) >> bits for part in parts)
+    return [by_difficulty[place] for place in places]
 
 
 def _difficulty(problem: Problem) -> tuple[int, float]:

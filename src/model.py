@@ -9,6 +9,7 @@ from pydantic import Field
 from src.base import Config
 from src.errors import UserError, nearest
 from src.hub import hub_reachable
+from src.micro.ladder import LADDER, place, provide
 
 EMBEDDED = {"embedded/micro": Path(__file__).parent / "micro" / "weights"}
 
@@ -28,13 +29,20 @@ class ModelConfig(Config):
     dtype: Literal["float32", "bfloat16", "float16"]
     attention: str
     lora: LoraConfig | None
+    size: str | None = None  # of a family of models, such as 7b; the hardware of a scale may depend on it
+    variant: Literal["base", "instruct"] | None = None
 
 
 def resolve(model: ModelConfig) -> str:
-    """Folder or hub name to load from. Raises UserError for a folder that holds no model."""
+    """Folder or hub name to load from; of a model of the ladder, the folder where it is or will be.
+
+    Raises UserError for a folder that holds no model.
+    """
+    if model.path in LADDER:
+        return str(place(model.path))
     if model.path.startswith("embedded/"):
         if model.path not in EMBEDDED:
-            raise UserError(f"model.path: no embedded model {model.path}; {nearest(model.path, EMBEDDED)}")
+            raise UserError(f"model.path: no embedded model {model.path}; {nearest(model.path, [*EMBEDDED, *LADDER])}")
         return str(EMBEDDED[model.path])
     folder = Path(model.path).expanduser()
     # A hub name has one slash at most and no leading dot or slash; everything else means a folder.
@@ -47,9 +55,12 @@ def resolve(model: ModelConfig) -> str:
 
 
 def _prefer_cache(model: ModelConfig) -> None:
-    """Where the model comes from the hub and that is out of reach, have its cached copy used at once."""
+    """Where the model comes from the hub and that is out of reach, have its cached copy used at once; pre-train a model
+    of the ladder that is not there yet."""
     from huggingface_hub import constants
 
+    if model.path in LADDER:
+        provide(model.path)
     if not Path(resolve(model)).is_dir() and not hub_reachable(constants.ENDPOINT):
         constants.HF_HUB_OFFLINE = True  # for the rest of the process: TRL loads the reference model by itself
 

@@ -77,7 +77,9 @@ def carry_out(
     from src.training import Session
 
     trainer_config, model, tokenizer = parts
-    session = Session(config, trainer_config, model, tokenizer, data.presentations, grader, record, ledger)
+    session = Session(
+        config, trainer_config, model, tokenizer, data.presentations, grader, record, ledger, len(data.mix.problems)
+    )
     prompt, script = config.evaluation.asked_with(config.prompt), config.reward.language.script
     cache = Path(config.output_root) / ".cache" / "evaluation"
     evaluator = Evaluator(config.evaluation, prompt, script, tokenizer, grader, cache)
@@ -124,13 +126,14 @@ def close(
 
 
 def cost(config: LabConfig, ledger: Ledger) -> dict[str, Any]:
-    """The account for the summary: dollars, GPU-hours, tokens, and seconds by phase."""
+    """The account for the summary: dollars, GPU-hours, tokens, operations, and seconds by phase."""
     total = ledger.total()
     return {
         "usd": config.hardware.cost_usd(total),
         "gpu_hours": config.hardware.gpu_hours(total),
         "prompt_tokens": ledger.prompt_tokens,
         "completion_tokens": ledger.completion_tokens,
+        "flops": ledger.flops(),
         "seconds": ledger.read(),
     }
 

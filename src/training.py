@@ -12,11 +12,12 @@ from datasets import Dataset
 from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, RLOOConfig
 
-from src.accounting import Ledger
+from src.accounting import DataUse, Ledger
 from src.checkpoints import Checkpoints
 from src.completions import row
 from src.config import LabConfig
 from src.errors import RunFailed, UserError
+from src.flops import size_of
 from src.grading import Grader
 from src.length import build_schedule
 from src.lr import trainer_fields
@@ -96,8 +97,11 @@ class Session:
         grader: Grader,
         record: Record,
         ledger: Ledger,
+        mix_problems: int,
     ) -> None:
         self.config, self.record, self.ledger = config, record, ledger
+        ledger.size = size_of(model)  # before the trainer wraps it
+        self.data_use = DataUse([problem.id for problem in presentations], mix_problems)
         self.schedule = build_schedule(config.length, config.scale.completion_budget, config.scale.steps)
         self.checkpoints = Checkpoints(record.folder / "checkpoints", config.record.checkpoints_kept)
         self.progress = self.checkpoints.progress()
@@ -203,7 +207,7 @@ class AfterStep(TrainerCallback):
         if last or config.batch.due(step, config.evaluation.validation.every_steps):
             measured = self.validate(step)
             session.progress.validation[str(step)] = line["validation/accuracy"] = measured.summary["accuracy"]
-        line |= self._account()
+        line |= self._account(step)
         session.record.step(line)
         if step % config.record.completions_every_steps == 0:
             self._save_completions(step)
@@ -221,17 +225,22 @@ class AfterStep(TrainerCallback):
         due = config.batch.due(step, config.record.checkpoint_every_steps)
         control.should_save = bool(last or stopping or measured or due)
 
-    def _account(self) -> dict[str, Any]:
-        ledger, before = self.session.ledger, self.seconds
+    def _account(self, step: int) -> dict[str, Any]:
+        session, ledger, before = self.session, self.session.ledger, self.seconds
         self.seconds = ledger.read()
         total = sum(self.seconds.values())
         return {
             "prompt_tokens": ledger.prompt_tokens,
             "completion_tokens": ledger.completion_tokens,
-            "grading_timeouts": self.session.trainer.grader.timeouts,
+            "optimiser_steps": step,
+            **session.data_use.after(session.config.batch.presented(step)),
+            "parameters": ledger.size.parameters,
+            "parameters/without_embeddings": ledger.size.without_embeddings,
+            **{f"flops/{kind}": number for kind, number in ledger.flops().items()},
+            "grading_timeouts": session.trainer.grader.timeouts,
             **{f"seconds/{phase}": self.seconds[phase] - before[phase] for phase in self.seconds},
             "seconds/total": total,
-            "cost_usd": self.session.config.hardware.cost_usd(total),
+            "cost_usd": session.config.hardware.cost_usd(total),
         }
 
     def _save_completions(self, step: int) -> None:

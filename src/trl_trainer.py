@@ -56,6 +56,7 @@ class LabTrainerMixin:
         with self.ledger.phase("rollout"), divergence_in_words():
             output = super()._generate(prompts)
         self.schedule.observe(step, self._metrics["train"]["completions/clipped_ratio"][-1])
+        self.tokens_B = [len(prompt) + len(completion) for prompt, completion in zip(output[0], output[1], strict=True)]
         self.ledger.prompt_tokens += sum(map(len, output[0]))
         self.ledger.completion_tokens += sum(map(len, output[1]))
         return output
@@ -88,7 +89,24 @@ class LabTrainerMixin:
             rewards_BR=self.rewards_BR[first : first + len(inputs)].tolist(),
             advantages_B=output["advantages"].tolist(),
         )
+        self._charge_passes(output)
         return output
+
+    # -- account --------------------------------------------------------------------------------------------------
+
+    def _charge_passes(self, output: dict) -> None:
+        """Charge what the batch went through before it is learnt from."""
+        sampled, passes = sum(self.tokens_B), self.ledger.passes
+        passes["generation"] += sampled
+        passes["reference"] += sampled * (self.beta != 0)
+        passes["old_policy"] += sampled * ("old_per_token_logps" in output or "old_logps" in output)
+        output["lab_tokens"] = torch.tensor(self.tokens_B)  # TRL shuffles and splits it with the rest of the batch
+
+    def _prepare_inputs(self, generation_batch: Any) -> dict:
+        inputs = super()._prepare_inputs(generation_batch)
+        if self.model.training:
+            self.ledger.passes["training"] += int(inputs["lab_tokens"].sum())
+        return inputs
 
     # -- safety ---------------------------------------------------------------------------------------------------
 

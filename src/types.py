@@ -27,6 +27,7 @@ class Suite:
     name: str
     problems: tuple[Problem, ...]
     samples: int
+    grading: str = "math"  # or "code": answers are programs, and gold answers their tests
 
 
 @dataclass(frozen=True, slots=True)

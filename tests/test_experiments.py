@@ -73,3 +73,48 @@ def test_h200_keeps_the_global_batch_of_open_rs():
 def test_an_ablation_changes_one_group_and_no_more(ablation, of, changes):
     one, other = composed(f"+experiment={ablation}"), composed(f"+experiment={of}")
     assert {group for group in one if one[group] != other[group]} == changes | {"name"}
+
+
+QWEN = ("scale=qwen2_5", "problems.pools.core.path=core.parquet", "problems.pools.easy.path=easy.parquet")
+
+
+@pytest.mark.parametrize(("model", "gpus"), [("qwen2_5_0_5b", 1), ("qwen2_5_7b", 2), ("qwen2_5_72b_instruct", 16)])
+def test_the_published_scaling_study(model, gpus):
+    """arXiv 2509.25300 and its released code."""
+    config = configured("+experiment=scaling", *QWEN, f"model={model}")
+    lr, settings = config.lr, config.algorithm.settings
+    assert (lr.schedule, lr.peak, config.scale.steps, config.batch.generation_every_steps) == ("constant", 1e-6, 420, 4)
+    assert (settings["beta"], settings["weight_decay"], settings["max_grad_norm"]) == (0.001, 0.1, 1.0)
+    assert (settings["epsilon"], settings["loss_type"]) == (0.2, "dapo")
+    assert (config.batch.prompts_per_generation, config.algorithm.completions_per_prompt) == (512, 8)
+    assert config.algorithm.prompts_per_step == 128 and config.batch.presentations == 105 * 512 == config.mix.size
+    assert (config.mix.order, config.rollout.temperature, config.evaluation.sampling.temperature) == ("easy_first", 1.0, 0.7)
+    assert (config.scale.prompt_budget, config.scale.completion_budget) == (2048, 4096)
+    assert {term: weight for term, weight in config.reward.weights.items() if weight} == {"accuracy": 1}
+    assert config.evaluation.validation.problems_per_level == 250 and config.evaluation.validation.samples == 1
+    assert config.evaluation.suites["humaneval"].grading == "code"
+    assert {"gsm8k", "math_500", "aime24", "amc23", "zebralogic", "supergpqa"} < set(config.evaluation.suites)
+    assert (config.hardware.gpus, config.hardware.processes) == (gpus, gpus)
+
+
+@pytest.mark.parametrize("tau", [1, 2, 5, 20, 25, 50, 100])
+def test_data_reuse_takes_equal_steps_at_every_tau(tau):
+    for scale, presented in ((("scale=micro",), 400), (QWEN, 51_200)):
+        config = configured("+experiment=data_reuse", *scale, f"mix.repeats={tau}")
+        assert config.mix.size == config.batch.presentations == presented and config.mix.size % (2 * tau) == 0
+
+
+@pytest.mark.parametrize("group", [4, 8, 16, 32])
+def test_groups_of_every_size_have_equal_compute(group):
+    for scale, completions in ((("hardware.device_batch_size=16",), 64), (QWEN, 1024)):
+        config = configured("+experiment=group_size", *scale, f"algorithm.completions_per_prompt={group}")
+        assert config.algorithm.completions_per_step == completions
+
+
+def test_every_model_and_experiment_composes():
+    from src.command_line import CONF
+
+    for path in (CONF / "model").glob("*.yaml"):
+        assert configured(f"model={path.stem}").model.path
+    for path in (CONF / "experiment").glob("*.yaml"):
+        assert configured(f"+experiment={path.stem}", "hardware.device_batch_size=8" if path.stem == "group_size" else "seed=1")

@@ -3,6 +3,9 @@
 import json
 import random
 import re
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -12,10 +15,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from src.errors import UserError
 from src.micro import WEIGHTS
 from src.micro.calibrate import CLOSED, OTHER_SCRIPT, measure
-from src.micro.corpus import make_tokenizer
+from src.micro.corpus import draw_other, make_tokenizer
 from src.micro.demonstrations import Style, demonstration, write_completion
 from src.micro.pretrain import main, parse_arguments, train
-from src.micro.tasks import ROLES, SUITES, make_problems
+from src.micro.ladder import CACHE_VARIABLE, LADDER, Shape, place, provide
+from src.micro.tasks import OTHER_TASKS, ROLES, SUITES, in_suites, make_problems
 
 TOY = ["--layers", "1", "--width", "16", "--heads", "2", "--mlp", "16", "--batch", "8", "--threads", "1"]
 CHAIN = "Work from left to right: 7+5-3×2"  # 12, 9, 18
@@ -42,7 +46,7 @@ def independent_value(question: str) -> int:
 # Problems
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", [role for role in ROLES if role not in OTHER_TASKS])
 def test_problems_have_right_answers_levels_and_lengths(role):
     problems = make_problems(role, 60, seed=3)
     assert [independent_value(p.question) for p in problems] == [int(p.answer) for p in problems]
@@ -53,6 +57,64 @@ def test_problems_have_right_answers_levels_and_lengths(role):
     assert len({p.question for p in problems}) == len({p.id for p in problems}) == 60
 
 
+@pytest.mark.parametrize("role", OTHER_TASKS)
+def test_other_tasks_have_right_answers_levels_and_lengths(role):
+    problems = make_problems(role, 60, seed=3)
+    for p in problems:
+        numbers = re.findall(r"\d+", p.question)
+        assert p.answer == ("".join(numbers) if role == "copying" else str(max(map(int, numbers))))
+        assert len(p.answer) in ROLES[role].lengths[p.level] and not p.answer.startswith("0")
+    assert len({p.question for p in problems}) == 60 and {p.level for p in problems} == {"easy", "hard"}
+
+
+def test_demonstrations_of_other_tasks_are_mostly_right_and_never_of_the_suites():
+    rng, right = random.Random(0), 0
+    for _ in range(200):
+        messages, completion, _ = draw_other(rng, clean=False)
+        question = re.search(r"(Copy the digits|Which is larger): [^?\n]*\??", messages[-1]["content"]).group()
+        assert not in_suites(question)
+        numbers = re.findall(r"\d+", question)
+        answer = "".join(numbers) if question.startswith("Copy") else str(max(map(int, numbers)))
+        right += re.sub(r"\D", "", completion.splitlines()[-1]) == answer
+    assert 0.75 < right / 200 < 0.95
+
+
+@pytest.fixture
+def toy_ladder(monkeypatch, tmp_path):
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setitem(LADDER, "embedded/toy", Shape(1, 32, 16, 2, 0.1))
+    return tmp_path
+
+
+def test_a_model_of_the_ladder_is_made_once_and_named_after_its_content(toy_ladder, monkeypatch):
+    folder = provide("embedded/toy")
+    made = (folder / "model.safetensors").stat().st_mtime_ns
+    assert AutoModelForCausalLM.from_pretrained(folder).num_parameters() > 10_000
+    assert provide("embedded/toy") == folder and (folder / "model.safetensors").stat().st_mtime_ns == made
+    monkeypatch.setitem(LADDER, "embedded/toy", Shape(1, 32, 16, 3, 0.1))
+    assert place("embedded/toy") != folder
+
+
+def test_two_processes_and_a_kill_leave_one_whole_model(toy_ladder):
+    folder = place("embedded/toy")
+    rest = folder.parent / f".{folder.name}-killed"
+    rest.mkdir(parents=True)
+    (rest / "model.safetensors").write_text("half")
+    code = (
+        "from src.micro import ladder; ladder.LADDER['embedded/toy'] = ladder.Shape(1, 32, 16, 2, 0.1); "
+        "print(ladder.provide('embedded/toy'))"
+    )
+    both = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=240)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert sum("pre-training it once" in text for text in said) == 1
+    assert {path.name for path in folder.parent.iterdir()} == {folder.name, f"{folder.name}.lock"}
+    assert AutoTokenizer.from_pretrained(folder).chat_template
+
+
 def test_problems_are_deterministic_and_depend_on_the_seed():
     assert make_problems("core", 20, seed=1) == make_problems("core", 20, seed=1)
     assert make_problems("core", 20, seed=1) != make_problems("core", 20, seed=2)
@@ -61,7 +123,7 @@ def test_problems_are_deterministic_and_depend_on_the_seed():
 def test_suites_share_no_question_with_training_roles():
     questions = {role: {p.question for p in make_problems(role, 600, seed=0)} for role in ("easy", "broad", "chains")}
     assert not questions["chains"] & (questions["easy"] | questions["broad"])
-    assert SUITES == {"chains", "chains_long"}
+    assert SUITES == {"chains", "chains_long", "copying", "comparison"}
     levels = [p.level for p in make_problems("chains", 600, seed=0)]
     assert levels.count("easy") == levels.count("hard") == 300
 

@@ -1,5 +1,6 @@
 """Mixes: counts worked out by hand, the same draw for the same seed, and the walk through the problems."""
 
+import random
 from collections import Counter
 from fractions import Fraction
 from itertools import pairwise
@@ -98,6 +99,8 @@ def test_easy_share_moves_the_easy_part_and_keeps_the_proportion_of_the_others(w
         ("easy_only", {"easy": 7000}),
         ("balanced", {"core": 1750, "broad": 1750, "easy": 3500}),
         ("open_rs_released", {"released": 7000}),
+        ("scaling", {"core": 3500, "easy": 3500}),
+        ("data_reuse", {"core": 3500, "easy": 3500}),
     ],
 )
 def test_shipped_mixes_at_the_published_size(tmp_path, name, counts):
@@ -110,7 +113,9 @@ def test_shipped_mixes_at_the_published_size(tmp_path, name, counts):
 
 
 def test_every_shipped_mix_is_tested():
-    assert OPTIONS == ["balanced", "easy_hard", "easy_only", "hard_only", "open_rs_released"]
+    assert OPTIONS == [
+        "balanced", "data_reuse", "easy_hard", "easy_only", "hard_only", "open_rs_released", "scaling",
+    ]
 
 
 def test_options_from_the_command_line(tmp_path):
@@ -260,3 +265,30 @@ def test_the_remedies_named_in_the_error_work():
     settings = {"weights": {"core": 3, "broad": 3, "easy": 1}}
     assert len(draw_mix(config(**settings, size=46, repeats=2), available, 0).problems) == 23
     assert draw_mix(config(**settings, size=70, repeats=5), available, 0).size == 70
+
+
+def rated(count):
+    """Problems of rising pass rate, in no order."""
+    made = [Problem(f"p{n}", f"q{n}", "1", "hard", n / count, "core") for n in range(count)]
+    random.Random(1).shuffle(made)
+    return {"core": made}
+
+
+def test_a_stratified_draw_is_spread_over_the_difficulty_and_still_part_of_larger_ones():
+    config = MixConfig(weights={"core": 1}, easy_share=None, size=100, order="easy_first", repeats=1, stratified=True)
+    drawn = {
+        tau: draw_mix(config.model_copy(update={"repeats": tau}), rated(400), 0).problems for tau in (1, 5, 25)
+    }
+    for problems in drawn.values():
+        rates = sorted(problem.pass_rate for problem in problems)
+        even = [(place + 0.5) / len(rates) for place in range(len(rates))]
+        assert max(abs(rate - wanted) for rate, wanted in zip(rates, even, strict=True)) < 2 / len(rates)
+    assert set(drawn[25]) < set(drawn[5]) < set(drawn[1])
+
+
+def test_independent_subsets_are_not_parts_of_each_other():
+    config = MixConfig(weights={"core": 1}, easy_share=None, size=100, order="shuffled", repeats=1, subsets="independent")
+    large, small = (set(draw_mix(config.model_copy(update={"repeats": tau}), rated(400), 0).problems) for tau in (1, 2))
+    assert len(small) == 50 and not small <= large
+    again = draw_mix(config.model_copy(update={"repeats": 2}), rated(400), 0).problems
+    assert set(again) == small

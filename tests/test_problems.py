@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from src.problems.columns import paths_of, value_at
 from src.errors import UserError
 from src.grading import Grader
+from src.grading.code import grade_programs, remark
 from src.problems import (
     LOADERS,
     ROLES,
@@ -436,7 +437,7 @@ def shipped(folder: Path, *overrides: str) -> ProblemsConfig:
 
 
 def test_shipped_choices(tmp_path):
-    assert sorted(path.stem for path in (CONF / "problems").glob("*.yaml")) == ["files", "micro", "open_rs"]
+    assert sorted(path.stem for path in (CONF / "problems").glob("*.yaml")) == ["files", "guru", "micro", "open_rs"]
     open_rs = shipped(tmp_path, "problems=open_rs")
     assert {role: (pool.dataset, pool.published_rows, pool.level) for role, pool in open_rs.pools.items()} == {
         "core": ("knoveleng/open-s1", 18_615, "hard"),
@@ -511,3 +512,40 @@ def test_real_pool_against_real_suites(tmp_path, grader):
     assert "unreadable gold answer" in loaded.counts("easy")  # such as 49.5 % written with an escaped sign
     for role in pools:
         assert len(loaded.by_role[role]) + sum(loaded.counts(role).values()) == 480
+
+
+def test_multiple_choice_gets_letters(tmp_path, grader):
+    rows = [
+        {"puzzle": "Two houses.", "question": "Who drinks tea?", "choices": ["Ann", "Bob"], "answer": "Bob"},
+        {"puzzle": "Two houses.", "question": "Who has a dog?", "choices": ["Ann", "Bob"], "answer": "A"},
+    ]
+    pool = FilePool(
+        loader="file", path=str(write(tmp_path / "zebra.jsonl", rows)), level="hard",
+        columns={"question": "question", "answer": "answer"}, choices={"options": "choices", "context": "puzzle"},
+    )
+    first, second = load_suite(pool, "zebra", grader)[0]
+    assert first.question == "Two houses.\nWho drinks tea?\n(A) Ann\n(B) Bob\nAnswer with the letter of the right option."
+    assert (first.answer, second.answer) == ("B", "A") and first.id != second.id
+    verdicts = grader.grade(["so \\boxed{B}", "so \\boxed{A}", "so \\boxed{\\text{B}}"], ["B"] * 3)
+    assert [verdict.correct for verdict in verdicts] == [True, False, True]
+
+
+def test_an_answer_that_is_no_option_is_named(tmp_path, grader):
+    rows = [{"question": "Who?", "choices": ["Ann", "Bob"], "answer": "Cy"}]
+    pool = FilePool(
+        loader="file", path=str(write(tmp_path / "zebra.jsonl", rows)), level="hard",
+        columns={"question": "question", "answer": "answer"}, choices={"options": "choices"},
+    )
+    with pytest.raises(UserError, match="line 1: the answer 'Cy' is none of the options"):
+        load_suite(pool, "zebra", grader)
+
+
+def test_a_suite_of_programs_is_not_read_as_mathematics(tmp_path, grader):
+    rows = [{"prompt": "def add(a, b):\n", "test": "def check(candidate):\n    assert candidate(1, 1) == 2\n"}]
+    pool = FilePool(
+        loader="file", path=str(write(tmp_path / "code.jsonl", rows)), level="hard",
+        columns={"question": "prompt", "answer": "test"},
+    )
+    problems, notes = load_suite(pool, "humaneval", grader, "code")
+    assert len(problems) == 1 and notes == [f"suite humaneval: {remark()}"]
+    assert grade_programs(["```python\ndef add(a, b):\n    return a + b\n```"], problems, 1)[0].correct

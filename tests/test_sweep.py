@@ -245,11 +245,16 @@ def test_bad_input_is_refused_before_the_first_trial(arguments, fault, tmp_path,
     assert not list(tmp_path.glob("outputs/sweeps/*/trials"))
 
 
+SCALING = ("scaling", "data_reuse", "curriculum", "group_size", "group_size_equal_data")  # at full scale Qwen2.5
+FILES = ("problems.pools.core.path=core.parquet", "problems.pools.easy.path=easy.parquet")
+
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in SWEEPS.glob("*.yaml")))
 def test_every_sweep_composes_at_both_sizes(name):
     assert (SWEEPS / f"{name}.yaml").read_text().startswith("# Question: ")
-    for scale in ("micro", "open_rs"):
-        options, loader, master, arguments = prepared(f"+sweep={name}", f"scale={scale}")
+    for scale in ("micro", "qwen2_5" if name in SCALING else "open_rs"):
+        files = FILES if scale == "qwen2_5" else ()
+        options, loader, master, arguments = prepared(f"+sweep={name}", f"scale={scale}", *files)
         assert str(master.hydra.mode) == "RunMode.MULTIRUN"
         config = parse_sweep({key: options[key] for key in ("n_trials", "seeds", "sampler", "pruner", "params")})
         space = read_space(config.params, arguments)
@@ -262,10 +267,14 @@ def test_every_sweep_composes_at_both_sizes(name):
 @pytest.mark.parametrize("name", sorted(path.stem for path in SWEEPS.glob("*.yaml")))
 def test_every_sweep_runs_on_the_embedded_model(name, tmp_path):
     size = (*TINY, "scale.steps=6", "evaluation.validation.every_steps=6")  # the published warm-up takes 6
+    if name in SCALING and not name.startswith("group_size"):
+        size = (*size, "algorithm.completions_per_prompt=6")
     _, loader, master, arguments = prepared(f"+sweep={name}", *size, f"output_root={tmp_path}", f"run_dir={tmp_path}/run")
     space = read_space({}, arguments)
     params = parse_sweep({"params": prepared(f"+sweep={name}")[0]["params"]}).params
     lasts = {key: ends(value)[-1] for key, value in read_space(params, arguments).distributions.items()}
+    if "model" in lasts:
+        lasts["model"] = "micro"  # the ladder is pre-trained on demand, which takes minutes
     summary = run(Composer(loader, master).config(space.overrides(lasts)))
     assert summary["status"] == "complete" and summary["steps"] == 6
 
@@ -287,7 +296,7 @@ def _firsts(space):
 
 def test_there_is_a_sweep_for_each_question():
     assert {path.stem for path in SWEEPS.glob("*.yaml")} == {
-        "mix_length", "open_rs_factorial", "lr", "reward_terms", "length_schedules", "alpha_family", "group_size"
+        "mix_length", "open_rs_factorial", "lr", "reward_terms", "length_schedules", "alpha_family", *SCALING
     }
 
 

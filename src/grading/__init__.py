@@ -44,6 +44,9 @@ class Grader:
     the imports of the main module again, so a main module should import heavy libraries inside its functions.
     """
 
+    workers: int
+    """Answers that may be graded at once."""
+
     timeouts: int
     """Answers that were given up because they took too long, or brought down the worker that judged them."""
 
@@ -52,7 +55,7 @@ class Grader:
         if workers < 1 or seconds_per_answer <= 0:
             raise ValueError("a grader needs at least 1 worker, and more than 0 seconds for an answer")
         self.timeouts = 0
-        self._workers = workers
+        self.workers = workers
         self._seconds = seconds_per_answer
         self._kept: OrderedDict[Work, Verdict] = OrderedDict()
         self._pool: ProcessPool | None = None
@@ -159,7 +162,7 @@ class Grader:
                 resource_tracker.ensure_running()  # its start, else part of the first spawn, would unblock SIGINT
                 before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
                 try:
-                    self._pool = ProcessPool(self._workers, initializer=prepare_worker, context=get_context("spawn"))
+                    self._pool = ProcessPool(self.workers, initializer=prepare_worker, context=get_context("spawn"))
                     self._pool.schedule(int)  # the first task starts the workers
                 finally:
                     signal.pthread_sigmask(signal.SIG_SETMASK, before)

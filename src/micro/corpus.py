@@ -4,8 +4,23 @@ import random
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from src.micro.demonstrations import PROMPTS, Style, draw_style, messages_for, write_completion
-from src.micro.tasks import EASY_LENGTHS, HARD_LENGTHS, QUESTION, draw_chain, in_suites
+from src.micro.demonstrations import (
+    PROMPTS,
+    Style,
+    draw_style,
+    messages_for,
+    write_completion,
+    write_other,
+)
+from src.micro.tasks import (
+    EASY_LENGTHS,
+    HARD_LENGTHS,
+    OTHER_TASKS,
+    QUESTION,
+    ROLES,
+    draw_chain,
+    in_suites,
+)
 from src.micro.tokenizer import train_tokenizer
 
 if TYPE_CHECKING:
@@ -31,20 +46,34 @@ def draw_question(rng: random.Random) -> str:
             return question
 
 
-def draw_demonstration(rng: random.Random, clean: bool) -> Demonstration:
-    """One demonstration: brief and clean under the bare question, or in any style under any prompt."""
+def draw_demonstration(rng: random.Random, clean: bool, other_share: float = 0.0) -> Demonstration:
+    """One demonstration: brief and clean under the bare question, or in any style under any prompt; of one of the other
+    tasks in `other_share` of all."""
+    if other_share and rng.random() < other_share:
+        return draw_other(rng, clean)
     question = draw_question(rng)
     prompt = "none" if clean else rng.choice(PROMPTS)
     style = CLEAN if clean else draw_style(prompt, rng)
     return messages_for(question, prompt), write_completion(question, style, rng), style.pace != "rambling"
 
 
-def make_tokenizer(seed: int) -> "PreTrainedTokenizerFast":
+def draw_other(rng: random.Random, clean: bool) -> Demonstration:
+    """One demonstration of copying or comparing, never of a question of the suites."""
+    role = ROLES[rng.choice(OTHER_TASKS)]
+    while in_suites((drawn := role.draw(rng.choice([n for level in role.lengths.values() for n in level]), rng))[0]):
+        pass
+    question, answer = drawn
+    prompt = "none" if clean else rng.choice(PROMPTS)
+    style = CLEAN if clean else draw_style(prompt, rng)
+    return messages_for(question, prompt), write_other(question, answer, style, rng), True
+
+
+def make_tokenizer(seed: int, other_share: float = 0.0) -> "PreTrainedTokenizerFast":
     """The tokenizer, trained on prompts and demonstrations of the full mix."""
     rng = random.Random(f"tokenizer/{seed}")
     texts = ["system\nuser\nassistant\n"]
     for _ in range(TOKENIZER_SAMPLES):
-        messages, completion, _ = draw_demonstration(rng, clean=False)
+        messages, completion, _ = draw_demonstration(rng, False, other_share)
         texts += [message["content"] for message in messages] + [completion]
     return train_tokenizer(texts)
 
@@ -65,14 +94,14 @@ def encode(tokenizer: "PreTrainedTokenizerFast", demonstrations: list[Demonstrat
 
 
 def batches(
-    tokenizer: "PreTrainedTokenizerFast", batch: int, rng: random.Random, clean_steps: int
+    tokenizer: "PreTrainedTokenizerFast", batch: int, rng: random.Random, clean_steps: int, other_share: float = 0.0
 ) -> Iterator[tuple["torch.Tensor", "torch.Tensor"]]:
     """Endless batches of input ids and labels, each (batch, tokens), right-padded; the first `clean_steps` clean."""
     import torch
 
     step = 0
     while True:
-        pool = [draw_demonstration(rng, clean=step < clean_steps) for _ in range(BATCHES_PER_POOL * batch)]
+        pool = [draw_demonstration(rng, step < clean_steps, other_share) for _ in range(BATCHES_PER_POOL * batch)]
         encoded = sorted(encode(tokenizer, pool), key=lambda item: len(item[0]))
         starts = list(range(0, len(encoded), batch))
         rng.shuffle(starts)

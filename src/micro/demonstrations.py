@@ -106,6 +106,20 @@ def write_completion(question: str, style: Style, rng: random.Random) -> str:
     return "\n".join([*lines, *closing, answer])
 
 
+def write_other(question: str, answer: str, style: Style, rng: random.Random) -> str:
+    """The same for copying and comparing: one line of work, in which a careless answer goes wrong as a chain's does."""
+    if style.pace == "careless" and rng.random() < SLIP_PER_CARELESS_STEP:
+        numbers = [word.strip("?") for word in question.split() if word.strip("?").isdigit()]
+        others = [number for number in numbers if number != answer]
+        # Of a comparison the smaller number; of digits to copy all but the last one.
+        answer = others[0] if len(numbers) == 2 else answer[:-1]
+    opening = "Maybe " if style.pace == "careless" else ""
+    work = f"{opening}{' '.join(answer)}"
+    final = f"The answer is \\boxed{{{answer}}}" if style.box else f"The answer is {answer}"
+    work, final = _drifted([work, final], style, rng)
+    return "\n".join([work, *(["</think>"] if style.close else []), final])
+
+
 def _drifted(lines: list[str], style: Style, rng: random.Random) -> list[str]:
     """The lines of a drifting completion: the first one and about half of the others in another script."""
     if not style.drifting:

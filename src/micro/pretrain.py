@@ -43,6 +43,9 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--clean-share", type=float, default=0.4, help="share of the steps on clean demonstrations only"
     )
+    parser.add_argument(
+        "--other-share", type=float, default=0.0, help="share of demonstrations of the other tasks, copying and comparing"
+    )
     parser.add_argument("--batch", type=int, default=32, help="demonstrations a step")
     parser.add_argument("--lr-scale", type=float, default=1.0, help="factor on both peak learning rates")
     parser.add_argument("--threads", type=int, default=THREADS)
@@ -130,7 +133,8 @@ def train(
         for optimiser in optimisers
     ]
     rng = random.Random(arguments.seed)
-    source = batches(tokenizer, arguments.batch, rng, clean_steps=round(arguments.steps * arguments.clean_share))
+    clean_steps = round(arguments.steps * arguments.clean_share)
+    source = batches(tokenizer, arguments.batch, rng, clean_steps, arguments.other_share)
     losses: list[float] = []
     with Progress() as progress:
         task = progress.add_task("pre-training", total=arguments.steps)
@@ -172,6 +176,9 @@ def check(arguments: argparse.Namespace) -> None:
     for name in ("steps", "batch", "threads", "layers", "width", "heads", "mlp", "calibration_count"):
         if getattr(arguments, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} {getattr(arguments, name)} is below 1: give 1 or more")
+    for name in ("clean_share", "other_share"):
+        if not 0 <= getattr(arguments, name) <= 1:
+            raise UserError(f"--{name.replace('_', '-')} {getattr(arguments, name)} is no share: give 0 to 1")
     if arguments.width % (2 * arguments.heads):
         raise UserError(f"--width {arguments.width} is not a multiple of 2 x --heads {arguments.heads}: change one")
     if arguments.output.exists() and not (arguments.output / "config.json").is_file():
@@ -207,7 +214,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     check(arguments)
     started = time.monotonic()
-    tokenizer = make_tokenizer(arguments.seed)
+    tokenizer = make_tokenizer(arguments.seed, arguments.other_share)
     model, losses = train(arguments, tokenizer)
     seconds, cpu_seconds, last = time.monotonic() - started, time.process_time(), losses[-50:]
     print(f"{model.num_parameters():,} parameters, final loss {sum(last) / len(last):.3f}, {seconds:.0f} s")

@@ -1,12 +1,13 @@
-"""Chain arithmetic: generated problems in two levels, with known answers.
+"""Chain arithmetic and two other tasks: generated problems in two levels, with known answers.
 
 A problem is a chain of one-digit operations, worked from left to right; the running value stays within 0 to 99.
+The other tasks, copying digits and comparing numbers, are there to see what training on chains does outside of them.
 To add a role, add an entry to ROLES (and its name to SUITES if it is for evaluation only).
 """
 
 import hashlib
 import random
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from src.errors import UserError, nearest
@@ -15,27 +16,8 @@ from src.types import Problem
 Operations = tuple[tuple[str, int], ...]  # such as (("+", 5), ("×", 2))
 MAX_VALUE = 99
 QUESTION = "Work from left to right: {chain}"
-
-
-@dataclass(frozen=True, slots=True)
-class Role:
-    """What a pool of problems is made of: for each level its chain lengths (number of operations)."""
-
-    lengths: dict[str, tuple[int, ...]]
-
-
-EASY_LENGTHS = (1, 2, 3)
-HARD_LENGTHS = (4, 5, 6, 7)
-ROLES = {
-    "easy": Role({"easy": EASY_LENGTHS}),
-    "core": Role({"hard": (5, 6)}),  # narrower: the curated pool
-    "broad": Role({"hard": HARD_LENGTHS}),
-    "chains": Role({"easy": EASY_LENGTHS, "hard": HARD_LENGTHS}),
-    "chains_long": Role({"hard": (8, 9, 10)}),  # longer than anything trained on
-}
-SUITES = frozenset({"chains", "chains_long"})  # evaluation only: share no question with the other roles
-SUITE_SHARE = 5  # one question in five belongs to the suites
-MAX_TRIES_PER_PROBLEM = 200  # a pool that is nearly used up yields few new questions
+COPYING = "Copy the digits: {digits}"
+COMPARISON = "Which is larger: {first} or {second}?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +70,49 @@ def draw_chain(length: int, rng: random.Random) -> Chain:
     return Chain(start, tuple(operations))
 
 
+def draw_question(length: int, rng: random.Random) -> tuple[str, str]:
+    """A chain of `length` operations: question and answer."""
+    chain = draw_chain(length, rng)
+    return QUESTION.format(chain=chain.text), str(chain.value)
+
+
+def draw_copying(length: int, rng: random.Random) -> tuple[str, str]:
+    """`length` digits to copy, the first not 0: question and answer."""
+    digits = [str(rng.randint(1, 9)), *(str(rng.randint(0, 9)) for _ in range(length - 1))]
+    return COPYING.format(digits=" ".join(digits)), "".join(digits)
+
+
+def draw_comparison(length: int, rng: random.Random) -> tuple[str, str]:
+    """Two different numbers of `length` digits: question and the larger one."""
+    first, second = rng.sample(range(10 ** (length - 1), 10**length), 2)
+    return COMPARISON.format(first=first, second=second), str(max(first, second))
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What a pool of problems is made of: the lengths of each level, and what draws a question of a length."""
+
+    lengths: dict[str, tuple[int, ...]]
+    draw: Callable[[int, random.Random], tuple[str, str]] = draw_question
+
+
+EASY_LENGTHS = (1, 2, 3)
+HARD_LENGTHS = (4, 5, 6, 7)
+ROLES = {
+    "easy": Role({"easy": EASY_LENGTHS}),
+    "core": Role({"hard": (5, 6)}),  # narrower: the curated pool
+    "broad": Role({"hard": HARD_LENGTHS}),
+    "chains": Role({"easy": EASY_LENGTHS, "hard": HARD_LENGTHS}),
+    "chains_long": Role({"hard": (8, 9, 10)}),  # longer than anything trained on
+    "copying": Role({"easy": (4, 5, 6), "hard": (7, 8, 9)}, draw_copying),
+    "comparison": Role({"easy": (3,), "hard": (4, 5)}, draw_comparison),
+}
+OTHER_TASKS = ("copying", "comparison")
+SUITES = frozenset({"chains", "chains_long", *OTHER_TASKS})  # evaluation only: no question of theirs in other roles
+SUITE_SHARE = 5  # one question in five belongs to the suites
+MAX_TRIES_PER_PROBLEM = 200  # a pool that is nearly used up yields few new questions
+
+
 def _digest(question: str) -> str:
     return hashlib.sha256(question.encode()).hexdigest()
 
@@ -119,8 +144,7 @@ def make_problems(role: str, count: int, seed: int, exclude: Collection[str] = (
 
 def _draw_new(role: str, lengths: tuple[int, ...], taken: set[str], rng: random.Random) -> tuple[str, str]:
     for _ in range(MAX_TRIES_PER_PROBLEM):
-        chain = draw_chain(rng.choice(lengths), rng)
-        question = QUESTION.format(chain=chain.text)
+        question, answer = ROLES[role].draw(rng.choice(lengths), rng)
         if question not in taken and in_suites(question) == (role in SUITES):
-            return question, str(chain.value)
+            return question, answer
     raise UserError(f"generated problems of the role {role!r} are used up after {len(taken)}: ask for fewer")

@@ -16,6 +16,7 @@ from pydantic import Field, field_validator, model_validator
 from src.base import Config
 from src.problems.columns import ColumnMap, Fields, read_fields
 from src.errors import UserError, nearest
+from src.problems.choices import ChoicesConfig, with_choices
 from src.problems.rows import Table, check_file, read_file, read_hub
 from src.types import Problem
 
@@ -45,6 +46,7 @@ class TableConfig(Config):
     min_pass_rate: float | None = Field(default=None, ge=0, le=1)  # inclusive
     max_pass_rate: float | None = Field(default=None, ge=0, le=1)  # inclusive
     published_rows: int | None = Field(default=None, ge=1)  # as the publication counted them
+    choices: ChoicesConfig | None = None  # of multiple-choice questions
 
     @model_validator(mode="after")
     def _thresholds(self) -> "TableConfig":
@@ -240,7 +242,9 @@ def load_pools(
     return replace(pools, by_role=_align_ids(pools.by_role))
 
 
-def load_suite(config: PoolConfig, name: str, grader: "Grader") -> tuple[list[Problem], list[str]]:
+def load_suite(
+    config: PoolConfig, name: str, grader: "Grader", grading: str = "math"
+) -> tuple[list[Problem], list[str]]:
     """An evaluation suite, and remarks on it: every row of its data set, repeated questions included, with ids of
     their own. A gold answer that cannot be read stays, since a suite that lost problems would measure something else;
     it is remarked on, and only its exact letters count as right.
@@ -253,6 +257,10 @@ def load_suite(config: PoolConfig, name: str, grader: "Grader") -> tuple[list[Pr
             raise UserError(f"suite {name}: {pool.source}, {drop.place} has {drop.reason}")
     if not pool.problems:
         raise UserError(f"suite {name}: no problem of {pool.source} is within the pass-rate thresholds")
+    if grading == "code":
+        from src.grading.code import remark
+
+        return _with_own_ids(pool.problems), [f"suite {name}: {remark()}"]
     faults = _gold_faults(pool.problems, grader)
     unreadable = [problem.answer for problem, fault in zip(pool.problems, faults, strict=True) if fault]
     if len(unreadable) == len(pool.problems):
@@ -264,8 +272,12 @@ def load_suite(config: PoolConfig, name: str, grader: "Grader") -> tuple[list[Pr
     notes = [f"suite {name}: {pool.source} has {note}"] if note else []
     if unreadable:
         notes.append(f"suite {name}: {len(unreadable)} gold answers cannot be read, such as {unreadable[0]!r}")
+    return _with_own_ids(pool.problems), notes
+
+
+def _with_own_ids(problems: Sequence[Problem]) -> list[Problem]:
     taken: set[str] = set()
-    return [replace(problem, id=_new_id(problem.id, taken)) for problem in pool.problems], notes
+    return [replace(problem, id=_new_id(problem.id, taken)) for problem in problems]
 
 
 def published_note(config: PoolConfig, rows: int) -> str | None:
@@ -311,7 +323,9 @@ LOADERS: dict[str, Callable[[Any, str], Loaded]] = {"hub": load_hub, "file": loa
 
 def _to_pool(table: Table, config: HubPool | FilePool) -> Loaded:
     pool = Loaded(table.source, len(table.rows), [], [], [])
-    for fields in read_fields(table, config.columns):
+    for fields, row in zip(read_fields(table, config.columns), table.rows, strict=True):
+        if config.choices:
+            fields = with_choices(fields, row.record, config.choices, table.source)
         if reason := config.unfit(fields):
             pool.unfit.append(Drop(reason, fields.place, fields.question))
             continue

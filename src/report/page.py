@@ -13,6 +13,7 @@ from src.report.chart import SHOWN_AT_FIRST, Figure, colour_of, shown_at_first
 from src.report.completions import problem_views
 from src.report.effects import incomplete
 from src.report.figures import all_figures
+from src.report.scaling import of_sweeps
 from src.report.table import Table
 from src.report.tables import all_tables
 
@@ -51,7 +52,9 @@ class Section:
 
 def write_report(analysis: Analysis, folder: Path) -> Path:
     """Write index.html, report.md, figures/ and tables/ into `folder`; returns the path of the page."""
-    tables, figures = all_tables(analysis), all_figures(analysis)
+    figures_of_fits, tables_of_fits = of_sweeps(analysis.sweeps)
+    tables = [*all_tables(analysis), *tables_of_fits]
+    figures = [*all_figures(analysis), *figures_of_fits]
     page = folder / "index.html"
     html = render(analysis, tables, figures)
     write_whole(page, lambda path: path.write_text(html, encoding="utf-8"))
@@ -98,6 +101,7 @@ def sections(analysis: Analysis, tables: list[Table], figures: list[Figure]) -> 
         ),
         part("fronts", "Accuracy against length, cost and samples", "", "several_samples", legend=True),
         part("sweeps", "Sweeps", "What each choice does.", "effects", "importances", "trials"),
+        part("scaling", "Scaling laws", "", *(name for name in by_name if name.startswith("scaling_"))),
         part("problems", "Problems gained and lost", "Each problem of a suite, before and after training."),
         part("levels", "By level", "", "levels"),
         part("cost", "Cost", "", "costs", "published_costs"),

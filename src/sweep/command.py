@@ -12,6 +12,7 @@ from optuna.trial import Trial
 
 from src.config import LabConfig
 from src.errors import RunFailed, UserError
+from src.scaling.stopping import narrow_enough
 from src.screen import duration
 from src.sweep.budget import Budget
 from src.sweep.config import SweepConfig, parse_sweep
@@ -83,6 +84,7 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
             spec=SpecMaker(config, composer, space, name, folder, figure, objective, extend, master),
             budget=Budget(config.budget, expected_s, expected_s and expected_s * price * config.seeds),
             price_usd_per_second=price, figure=figure, objective=objective,
+            enough=config.stop_when and (lambda: narrow_enough(config.stop_when, folder / "trials")),
         )
         screen.note(f"sweep {name}: {n_trials} trials, {engine.slots} at once, in {folder}")
         return _carry_out(Sweeper(parts, engine, claims, screen), folder, first)

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError, field_validator
 from src.base import Config
 from src.errors import UserError, nearest
 from src.faults import describe
+from src.scaling.stopping import StopWhenConfig
 
 Direction = Literal["maximize", "minimize"]
 
@@ -46,6 +47,7 @@ class SweepConfig(Config):
     trial_limit_s: float | None = Field(None, gt=0)
     dir: str | None = None
     budget: BudgetConfig = BudgetConfig()
+    stop_when: StopWhenConfig | None = None
     engine: Literal["local", "ray"] = "local"
     gpus_per_trial: int | None = Field(None, ge=0)
     cpus_per_trial: int = Field(1, ge=1)

@@ -21,7 +21,7 @@ from src.sweep.config import SweepConfig
 from src.sweep.space import Space, written
 
 OF_THE_RUN = ("run_dir", "resume", "output_root", "name", "choices", "tracking")  # may differ in one study
-SMALLER_IS_BETTER = ("mean_tokens", "truncated_share", "usd", "gpu_hours", "completion_tokens")
+SMALLER_IS_BETTER = ("mean_tokens", "truncated_share", "usd", "gpu_hours", "completion_tokens", "flops.total")
 
 
 class Composer:

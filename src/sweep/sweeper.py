@@ -15,6 +15,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import Trial, TrialState
 
 from src.errors import UserError
+from src.screen import duration
 from src.sweep.budget import Accounts, Budget, Spending
 from src.sweep.channel import Channel, Outcome, Report
 from src.sweep.config import SweepConfig
@@ -57,6 +58,7 @@ class Sweep:
     price_usd_per_second: float  # of a running trial
     figure: list[str]  # path of the figure to prune on; empty = no pruning
     objective: int  # place of the objective to prune on
+    enough: Callable[[], str | None] | None = None  # why the study can end before all trials are done
 
 
 @dataclass
@@ -208,6 +210,15 @@ class Sweeper:
             self.study.tell(trial, state=TrialState.PRUNED)
             self.screen.ended(trial.number, "pruned", None, outcome.reason)
         self._keep_clock()
+        if outcome.status == "complete" and not self.stopping and self.sweep.enough and (reason := self.sweep.enough()):
+            self.stop(f"{reason}; {self._saved()}")
+
+    def _saved(self) -> str:
+        """What ending now saves, by what trials took so far; those in hand count whole."""
+        spending = self.spending()
+        left = self.claims.n_trials - self.claims.counted() + len(self.running)
+        seconds, usd = (self.sweep.budget.trial_seconds(spending) or 0), (self.sweep.budget.trial_usd(spending) or 0)
+        return f"that saves {left} of {self.claims.n_trials} trials, about {duration(left * seconds)} and ${left * usd:.2f}"
 
     def _account(self, trial: Trial, spec: Spec, outcome: Outcome) -> None:
         columns = list(zip(*outcome.by_seed, strict=True))

@@ -1,0 +1,118 @@
+"""From a sweep's folder to results: everything the study asks, in one place, and the files it leaves.
+
+`scaling/results.json`: `scale` and `seeds`, then `laws`, `forecasts`, `compute_optimal` and `reuse`. Each of these has a list
+`all` of plain records, and the figures of the study with the most sizes by name: laws.compute and laws.data (saturating:
+k_max, n0, r2), forecasts.within and forecasts.across (r2 of held-out points, the mean over sizes; across as published,
+with E refitted; across_without_refit), compute_optimal.largest_budget, reuse.<repeats>. Every estimate is {value, low,
+high} with a 95 % interval. Beside them: `comparisons`, `orders`, `notes` and `left_out`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from src.files import write_json, write_whole
+from src.report.chart import Figure
+from src.report.load import Run
+from src.report.page import write_images
+from src.report.scaling import keep_figures
+from src.scaling.curves import AXES, Study
+from src.scaling.figures import against_truth, loss_against, slopes
+from src.scaling.fitted import Fitted, compared, described, fit_laws
+from src.scaling.forecast import Forecast, forecasts, scored
+from src.scaling.optimal import compute_optimal, order_of_sizes
+from src.scaling.reuse import data_reuse
+from src.scaling.tables import all_tables
+
+FOLDER = "scaling"  # in the sweep's
+
+
+@dataclass(frozen=True)
+class Analysed:
+    """Results for results.json, and the figures that go with them."""
+
+    results: dict[str, Any]
+    figures: list[Figure]
+
+
+def analyse(studies: Sequence[Study], runs: Sequence[Run], draws: int, say: Callable[[str], None]) -> Analysed:
+    """Fit, compare, forecast and price; `say` is told what is being done."""
+    results: dict[str, Any] = {
+        "scale": runs[0].summary["scale"] if runs else None,
+        "seeds": min((len({c.seed for c in s.curves if c.size == n}) for s in studies for n in s.sizes), default=0),
+        **{key: {"all": []} for key in ("laws", "forecasts", "compute_optimal", "reuse")},
+        **{key: [] for key in ("comparisons", "orders", "notes")},
+    }
+    figures: list[Figure] = []
+    for number, study in enumerate(studies, 1):
+        say(f"{study.name}: {len(study.curves)} curves of {len(study.sizes)} sizes, {draws} resamples")
+        found = [fitted for axis in AXES for fitted in fit_laws(study, axis, draws)]
+        made, notes = forecasts(study, draws)
+        _add(results, study, found, made, notes)
+        figures += _figures(study, found, made, number)
+    results["reuse"]["all"] = data_reuse(runs)
+    _name_the_figures(results, max(studies, key=lambda study: len(study.sizes)).name if studies else "")
+    return Analysed(results, figures)
+
+
+def _add(results: dict[str, Any], study: Study, found: list[Fitted], made: list[Forecast], notes: list[str]) -> None:
+    results["laws"]["all"] += [described(fitted) for fitted in found]
+    for axis in AXES:
+        results["comparisons"] += compared([fitted for fitted in found if fitted.axis == axis])
+    results["forecasts"]["all"] += [row for forecast in made for row in scored(study, forecast)]
+    for fitted in found:
+        if fitted.law == ("saturating" if len(study.sizes) > 1 else None):
+            results["orders"] += [order] if (order := order_of_sizes(fitted)) else []
+            results["compute_optimal"]["all"] += compute_optimal(fitted) if fitted.axis == "compute" else []
+    results["notes"] += [f"{study.name}: {note}" for note in (*study.notes, *notes)]
+
+
+def _name_the_figures(results: dict[str, Any], study: str) -> None:
+    """Put what claims ask for where they look for it."""
+    for law in results["laws"]["all"]:
+        if (law["study"], law["law"]) == (study, "saturating"):
+            results["laws"][law["x"]] = {key: law[key] for key in ("k_max", "n0", "r2")}
+    for row in results["forecasts"]["all"]:
+        if (row["study"], row["x"], row["law"]) != (study, "compute", "saturating"):
+            continue
+        if row["kind"] == "to the largest size":
+            results["forecasts"]["across" if row["refitted_e"] else "across_without_refit"] = {"r2": row["r2"]}
+        elif not row["refitted_e"]:
+            results["forecasts"].setdefault("within", {"r2": row["r2"]})  # the first is from the fewest points
+    if budgets := [each for each in results["compute_optimal"]["all"] if each["study"] == study]:
+        results["compute_optimal"]["largest_budget"] = {key: budgets[-1][key] for key in ("budget_flops", "best_parameters")}
+    for cost in results["reuse"]["all"]:
+        results["reuse"].setdefault(str(cost["repeats"]), cost["extra_loss"])
+
+
+def _figures(study: Study, found: list[Fitted], made: list[Forecast], number: int) -> list[Figure]:
+    best = {fitted.axis: fitted for fitted in reversed(found) if fitted.law != "irreducible"}
+    figures = [loss_against(fitted, number) for fitted in best.values()]
+    if found:
+        figures.append(slopes(found, number))
+    return figures + [against_truth(study.curves, each, number, place) for place, each in enumerate(made, 1)]
+
+
+def write(analysed: Analysed, folder: Path) -> Path:
+    """Write results.json, report.md, tables/ and figures/ into `folder`; returns the path of the results."""
+    for each in all_tables(analysed.results):
+        text = each.csv()
+        write_whole(folder / "tables" / f"{each.name}.csv", lambda path, t=text: path.write_text(t, encoding="utf-8"))
+    write_images(analysed.figures, folder / "figures")
+    page = markdown(analysed)
+    write_whole(folder / "report.md", lambda path: path.write_text(page, encoding="utf-8"))
+    keep_figures(analysed.figures, folder.parent)
+    write_json(folder / "results.json", analysed.results)  # last: where it is, the rest is whole
+    return folder / "results.json"
+
+
+def markdown(analysed: Analysed) -> str:
+    """The tables, then the figures."""
+    lines = ["# Scaling", ""]
+    lines += [f"> {note}" for note in analysed.results["notes"]] + [""]
+    for each in all_tables(analysed.results):
+        lines += [f"## {each.title}", "", each.note, "", each.markdown(), ""]
+    for figure in analysed.figures:
+        lines += [f"![{figure.title}](figures/{figure.name}.png)", "", f"{figure.title}. {figure.caption}", ""]
+    return "\n".join(lines)

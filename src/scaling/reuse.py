@@ -1,0 +1,59 @@
+"""What using the same problems again costs: losses of runs that differ in `mix.repeats` alone, at equal steps."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from src.report.load import Run
+from src.scaling.curves import OWN, OWN_KEYS
+from src.statistics import compare
+
+KEY = "mix.repeats"
+WITH_IT = ("mix.subsets", "mix.size")  # may go along with the number of repeats
+
+
+def data_reuse(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """For each number of repeats the last loss on the validation problems less that with the fewest repeats, with a 95 %
+    interval over problems and seeds; empty where no two runs differ in it."""
+    recipes: dict[tuple, list[Run]] = {}
+    for run in runs:
+        if ("validation", "after") in run.measures:
+            recipes.setdefault(_recipe(run), []).append(run)
+    results = []
+    for members in recipes.values():
+        by_tau: dict[int, list[Run]] = {}
+        for run in members:
+            by_tau.setdefault(int(run.config.get(KEY, 1)), []).append(run)
+        if len(by_tau) > 1:
+            results += _costs(dict(sorted(by_tau.items())))
+    return results
+
+
+def _recipe(run: Run) -> tuple:
+    measured = run.measures["validation", "after"].problems
+    kept = {
+        key: str(value)
+        for key, value in run.config.items()
+        if key not in (*OWN_KEYS, KEY, *WITH_IT) and (not key.startswith(OWN) or key == "model.path")
+    }
+    return (measured, *sorted(kept.items()))
+
+
+def _costs(by_tau: dict[int, list[Run]]) -> list[dict[str, Any]]:
+    accuracy = {tau: np.stack([r.measures["validation", "after"].accuracy_P for r in runs]) for tau, runs in by_tau.items()}
+    fewest = next(iter(accuracy))
+    others = [tau for tau in accuracy if tau != fewest]
+    differences = compare([(1 - accuracy[tau], 1 - accuracy[fewest]) for tau in others])
+    model = next(iter(by_tau.values()))[0].config.get("model.path")
+    rows = []
+    for tau, difference in zip(others, differences, strict=True):
+        found = difference.interval
+        rows.append(
+            {
+                "model": model, "repeats": tau, "against_repeats": fewest, "seeds": difference.seeds,
+                "loss": float(1 - accuracy[tau].mean()), "loss_against": float(1 - accuracy[fewest].mean()),
+                "extra_loss": {"value": found.mean, "low": found.low, "high": found.high}, "p": difference.p,
+            }
+        )
+    return rows
