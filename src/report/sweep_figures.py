@@ -164,9 +164,7 @@ def _slice(sweep: Sweep, number: int, name: str) -> Figure | None:
     if len({str(row["parameter"]) for row in rows}) < 2:
         return None
     continuous = numeric(rows, "parameter")
-    values = [row["parameter"] for row in rows] if continuous else []
-    log = continuous and min(values) > 0 and max(values) / min(values) > 20
-    scale = {"type": "log"} if log else {"zero": False}
+    scale = {"type": "log"} if name in sweep.logarithmic else {"zero": False}
     x = (
         {"field": "parameter", "title": name, "type": "quantitative", "scale": scale}
         if continuous

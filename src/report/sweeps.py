@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _PARAM = "param/"  # begins the columns of parameters
 RESAMPLED_TIMES = 20  # importances, for their spread
-FEWEST_TRIALS = 8  # complete, before importances are worked out
+FEWEST_TRIALS = 6  # complete, before importances are worked out
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Sweep:
     name: str
     objectives: dict[str, bool]  # by key of the summary: whether it is maximised
     trials: tuple[SweepTrial, ...]
+    logarithmic: frozenset[str]  # parameters drawn on a logarithmic scale
     importances: dict[str, Interval]  # by parameter, adding up to about 1; empty with too few trials
 
     @property
@@ -104,8 +105,10 @@ def read_sweep(folder: Path) -> Sweep:
         raise Unreadable(f"malformed sweep: its table of trials has no proper {error}") from error
     if not trials:
         raise Unreadable("a sweep without a trial yet")
-    sweep = Sweep(folder, name, objectives, trials, {})
-    return Sweep(folder, name, objectives, trials, _importances(sweep))
+    space = about.get("space") or {}
+    logarithmic = frozenset(key for key, words in space.items() if str(words).endswith(", logarithmic"))
+    sweep = Sweep(folder, name, objectives, trials, logarithmic, {})
+    return replace(sweep, importances=_importances(sweep))
 
 
 def _trials(frame: "pd.DataFrame", objectives: Sequence[str], folder: Path) -> Iterator[SweepTrial]:
