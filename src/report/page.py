@@ -75,7 +75,8 @@ def write_images(figures: list[Figure], folder: Path) -> None:
 
     config = {"background": "white"}
     for figure in figures:
-        spec = figure.spec | ({"width": 520} if figure.spec.get("width") == "container" else {})
+        fixed = {"width": 480, "autosize": {"type": "pad"}}  # labels come beside the plot, however long they are
+        spec = figure.spec | (fixed if figure.spec.get("width") == "container" else {})
         svg = vl_convert.vegalite_to_svg(spec, config=config)
         write_whole(folder / f"{figure.name}.svg", lambda path, s=svg: path.write_text(s, encoding="utf-8"))
         png = vl_convert.svg_to_png(svg, scale=1.5)
