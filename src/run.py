@@ -17,11 +17,12 @@ from src.accounting import Ledger
 from src.config import LabConfig
 from src.data import roles_to_load
 from src.errors import RunFailed
-from src.hardware import check_device, check_processes
+from src.hardware import check_device, check_sharding
 from src.model import resolve
 from src.plan import facts
 from src.problems import check_pools
-from src.record import Record, look_up, new_folder
+from src.ranks import agree, check_world, is_first, reason_elsewhere, world_size
+from src.record import NoRecord, Record, look_up, new_folder
 from src.rollout import check_engine, prepare_vllm_on_cpu
 from src.screen import Screen, duration
 
@@ -35,9 +36,10 @@ def run(config: LabConfig, screen: Screen | None = None, watches: Sequence["Watc
 
     Raises UserError for bad input, before anything is written, and RunFailed for a run that cannot go on.
     """
-    ledger, screen = Ledger(), screen or Screen()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what Slurm sends ends a run as Ctrl-C does
+    ledger, screen = Ledger(), screen or Screen(quiet=not is_first())
+    heed_signals()
     check_machine(config)
+    check_world(config.hardware.processes)
     prepare_libraries(config)
 
     from src.data import prepare_data
@@ -45,13 +47,16 @@ def run(config: LabConfig, screen: Screen | None = None, watches: Sequence["Watc
     from src.model import load_model, load_tokenizer
     from src.training import trl_config
 
-    with Grader(config.hardware.grading_workers) as grader:
+    with Grader(max(1, config.hardware.grading_workers // world_size())) as grader:
         tokenizer = load_tokenizer(config.model)
         data = prepare_data(config, tokenizer, grader)
         screen.announce(facts(config, data))
         model = load_model(config.model)
-        folder = Path(config.resume or config.run_dir or new_folder(config.output_root, config.name))
-        trainer_config = trl_config(config, folder / "checkpoints")
+        trainer_config = trl_config(config, Path(config.output_root))  # where the processes meet
+        folder = Path(agree(config.resume or config.run_dir or str(new_folder(config.output_root, config.name))))
+        trainer_config.output_dir = str(folder / "checkpoints")
+        if not is_first():
+            return follow(config, data, (trainer_config, model, tokenizer), grader, folder, ledger, screen)
         record = open_record(config, data, folder)
         try:
             return carry_out(config, data, (trainer_config, model, tokenizer), grader, record, ledger, screen, watches)
@@ -59,7 +64,7 @@ def run(config: LabConfig, screen: Screen | None = None, watches: Sequence["Watc
             record.save(status="interrupted", reason="stopped at once", cost=cost(config, ledger))
             screen.note(f"stopped at once; continue with: python -m src.run resume={folder}")
         except Exception as error:
-            reason = str(error) if isinstance(error, RunFailed) else repr(error)
+            reason = reason_elsewhere() or (str(error) if isinstance(error, RunFailed) else repr(error))
             record.save(status="failed", reason=reason, cost=cost(config, ledger))
             raise
         finally:
@@ -99,6 +104,18 @@ def carry_out(
     return record.summary
 
 
+def follow(
+    config: LabConfig, data: "Data", parts: tuple, grader, folder: Path, ledger: Ledger, screen: Screen
+) -> dict[str, Any]:
+    """What the ranks other than 0 do: train along. Record, screen, tracking and measuring are rank 0's."""
+    from src.training import Session
+
+    session = Session(config, *parts, data.presentations, grader, NoRecord(folder, {}), ledger)
+    session.restore()
+    session.train(validate=None, screen=screen, log=None)
+    return {"status": "followed"}
+
+
 def close(
     config: LabConfig, record: Record, session: "Session", evaluation: dict[str, Any], stop: "Stop | None", screen: Screen
 ) -> None:
@@ -135,13 +152,20 @@ def cost(config: LabConfig, ledger: Ledger) -> dict[str, Any]:
     }
 
 
+def heed_signals() -> None:
+    """Rank 0 ends a run on SIGTERM, which Slurm sends, as it does on Ctrl-C; the other ranks go by what it decides."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler if is_first() else signal.SIG_IGN)
+    if not is_first():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def check_machine(config: LabConfig) -> None:
     """Raise UserError for what this machine cannot do, before anything slow."""
     resolve(config.model)
     check_engine(config.rollout)
     check_pools(config.problems, roles_to_load(config))
     check_device(config.hardware)
-    check_processes(config.hardware)
+    check_sharding(config.hardware)
 
 
 def prepare_libraries(config: LabConfig) -> None:

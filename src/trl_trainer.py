@@ -2,7 +2,6 @@
 checkpoints, and the step's rollout for the record. The policy gradient itself is TRL's.
 """
 
-import math
 import shutil
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from src.errors import RunFailed
 from src.grading import Grader
 from src.length import LengthSchedule
 from src.metrics import Rollout
+from src.ranks import gather
 from src.reward import REWARDS, RewardBatch, RewardConfig, active
 from src.rollout import divergence_in_words
 from src.types import Problem
@@ -56,8 +56,8 @@ class LabTrainerMixin:
         with self.ledger.phase("rollout"), divergence_in_words():
             output = super()._generate(prompts)
         self.schedule.observe(step, self._metrics["train"]["completions/clipped_ratio"][-1])
-        self.ledger.prompt_tokens += sum(map(len, output[0]))
-        self.ledger.completion_tokens += sum(map(len, output[1]))
+        self.ledger.prompt_tokens += sum(gather([sum(map(len, output[0]))]))
+        self.ledger.completion_tokens += sum(gather([sum(map(len, output[1]))]))
         return output
 
     def _apply_limit(self) -> None:
@@ -80,22 +80,22 @@ class LabTrainerMixin:
 
     def _generate_and_score_completions(self, inputs: list[dict]) -> dict:
         output = super()._generate_and_score_completions(inputs)
-        first = self.accelerator.process_index * len(inputs)  # rewards are gathered over processes
-        self.rollout = Rollout(
+        self.rollout = Rollout(  # of all processes, in the order of the data
             limit=self.limit,
-            problems=self.problems_B,
-            batch=self.batch,
-            rewards_BR=self.rewards_BR[first : first + len(inputs)].tolist(),
-            advantages_B=output["advantages"].tolist(),
+            problems=gather(self.problems_B),
+            completions=gather(list(self.batch.completions)),
+            rewards_BR=self.rewards_BR.tolist(),  # gathered by TRL
+            advantages_B=gather(output["advantages"].tolist()),
         )
+        self.timeouts = sum(gather([self.grader.timeouts]))
         return output
 
     # -- safety ---------------------------------------------------------------------------------------------------
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         loss = super().training_step(*args, **kwargs)
-        if not math.isfinite(loss.item()):
-            raise RunFailed(f"the loss is {loss.item()}, not finite, at step {self.state.global_step + 1}")
+        if not self.accelerator.gather(loss.detach()).isfinite().all():  # so that all processes fail as one
+            raise RunFailed(f"the loss is not finite at step {self.state.global_step + 1}")
         return loss
 
     def _save_checkpoint(self, model, trial) -> None:
@@ -111,7 +111,9 @@ class LabTrainerMixin:
     @contextmanager
     def _writing_to_partial(self):
         partial = self.checkpoints.partial
-        shutil.rmtree(partial, ignore_errors=True)  # left by a kill
+        if self.accelerator.is_main_process:
+            shutil.rmtree(partial, ignore_errors=True)  # left by a kill
+        self.accelerator.wait_for_everyone()
         final, self.args.output_dir = self.args.output_dir, str(partial)
         try:
             yield
