@@ -86,6 +86,7 @@ def trl_config(config: LabConfig, output_dir: Path):
         "disable_tqdm": True,
         "dataloader_pin_memory": hardware.device == "cuda",
         "ddp_timeout": PATIENCE_S,
+        "ddp_find_unused_parameters": False,  # every weight takes part in every pass; looking for others costs time
         "deepspeed": ZERO2 if hardware.sharding == "zero2" else None,
     }
     fields |= trainer_fields(config.lr, config.scale.steps) | config.rollout.trainer_fields()
