@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from src.config import LabConfig
 from src.hardware import HardwareConfig
-from src.processes import TICK_S, adopt_orphans, die_with_parent, end_children
+from src.processes import TICK_S, adopt_orphans, end_children
 from src.ranks import SET_FOLDER, error_file, failed_rank, in_set
 
 LAST_WORDS_S = 20.0  # for rank 0 to close its record after another rank failed, and for the rest to end after rank 0
@@ -65,7 +65,6 @@ def start(number: int, size: int, port: int, folder: Path, arguments: Sequence[s
             [sys.executable, "-m", "src.run", *arguments], env=environment, stdin=subprocess.DEVNULL,
             stdout=None if number == 0 else errors, stderr=errors,
             start_new_session=True,  # so that Ctrl-C in a terminal comes to rank 0 once, from here
-            preexec_fn=die_with_parent,
         )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from src.errors import UserError
+from src.processes import die_with_parent
 
 SET_FOLDER = "GRPO_LAB_SET"  # environment: where the processes that src.launch started leave word
 FIRST_PORT = 20_000  # of those that Slurm's jobs take for their rendezvous, by job number
@@ -88,7 +89,10 @@ def gather(rows: list[Any]) -> list[Any]:
 
 @contextmanager
 def failure_noted() -> Iterator[None]:
-    """Leave word for `src.launch` when this process is the first of its set to fail; the others fail in its wake."""
+    """In a process that `src.launch` started, end with it, and leave word for it when this is the first of the set to
+    fail; the others fail in its wake."""
+    if SET_FOLDER in os.environ:
+        die_with_parent()
     try:
         yield
     except SystemExit as leaving:

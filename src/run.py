@@ -25,6 +25,7 @@ from src.ranks import agree, check_world, is_first, reason_elsewhere, world_size
 from src.record import NoRecord, Record, look_up, new_folder
 from src.rollout import check_engine, prepare_vllm_on_cpu
 from src.screen import Screen, duration
+from src.server import Server, server_for, server_gpus, serving, survive
 
 if TYPE_CHECKING:
     from src.data import Data
@@ -59,7 +60,12 @@ def run(config: LabConfig, screen: Screen | None = None, watches: Sequence["Watc
             return follow(config, data, (trainer_config, model, tokenizer), grader, folder, ledger, screen)
         record = open_record(config, data, folder)
         try:
-            return carry_out(config, data, (trainer_config, model, tokenizer), grader, record, ledger, screen, watches)
+            server = server_for(config, folder / "server.log")
+            if server:
+                screen.note(f"starting the vLLM server; it writes to {server.log}")
+            with serving(server):
+                parts = (trainer_config, model, tokenizer, server)
+                return carry_out(config, data, parts, grader, record, ledger, screen, watches)
         except KeyboardInterrupt:
             record.save(status="interrupted", reason="stopped at once", cost=cost(config, ledger))
             screen.note(f"stopped at once; continue with: python -m src.run resume={folder}")
@@ -81,8 +87,9 @@ def carry_out(
     from src.tracking import Tracker
     from src.training import Session
 
-    trainer_config, model, tokenizer = parts
+    trainer_config, model, tokenizer, server = parts
     session = Session(config, trainer_config, model, tokenizer, data.presentations, grader, record, ledger)
+    keep_server(config, session, server, screen)
     prompt, script = config.evaluation.asked_with(config.prompt), config.reward.language.script
     cache = Path(config.output_root) / ".cache" / "evaluation"
     evaluator = Evaluator(config.evaluation, prompt, script, tokenizer, grader, cache)
@@ -111,9 +118,16 @@ def follow(
     from src.training import Session
 
     session = Session(config, *parts, data.presentations, grader, NoRecord(folder, {}), ledger)
+    keep_server(config, session, None, screen)
     session.restore()
     session.train(validate=None, screen=screen, log=None)
     return {"status": "followed"}
+
+
+def keep_server(config: LabConfig, session: "Session", server: Server | None, screen: Screen) -> None:
+    """Have training survive one death of the vLLM server, if that is what samples."""
+    if config.rollout.engine == "vllm_server":
+        survive(session.trainer.vllm_generation, server, screen.note)
 
 
 def close(
@@ -166,6 +180,8 @@ def check_machine(config: LabConfig) -> None:
     check_pools(config.problems, roles_to_load(config))
     check_device(config.hardware)
     check_sharding(config.hardware)
+    if config.rollout.engine == "vllm_server" and config.rollout.start_server:
+        server_gpus(config)
 
 
 def prepare_libraries(config: LabConfig) -> None:
