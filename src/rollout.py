@@ -141,8 +141,9 @@ class TransformersEngine:
         completions: list[list[TokenIds]] = [[] for _ in prompts_P]
         training = self.model.training
         self.model.eval()
-        # Measuring must not move the random state of training.
-        with torch.random.fork_rng(), torch.no_grad(), divergence_in_words():
+        # Measuring must not move the random state of training. Of this GPU alone: asking the others would take memory there.
+        devices = [self.model.device] if self.model.device.type == "cuda" else []
+        with torch.random.fork_rng(devices), torch.no_grad(), divergence_in_words():
             torch.manual_seed(seed)
             for start in range(0, len(rows), self.batch_size):
                 batch = rows[start : start + self.batch_size]

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from src.accounting import Ledger
+from src.checkpoints import Checkpoints
 from src.config import LabConfig
 from src.data import roles_to_load
-from src.errors import RunFailed
+from src.errors import RunFailed, UserError
 from src.hardware import check_device, check_sharding
 from src.model import resolve
 from src.plan import facts
@@ -198,6 +199,16 @@ def prepare_libraries(config: LabConfig) -> None:
         transformers.logging.disable_progress_bar()
 
 
+def check_same_parts(folder: Path, processes: int) -> None:
+    """Raise UserError where a run under ZeRO-2 is to go on with another number of processes, which DeepSpeed refuses."""
+    parts = Checkpoints(folder / "checkpoints", kept=1).optimiser_parts()
+    if parts not in (0, processes):
+        raise UserError(
+            f"resume: under hardware.sharding=zero2 the optimiser's state is in {parts} parts; set "
+            f"hardware.processes={parts} (only runs with hardware.sharding=none go on with another number)"
+        )
+
+
 def open_record(config: LabConfig, data: "Data", folder: Path) -> Record:
     """The run's folder: a new one, or the one to continue."""
     import pandas as pd
@@ -206,6 +217,7 @@ def open_record(config: LabConfig, data: "Data", folder: Path) -> Record:
 
     if config.resume:
         check_same_problems(pd.read_parquet(folder / "problems.parquet")["id"], data)
+        check_same_parts(folder, config.hardware.processes)
         return Record.reopen(folder)
     text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     summary = {"experiment": config.name, "scale": config.scale.name, "seed": config.seed}
