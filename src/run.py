@@ -26,7 +26,7 @@ from src.ranks import agree, check_world, is_first, reason_elsewhere, world_size
 from src.record import NoRecord, Record, look_up, new_folder
 from src.rollout import check_engine, prepare_vllm_on_cpu
 from src.screen import Screen, duration
-from src.server import Server, server_for, server_gpus, serving, survive
+from src.server import Server, check_server, server_for, serving, survive
 
 if TYPE_CHECKING:
     from src.data import Data
@@ -181,8 +181,7 @@ def check_machine(config: LabConfig) -> None:
     check_pools(config.problems, roles_to_load(config))
     check_device(config.hardware)
     check_sharding(config.hardware)
-    if config.rollout.engine == "vllm_server" and config.rollout.start_server:
-        server_gpus(config)
+    check_server(config)
 
 
 def prepare_libraries(config: LabConfig) -> None:

@@ -13,13 +13,15 @@ from typing import Any
 
 from src.config import LabConfig
 from src.errors import RunFailed, ServerDied, UserError
-from src.guard import PATIENCE_S
 from src.hardware import visible_gpus
 from src.length import build_schedule
 from src.model import resolve
+from src.ranks import is_first
 
 POLL_S = 0.5
 RESTARTS = 1
+LEEWAY_S = 20.0  # for the guard to see to it
+PATIENCE_S = 10.0  # from the polite request to end to the impolite one
 LAST_LINES = 5  # of a dead server's log, in the error
 
 
@@ -37,14 +39,10 @@ class Server:
 
     def start(self) -> None:
         """Start the command and return at once. Raises UserError if something else answers there already."""
-        if _answers(self.url):
-            raise UserError(
-                f"rollout.port: something answers at {self.url} already; set another rollout.port, or "
-                "rollout.start_server=false if that is the server to use"
-            )
+        check_free(self.url)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "src.guard", *self.command], env=os.environ | self.environment,
+                [sys.executable, "-m", "src.guard", str(PATIENCE_S), *self.command], env=os.environ | self.environment,
                 stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
             )
 
@@ -82,7 +80,7 @@ class Server:
             return
         self.process.stdin.close()
         try:
-            self.process.wait(2 * PATIENCE_S)
+            self.process.wait(PATIENCE_S + LEEWAY_S)
         finally:
             self.process.kill()
 
@@ -98,6 +96,23 @@ def _answers(url: str) -> bool:
         return httpx.get(f"{url}/health", timeout=5.0).status_code == 200
     except httpx.TransportError:
         return False
+
+
+def check_free(url: str) -> None:
+    """Raise UserError where a server runs already."""
+    if _answers(url):
+        raise UserError(
+            f"rollout.port: something answers at {url} already; set another rollout.port, or "
+            "rollout.start_server=false if that is the server to use"
+        )
+
+
+def check_server(config: LabConfig) -> None:
+    """Raise UserError where a server that the run has to start could not."""
+    if config.rollout.engine == "vllm_server" and config.rollout.start_server:
+        server_gpus(config)
+        if is_first():  # the others may come here when it runs
+            check_free(config.rollout.url)
 
 
 def server_for(config: LabConfig, log: Path) -> Server | None:

@@ -36,6 +36,7 @@ http.server.HTTPServer(("127.0.0.1", port), Handler).serve_forever()
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
+    monkeypatch.setattr("src.server.PATIENCE_S", 1.0)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
 
 
@@ -86,6 +87,8 @@ import sys, time
 sys.path.insert(0, "tests")
 import test_server
 from pathlib import Path
+import src.server
+src.server.PATIENCE_S = 1.0
 server = test_server.a_server(Path(sys.argv[1]))
 server.start(); server.wait()
 print(" ".join(str(process.pid) for process in test_server.family(server)), flush=True)
