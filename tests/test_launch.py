@@ -19,14 +19,15 @@ from src.record import read_summary
 from src.run import run
 from src.training import Stop
 
-STEPS = 8
+STEPS, LEARNING_STEPS = 8, 16
 PATIENCE_S = 900  # with any one process; the tests share two cores with whatever else runs
 TOY_OF_MANY = (
     "+experiment=mix_easy_hard", *TOY, f"scale.steps={STEPS}", "record.completions_every_steps=1",
     "record.checkpoint_every_steps=4", "evaluation.validation.every_steps=8", "~evaluation.suites.chains",
 )
 LEARNING = (  # enough of it that the gain is no accident
-    *TOY_OF_MANY, "algorithm.prompts_per_step=8", "lr=constant", "lr.peak=3e-4",
+    *TOY_OF_MANY, f"scale.steps={LEARNING_STEPS}", f"evaluation.validation.every_steps={LEARNING_STEPS}",
+    "algorithm.prompts_per_step=8", "lr=constant", "lr.peak=2e-4",
     "hardware.device_batch_size=24", "evaluation.validation.problems_per_level=24",
 )
 TWO = "hardware.processes=2"
@@ -94,11 +95,11 @@ def two(tmp_path_factory):
 
 def test_two_processes_train_on_the_batches_of_one(one, two):
     assert problems_by_step(one) == problems_by_step(two)
-    assert [len(problems) for problems in problems_by_step(two)] == [48] * STEPS
+    assert [len(problems) for problems in problems_by_step(two)] == [48] * LEARNING_STEPS
 
 
 def test_the_record_is_written_once_and_counts_all_processes(two):
-    assert [line["step"] for line in lines(two)] == list(range(1, STEPS + 1))
+    assert [line["step"] for line in lines(two)] == list(range(1, LEARNING_STEPS + 1))
     for number, line in enumerate(lines(two), 1):
         samples = pd.read_parquet(two / "completions" / f"step_{number:05d}.parquet")
         assert line["accuracy"] == pytest.approx(samples["correct"].mean())
