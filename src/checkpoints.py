@@ -47,6 +47,11 @@ class Checkpoints:
         newest = self.newest()
         return Progress(**json.loads((newest / STATE_FILE).read_text(encoding="utf-8"))) if newest else Progress()
 
+    def optimiser_parts(self) -> int:
+        """Into how many parts DeepSpeed split the newest checkpoint's optimiser state, one for each process; 0 = whole."""
+        newest = self.newest()
+        return len(list(newest.glob("global_step*/*_optim_states.pt"))) if newest else 0
+
     @property
     def partial(self) -> Path:
         """Where a checkpoint is written before it is whole."""

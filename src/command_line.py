@@ -16,8 +16,10 @@ from omegaconf.errors import OmegaConfBaseException
 from src.config import LabConfig, parse
 from src.errors import RunFailed, UserError
 from src.faults import explain_hydra
+from src.launch import launch, needs_launch
+from src.ranks import adopt_slurm, failure_noted
 from src.record import read_summary
-from src.run import run
+from src.run import check_machine, run
 
 CONF = Path(__file__).parent.parent / "conf"
 SWEEPS = CONF.parent / "sweeps"
@@ -33,11 +35,18 @@ def config_from(content: Mapping[str, Any], choices: Mapping[str, str]) -> LabCo
     return parse({**content, "name": name, "choices": dict(choices)})
 
 
-def config_to_continue(folder: Path, asked: LabConfig | None) -> LabConfig:
-    """The configuration of the run in `folder`. Raises UserError if it is no unfinished run, or if another was `asked`."""
+def config_to_continue(
+    folder: Path, asked: LabConfig | None, hardware: Mapping[str, Any] | None = None
+) -> LabConfig:
+    """The configuration of the run in `folder`, with `hardware` keys of now: it may go on on another machine.
+
+    Raises UserError if it is no unfinished run, or if another than its own was `asked`.
+    """
     if (status := read_summary(folder)["status"]) in ("complete", "pruned"):
         raise UserError(f"resume: {folder} is {status}; there is nothing to continue")
-    saved = parse(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
+    content = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    content["hardware"] |= asked.hardware.model_dump() if asked else hardware or {}
+    saved = parse(content)
     if asked:
         one, other = (config.model_dump(exclude={"resume", "choices"}) for config in (saved, asked))
         if differing := [key for key in one if one[key] != other[key]]:
@@ -54,10 +63,19 @@ def hydra_main(cfg: DictConfig) -> float | list[float] | None:
     try:
         hydra_config = HydraConfig.get()
         choices = {group: name for group, name in hydra_config.runtime.choices.items() if "/" not in group and name}
-        config = config_from(OmegaConf.to_container(cfg, resolve=True), choices)
-        if config.resume:
-            alone = len(hydra_config.overrides.task) == 1
-            config = config_to_continue(Path(config.resume), None if alone else config)
+        content = OmegaConf.to_container(cfg, resolve=True)
+        changes = [change.partition("=")[0] for change in hydra_config.overrides.task]
+        if content["resume"] and all(key == "resume" or key.startswith("hardware.") for key in changes):
+            hardware = {key: content["hardware"][key] for key in (c.partition(".")[2] for c in changes) if key}
+            config = config_to_continue(Path(content["resume"]), None, hardware)
+        else:
+            config = config_from(content, choices)
+            if config.resume:
+                config = config_to_continue(Path(config.resume), config)
+        adopt_slurm()
+        if needs_launch(config):
+            check_machine(config)  # once, before there are several to complain
+            sys.exit(launch(config.hardware, sys.argv[1:]))
         summary = run(config)
     except (UserError, RunFailed, OmegaConfBaseException) as error:
         end(error)
@@ -111,6 +129,11 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra hands errors on instead of printing them its own way
     sys.argv[1:] = map(spelled_out, sys.argv[1:])
     offer_sweeps(sys.argv[1:])
+    with failure_noted():
+        run_or_end()
+
+
+def run_or_end() -> None:
     try:
         hydra_main()
     except (UserError, RunFailed, HydraException, OmegaConfBaseException) as error:

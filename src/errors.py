@@ -12,6 +12,10 @@ class RunFailed(RuntimeError):
     """A run that began well cannot go on; shown as one line, exit code 1."""
 
 
+class ServerDied(Exception):
+    """The vLLM server ended while it was asked for completions; every training process raises it at the same place."""
+
+
 def nearest(name: str, choices: Iterable[str], n: int = 3) -> str:
     """The choices nearest to a misspelt name, as a hint for an error line.
 

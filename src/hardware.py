@@ -1,6 +1,7 @@
 """The `hardware` group: how many processes and GPUs, and what an hour of them costs."""
 
 import os
+import subprocess
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -20,7 +21,7 @@ class HardwareConfig(Config):
     price_usd_per_gpu_hour: float = Field(ge=0)
     bf16: bool
     gradient_checkpointing: bool
-    zero_stage: Literal[1, 2, 3] | None
+    sharding: Literal["none", "zero2"]  # over training processes: none = DDP, zero2 = DeepSpeed's ZeRO-2 (arXiv 1910.02054)
     grading_workers: int = Field(ge=1)
     cpu_threads: int | None = Field(ge=1)  # of torch in each process; null = torch's own choice
 
@@ -28,6 +29,10 @@ class HardwareConfig(Config):
     def _gpus_match_device(self) -> "HardwareConfig":
         if self.device == "cuda" and self.gpus == 0:
             raise ValueError("device cuda needs gpus of at least 1")
+        if self.device == "cuda" and self.processes > self.gpus:
+            raise ValueError(f"{self.processes} processes need a GPU each, and gpus is {self.gpus}; lower processes")
+        if self.device == "cpu" and self.sharding != "none":
+            raise ValueError(f"sharding {self.sharding} needs GPUs; set hardware.sharding=none")
         return self
 
     def cost_usd(self, seconds: float) -> float:
@@ -39,13 +44,25 @@ class HardwareConfig(Config):
         return self.gpus * seconds / 3600
 
 
-def check_processes(hardware: HardwareConfig) -> None:
-    """Raise UserError where another number of training processes runs than is asked for: the batch would be wrong."""
-    running = int(os.environ.get("WORLD_SIZE", "1"))
-    if running != 1 or hardware.processes != 1:
+def visible_gpus() -> list[str]:
+    """The GPUs this process may use, by the names that CUDA_VISIBLE_DEVICES takes."""
+    if (named := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [name for name in named.split(",") if name and name != "-1"]
+    try:
+        listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return []  # no driver, no GPUs
+    return [str(number) for number in range(len(listed.splitlines()))]
+
+
+def check_sharding(hardware: HardwareConfig) -> None:
+    """Raise UserError where DeepSpeed is asked for and not installed."""
+    import importlib.util
+
+    if hardware.sharding == "zero2" and importlib.util.find_spec("deepspeed") is None:
         raise UserError(
-            f"hardware.processes: {hardware.processes} asked for, {running} running; only one is supported so far: start "
-            "one and set hardware.processes=1, which keeps the global batch"
+            "hardware.sharding=zero2 needs DeepSpeed, which is not installed; "
+            "pip install -e '.[deepspeed]' -c constraints.txt, or set hardware.sharding=none if memory allows"
         )
 
 

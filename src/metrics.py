@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from src.reward import RewardBatch
 from src.text import has_format, script_share
-from src.types import Problem
+from src.types import Completion, Problem
 
 # Keys that differ between two runs of the same seed on the same machine.
 TIMING_KEYS = ("seconds/", "cost_usd")
@@ -42,7 +41,7 @@ class Rollout:
 
     limit: int  # tokens
     problems: Sequence[Problem]  # B, one for each completion
-    batch: RewardBatch
+    completions: Sequence[Completion]
     rewards_BR: Sequence[Sequence[float]]
     advantages_B: Sequence[float]
 
@@ -55,7 +54,7 @@ def step_line(
     for term in terms:
         for figure in ("mean", "std"):
             line[f"reward/{term}/{figure}"] = logs.get(f"rewards/{term}/{figure}")
-    completions = rollout.batch.completions
+    completions = rollout.completions
     line |= {
         "advantage/mean": statistics.fmean(rollout.advantages_B),
         "advantage/std": statistics.pstdev(rollout.advantages_B),

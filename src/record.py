@@ -110,6 +110,18 @@ class Record:
         write_whole(self.folder / f"{name}.parquet", lambda path: frame.to_parquet(path, index=False))
 
 
+class NoRecord(Record):
+    """A run's folder to the ranks other than 0: they know where it is, and leave nothing in it but their checkpoints."""
+
+    def save(self, **entries: Any) -> None: ...
+
+    def step(self, metrics: dict[str, Any]) -> None: ...
+
+    def rewind(self, step: int) -> None: ...
+
+    def table(self, name: str, frame: "pd.DataFrame") -> None: ...
+
+
 def read_summary(folder: Path) -> dict[str, Any]:
     """A run's summary.json. Raises UserError if the folder is no run."""
     path = folder / "summary.json"

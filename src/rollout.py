@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Protocol
 from pydantic import Field
 
 from src.base import Config
-from src.errors import RunFailed, UserError
+from src.errors import RunFailed, ServerDied, UserError
 
 TokenIds = list[int]
 
@@ -49,7 +49,13 @@ class VllmServer(_Sampling):
     engine: Literal["vllm_server"]
     host: str
     port: int = Field(ge=1, le=65535)
-    timeout_s: float = Field(gt=0)
+    start_server: bool  # false = it runs already
+    gpu_memory_share: float = Field(gt=0, lt=1)
+    timeout_s: float = Field(gt=0)  # to be ready
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
 
     def trainer_fields(self) -> dict[str, Any]:
         return super().trainer_fields() | {
@@ -135,8 +141,9 @@ class TransformersEngine:
         completions: list[list[TokenIds]] = [[] for _ in prompts_P]
         training = self.model.training
         self.model.eval()
-        # Measuring must not move the random state of training.
-        with torch.random.fork_rng(), torch.no_grad(), divergence_in_words():
+        # Measuring must not move the random state of training. Of this GPU alone: asking the others would take memory there.
+        devices = [self.model.device] if self.model.device.type == "cuda" else []
+        with torch.random.fork_rng(devices), torch.no_grad(), divergence_in_words():
             torch.manual_seed(seed)
             for start in range(0, len(rows), self.batch_size):
                 batch = rows[start : start + self.batch_size]
@@ -179,30 +186,44 @@ class VllmEngine:
         self, prompts_P: Sequence[TokenIds], samples: int, *, temperature: float, top_p: float, limit: int, seed: int,
         done: Callable[[int], None] = lambda number: None,
     ) -> list[list[TokenIds]]:
-        """One request with `samples` completions per prompt; the training's sampling settings are put back after."""
-        asked = {"temperature": temperature, "top_p": top_p, "top_k": 0, "min_p": None, "max_completion_length": limit}
-        kept = {name: getattr(self.generation, name) for name in asked}
-        kept_kwargs = self.generation.generation_kwargs
+        """One request with `samples` completions per prompt. A seed belongs to a request: with a request for each sample,
+        all of a prompt's would be equal."""
+        sampling = {"temperature": temperature, "top_p": top_p, "top_k": 0}
+        own = (self.generation.generation_kwargs or {}) | {"seed": seed}
         self.generation.sync_weights()
-        try:
-            for name, value in asked.items():
-                setattr(self.generation, name, value)
-            flat = self._generate(prompts_P, samples, seed, kept_kwargs or {})
-        finally:
-            for name, value in kept.items():
-                setattr(self.generation, name, value)
-            self.generation.generation_kwargs = kept_kwargs
+        if self.generation.mode == "server":
+            flat = self._ask_server(list(prompts_P), sampling | {"n": samples, "max_tokens": limit}, own)
+        else:
+            flat = self._ask_engine(list(prompts_P), sampling | {"max_completion_length": limit}, own | {"n": samples})
         done(len(flat))
         return [flat[start : start + samples] for start in range(0, len(flat), samples)]
 
-    def _generate(self, prompts_P: Sequence[TokenIds], samples: int, seed: int, kwargs: dict) -> list[TokenIds]:
-        # A seed belongs to a request: one request per prompt with n completions, or all of a prompt's would be equal.
-        self.generation.generation_kwargs = kwargs | {"seed": seed, "n": samples}
-        prompts = list(prompts_P)
-        if self.generation.mode == "server":  # TRL's client takes every prompt `samples` times and sends it once
-            prompts = [ids for ids in prompts_P for _ in range(samples)]
-        _, completion_ids, _, _ = self.generation.generate(prompts=prompts, images=None, num_generations=samples)
+    def _ask_engine(self, prompts: list[TokenIds], sampling: dict, own: dict) -> list[TokenIds]:
+        """In this process. The training's sampling settings are put back after."""
+        asked = sampling | {"min_p": None, "generation_kwargs": own}
+        kept = {name: getattr(self.generation, name) for name in asked}
+        try:
+            for name, value in asked.items():
+                setattr(self.generation, name, value)
+            _, completion_ids, _, _ = self.generation.generate(prompts=prompts, images=None, num_generations=own["n"])
+        finally:
+            for name, value in kept.items():
+                setattr(self.generation, name, value)
         return [list(ids) for ids in completion_ids]
+
+    def _ask_server(self, prompts: list[TokenIds], sampling: dict, own: dict) -> list[TokenIds]:
+        """Not through `VLLMGeneration.generate`, which waits for all training processes: this one measures alone."""
+
+        def ask() -> list[TokenIds]:
+            output = self.generation.vllm_client.generate(prompts=prompts, **sampling, generation_kwargs=own)
+            list(output["prompt_ids"])  # raises ServerDied where it did
+            return output["completion_ids"]
+
+        try:
+            return ask()
+        except ServerDied:
+            self.generation.recover()
+            return ask()
 
 
 def engine_for(trainer, batch_size: int) -> Engine:

@@ -14,16 +14,19 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from src.accounting import Ledger
+from src.checkpoints import Checkpoints
 from src.config import LabConfig
 from src.data import roles_to_load
-from src.errors import RunFailed
-from src.hardware import check_device, check_processes
+from src.errors import RunFailed, UserError
+from src.hardware import check_device, check_sharding
 from src.model import resolve
 from src.plan import facts
 from src.problems import check_pools
-from src.record import Record, look_up, new_folder
+from src.ranks import agree, check_world, is_first, reason_elsewhere, world_size
+from src.record import NoRecord, Record, look_up, new_folder
 from src.rollout import check_engine, prepare_vllm_on_cpu
 from src.screen import Screen, duration
+from src.server import Server, check_server, server_for, serving, survive
 
 if TYPE_CHECKING:
     from src.data import Data
@@ -35,9 +38,10 @@ def run(config: LabConfig, screen: Screen | None = None, watches: Sequence["Watc
 
     Raises UserError for bad input, before anything is written, and RunFailed for a run that cannot go on.
     """
-    ledger, screen = Ledger(), screen or Screen()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what Slurm sends ends a run as Ctrl-C does
+    ledger, screen = Ledger(), screen or Screen(quiet=not is_first())
+    heed_signals()
     check_machine(config)
+    check_world(config.hardware.processes)
     prepare_libraries(config)
 
     from src.data import prepare_data
@@ -45,21 +49,29 @@ def run(config: LabConfig, screen: Screen | None = None, watches: Sequence["Watc
     from src.model import load_model, load_tokenizer
     from src.training import trl_config
 
-    with Grader(config.hardware.grading_workers) as grader:
+    with Grader(max(1, config.hardware.grading_workers // world_size())) as grader:
         tokenizer = load_tokenizer(config.model)
         data = prepare_data(config, tokenizer, grader)
         screen.announce(facts(config, data))
         model = load_model(config.model)
-        folder = Path(config.resume or config.run_dir or new_folder(config.output_root, config.name))
-        trainer_config = trl_config(config, folder / "checkpoints")
+        trainer_config = trl_config(config, Path(config.output_root))  # where the processes meet
+        folder = Path(agree(config.resume or config.run_dir or str(new_folder(config.output_root, config.name))))
+        trainer_config.output_dir = str(folder / "checkpoints")
+        if not is_first():
+            return follow(config, data, (trainer_config, model, tokenizer), grader, folder, ledger, screen)
         record = open_record(config, data, folder)
         try:
-            return carry_out(config, data, (trainer_config, model, tokenizer), grader, record, ledger, screen, watches)
+            server = server_for(config, folder / "server.log")
+            if server:
+                screen.note(f"starting the vLLM server; it writes to {server.log}")
+            with serving(server):
+                parts = (trainer_config, model, tokenizer, server)
+                return carry_out(config, data, parts, grader, record, ledger, screen, watches)
         except KeyboardInterrupt:
             record.save(status="interrupted", reason="stopped at once", cost=cost(config, ledger))
             screen.note(f"stopped at once; continue with: python -m src.run resume={folder}")
         except Exception as error:
-            reason = str(error) if isinstance(error, RunFailed) else repr(error)
+            reason = reason_elsewhere() or (str(error) if isinstance(error, RunFailed) else repr(error))
             record.save(status="failed", reason=reason, cost=cost(config, ledger))
             raise
         finally:
@@ -76,10 +88,11 @@ def carry_out(
     from src.tracking import Tracker
     from src.training import Session
 
-    trainer_config, model, tokenizer = parts
+    trainer_config, model, tokenizer, server = parts
     session = Session(
         config, trainer_config, model, tokenizer, data.presentations, grader, record, ledger, len(data.mix.problems)
     )
+    keep_server(config, session, server, screen)
     prompt, script = config.evaluation.asked_with(config.prompt), config.reward.language.script
     cache = Path(config.output_root) / ".cache" / "evaluation"
     evaluator = Evaluator(config.evaluation, prompt, script, tokenizer, grader, cache)
@@ -99,6 +112,25 @@ def carry_out(
     finally:
         tracker.finish(record.summary)
     return record.summary
+
+
+def follow(
+    config: LabConfig, data: "Data", parts: tuple, grader, folder: Path, ledger: Ledger, screen: Screen
+) -> dict[str, Any]:
+    """What the ranks other than 0 do: train along. Record, screen, tracking and measuring are rank 0's."""
+    from src.training import Session
+
+    session = Session(config, *parts, data.presentations, grader, NoRecord(folder, {}), ledger)
+    keep_server(config, session, None, screen)
+    session.restore()
+    session.train(validate=None, screen=screen, log=None)
+    return {"status": "followed"}
+
+
+def keep_server(config: LabConfig, session: "Session", server: Server | None, screen: Screen) -> None:
+    """Have training survive one death of the vLLM server, if that is what samples."""
+    if config.rollout.engine == "vllm_server":
+        survive(session.trainer.vllm_generation, server, screen.note)
 
 
 def close(
@@ -138,13 +170,21 @@ def cost(config: LabConfig, ledger: Ledger) -> dict[str, Any]:
     }
 
 
+def heed_signals() -> None:
+    """Rank 0 ends a run on SIGTERM, which Slurm sends, as it does on Ctrl-C; the other ranks go by what it decides."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler if is_first() else signal.SIG_IGN)
+    if not is_first():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def check_machine(config: LabConfig) -> None:
     """Raise UserError for what this machine cannot do, before anything slow."""
     resolve(config.model)
     check_engine(config.rollout)
     check_pools(config.problems, roles_to_load(config))
     check_device(config.hardware)
-    check_processes(config.hardware)
+    check_sharding(config.hardware)
+    check_server(config)
 
 
 def prepare_libraries(config: LabConfig) -> None:
@@ -161,6 +201,16 @@ def prepare_libraries(config: LabConfig) -> None:
         transformers.logging.disable_progress_bar()
 
 
+def check_same_parts(folder: Path, processes: int) -> None:
+    """Raise UserError where a run under ZeRO-2 is to go on with another number of processes, which DeepSpeed refuses."""
+    parts = Checkpoints(folder / "checkpoints", kept=1).optimiser_parts()
+    if parts not in (0, processes):
+        raise UserError(
+            f"resume: under hardware.sharding=zero2 the optimiser's state is in {parts} parts; set "
+            f"hardware.processes={parts} (only runs with hardware.sharding=none go on with another number)"
+        )
+
+
 def open_record(config: LabConfig, data: "Data", folder: Path) -> Record:
     """The run's folder: a new one, or the one to continue."""
     import pandas as pd
@@ -169,6 +219,7 @@ def open_record(config: LabConfig, data: "Data", folder: Path) -> Record:
 
     if config.resume:
         check_same_problems(pd.read_parquet(folder / "problems.parquet")["id"], data)
+        check_same_parts(folder, config.hardware.processes)
         return Record.reopen(folder)
     text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     summary = {"experiment": config.name, "scale": config.scale.name, "seed": config.seed}

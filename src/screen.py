@@ -28,10 +28,10 @@ def duration(seconds: float) -> str:
 
 
 class Screen:
-    def __init__(self) -> None:
-        self.console = Console(highlight=False, soft_wrap=True)
+    def __init__(self, quiet: bool = False) -> None:
+        self.console = Console(highlight=False, soft_wrap=True, quiet=quiet)
         if not self.console.is_terminal:
-            self.console = Console(highlight=False, soft_wrap=True, width=150)  # a log file has room
+            self.console = Console(highlight=False, soft_wrap=True, width=150, quiet=quiet)  # a log file has room
         self.progress: Progress | None = None
         self.warned: set[str] = set()
 

@@ -1,5 +1,6 @@
 """One training session: TRL's config from ours, the data in its order, and what happens after each step."""
 
+import math
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import torch
 from datasets import Dataset
 from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, RLOOConfig
@@ -24,6 +26,7 @@ from src.lr import trainer_fields
 from src.metrics import step_line
 from src.model import peft_config
 from src.prompt import messages
+from src.ranks import agree, is_first, world_size
 from src.record import Record
 from src.reward import active
 from src.screen import Screen
@@ -34,6 +37,16 @@ if TYPE_CHECKING:
     from src.evaluation import Measured
 
 TRL_CONFIGS = {"grpo": GRPOConfig, "rloo": RLOOConfig}
+PATIENCE_S = 7 * 24 * 3600  # that processes wait for each other: the others for rank 0 while it measures
+# DeepSpeed's ZeRO stage 2 (arXiv 1910.02054), as Open-RS; "auto" is filled in from TRL's config.
+ZERO2 = {
+    "bf16": {"enabled": "auto"},
+    "zero_optimization": {"stage": 2},
+    "gradient_clipping": "auto",
+    "train_micro_batch_size_per_gpu": "auto",
+    "gradient_accumulation_steps": "auto",
+    "train_batch_size": "auto",
+}
 
 Validate = Callable[[int], "Measured"]  # measures the policy on the validation problems after a step
 
@@ -73,6 +86,9 @@ def trl_config(config: LabConfig, output_dir: Path):
         "report_to": "none",
         "disable_tqdm": True,
         "dataloader_pin_memory": hardware.device == "cuda",
+        "ddp_timeout": PATIENCE_S,
+        "ddp_find_unused_parameters": False,  # every weight takes part in every pass; looking for others costs time
+        "deepspeed": ZERO2 if hardware.sharding == "zero2" else None,
     }
     fields |= trainer_fields(config.lr, config.scale.steps) | config.rollout.trainer_fields()
     fields |= algorithm.settings | config.trainer
@@ -145,10 +161,15 @@ class Session:
         self.record.rewind(self.progress.step)
 
     def train(
-        self, validate: Validate, screen: Screen, log: Callable[[dict[str, Any]], None], watches: Sequence[Watch] = ()
+        self,
+        validate: Validate | None,
+        screen: Screen,
+        log: Callable[[dict[str, Any]], None] | None,
+        watches: Sequence[Watch] = (),
     ) -> Stop | None:
         """Train to the last step, from the newest checkpoint if there is one; None when the last step was done.
 
+        `validate` and `log` are rank 0's; the other ranks give None.
         Raises RunFailed when a loss or gradient stops being a number; the last checkpoint is from before.
         """
         if self.progress.step == self.config.scale.steps:
@@ -159,12 +180,20 @@ class Session:
             self.trainer.add_callback(after_step)
             with self.ledger.phase("training"):
                 self.trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if world_size() > 1:
+            torch.distributed.destroy_process_group()  # what is left to do is rank 0's
         return after_step.stop
 
 
 @contextmanager
 def watch_signals(screen: Screen):
-    """A watch that ends the run after Ctrl-C or SIGTERM; the second one stops it at once, as Python usually does."""
+    """A watch that ends the run after Ctrl-C or SIGTERM; the second one stops it at once, as Python usually does.
+
+    Only rank 0 heeds them; it decides for all.
+    """
+    if not is_first():
+        yield lambda line, measured: None
+        return
     received: list[Stop] = []
 
     def request(number: int, frame) -> None:
@@ -194,14 +223,20 @@ class AfterStep(TrainerCallback):
     def on_log(self, args, state, control, logs: dict[str, Any], **_: Any) -> None:
         if "loss" not in logs:  # the trainer's closing line
             return
-        session, config, step = self.session, self.session.config, state.global_step
+        session, step = self.session, state.global_step
+        for key in ("loss", "grad_norm"):
+            if not math.isfinite(logs.get(key, math.nan)):
+                raise RunFailed(f"the {key.replace('_', ' ')} is not finite at step {step}")
+        session.progress.step = step
+        decided = self._note_and_decide(step, logs) if is_first() else None
+        self.stop, control.should_training_stop, control.should_save = agree(decided)
+
+    def _note_and_decide(self, step: int, logs: dict[str, Any]) -> tuple[Stop | None, bool, bool]:
+        """Rank 0's part: what to record of the step, and then whether to stop, to end training, and to save."""
+        session, config = self.session, self.session.config
         line = step_line(
             step, logs, session.trainer.rollout, list(active(config.reward)), config.reward.language.script
         )
-        for key in ("loss", "grad_norm"):
-            if line[key] is None:
-                raise RunFailed(f"the {key.replace('_', ' ')} is not finite at step {step}")
-        session.progress.step = step
         last = step == config.scale.steps
         measured = None
         if last or config.batch.due(step, config.evaluation.validation.every_steps):
@@ -213,17 +248,16 @@ class AfterStep(TrainerCallback):
             self._save_completions(step)
         self.log(line)
         self.screen.step(line)
-        self._decide(control, line, measured, last)
+        return self._decide(line, measured, last)
 
-    def _decide(self, control, line: dict[str, Any], measured: "Measured | None", last: bool) -> None:
+    def _decide(
+        self, line: dict[str, Any], measured: "Measured | None", last: bool
+    ) -> tuple[Stop | None, bool, bool]:
         config, step = self.session.config, line["step"]
         asked = [stop for watch in self.watches if (stop := watch(line, measured))]
         stopping = bool(asked) and not last and config.batch.ends_at(step)
-        if stopping:
-            self.stop = asked[0]
-        control.should_training_stop = last or stopping
         due = config.batch.due(step, config.record.checkpoint_every_steps)
-        control.should_save = bool(last or stopping or measured or due)
+        return asked[0] if stopping else None, last or stopping, bool(last or stopping or measured or due)
 
     def _account(self, step: int) -> dict[str, Any]:
         session, ledger, before = self.session, self.session.ledger, self.seconds
@@ -237,7 +271,7 @@ class AfterStep(TrainerCallback):
             "parameters": ledger.size.parameters,
             "parameters/without_embeddings": ledger.size.without_embeddings,
             **{f"flops/{kind}": number for kind, number in ledger.flops().items()},
-            "grading_timeouts": session.trainer.grader.timeouts,
+            "grading_timeouts": session.trainer.timeouts,
             **{f"seconds/{phase}": self.seconds[phase] - before[phase] for phase in self.seconds},
             "seconds/total": total,
             "cost_usd": session.config.hardware.cost_usd(total),
@@ -249,7 +283,7 @@ class AfterStep(TrainerCallback):
         rows = [
             {"step": step} | row(problem, completion, config.reward.language.script) | dict(zip(terms, rewards, strict=True))
             for problem, completion, rewards in zip(
-                rollout.problems, rollout.batch.completions, rollout.rewards_BR, strict=True
+                rollout.problems, rollout.completions, rollout.rewards_BR, strict=True
             )
         ]
         self.session.record.table(f"completions/step_{step:05d}", pd.DataFrame(rows))

@@ -2,7 +2,6 @@
 checkpoints, and the step's rollout for the record. The policy gradient itself is TRL's.
 """
 
-import math
 import shutil
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from src.errors import RunFailed
 from src.grading import Grader
 from src.length import LengthSchedule
 from src.metrics import Rollout
+from src.ranks import gather
 from src.reward import REWARDS, RewardBatch, RewardConfig, active
 from src.rollout import divergence_in_words
 from src.types import Problem
@@ -57,8 +57,8 @@ class LabTrainerMixin:
             output = super()._generate(prompts)
         self.schedule.observe(step, self._metrics["train"]["completions/clipped_ratio"][-1])
         self.tokens_B = [len(prompt) + len(completion) for prompt, completion in zip(output[0], output[1], strict=True)]
-        self.ledger.prompt_tokens += sum(map(len, output[0]))
-        self.ledger.completion_tokens += sum(map(len, output[1]))
+        self.ledger.prompt_tokens += sum(gather([sum(map(len, output[0]))]))
+        self.ledger.completion_tokens += sum(gather([sum(map(len, output[1]))]))
         return output
 
     def _apply_limit(self) -> None:
@@ -81,14 +81,14 @@ class LabTrainerMixin:
 
     def _generate_and_score_completions(self, inputs: list[dict]) -> dict:
         output = super()._generate_and_score_completions(inputs)
-        first = self.accelerator.process_index * len(inputs)  # rewards are gathered over processes
-        self.rollout = Rollout(
+        self.rollout = Rollout(  # of all processes, in the order of the data
             limit=self.limit,
-            problems=self.problems_B,
-            batch=self.batch,
-            rewards_BR=self.rewards_BR[first : first + len(inputs)].tolist(),
-            advantages_B=output["advantages"].tolist(),
+            problems=gather(self.problems_B),
+            completions=gather(list(self.batch.completions)),
+            rewards_BR=self.rewards_BR.tolist(),  # gathered by TRL
+            advantages_B=gather(output["advantages"].tolist()),
         )
+        self.timeouts = sum(gather([self.grader.timeouts]))
         self._charge_passes(output)
         return output
 
@@ -96,7 +96,7 @@ class LabTrainerMixin:
 
     def _charge_passes(self, output: dict) -> None:
         """Charge what the batch went through before it is learnt from."""
-        sampled, passes = sum(self.tokens_B), self.ledger.passes
+        sampled, passes = sum(gather([sum(self.tokens_B)])), self.ledger.passes
         passes["generation"] += sampled
         passes["reference"] += sampled * (self.beta != 0)
         passes["old_policy"] += sampled * ("old_per_token_logps" in output or "old_logps" in output)
@@ -105,15 +105,15 @@ class LabTrainerMixin:
     def _prepare_inputs(self, generation_batch: Any) -> dict:
         inputs = super()._prepare_inputs(generation_batch)
         if self.model.training:
-            self.ledger.passes["training"] += int(inputs["lab_tokens"].sum())
+            self.ledger.passes["training"] += sum(gather([int(inputs["lab_tokens"].sum())]))
         return inputs
 
     # -- safety ---------------------------------------------------------------------------------------------------
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         loss = super().training_step(*args, **kwargs)
-        if not math.isfinite(loss.item()):
-            raise RunFailed(f"the loss is {loss.item()}, not finite, at step {self.state.global_step + 1}")
+        if not self.accelerator.gather(loss.detach()).isfinite().all():  # so that all processes fail as one
+            raise RunFailed(f"the loss is not finite at step {self.state.global_step + 1}")
         return loss
 
     def _save_checkpoint(self, model, trial) -> None:
@@ -129,7 +129,9 @@ class LabTrainerMixin:
     @contextmanager
     def _writing_to_partial(self):
         partial = self.checkpoints.partial
-        shutil.rmtree(partial, ignore_errors=True)  # left by a kill
+        if self.accelerator.is_main_process:
+            shutil.rmtree(partial, ignore_errors=True)  # left by a kill
+        self.accelerator.wait_for_everyone()
         final, self.args.output_dir = self.args.output_dir, str(partial)
         try:
             yield

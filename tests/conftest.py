@@ -53,11 +53,11 @@ def _composed(overrides) -> tuple[dict, dict]:
     return content | {"name": choices.get("experiment", "custom")}, choices
 
 
-def command(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def command(*arguments: str, cwd: Path, patience_s: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
     """`python -m src.run ...` as a user runs it, from another folder than the project's."""
     return subprocess.run(
         [sys.executable, "-m", "src.run", *arguments],
-        cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300,
+        cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, timeout=patience_s,
     )
 
 

@@ -35,7 +35,7 @@ def test_the_published_numbers(name):
     assert (lr.schedule, lr.peak, lr.min_ratio, lr.warmup_fraction) == ("cosine_min", 1e-6, 0.1, 0.1)
     hardware = config.hardware
     assert (hardware.gpus, hardware.processes, hardware.device_batch_size, config.batch.accumulation_steps) == (4, 3, 6, 4)
-    assert (hardware.zero_stage, hardware.gradient_checkpointing) == (2, True)
+    assert (hardware.sharding, hardware.gradient_checkpointing) == ("zero2", True)
     assert (config.algorithm.completions_per_prompt, config.algorithm.prompts_per_step) == (6, 12)
     assert config.algorithm.settings == {
         "beta": 0.04, "use_bias_correction_kl": False, "epsilon": 0.2, "num_iterations": 1, "loss_type": "bnpo",

@@ -9,6 +9,7 @@ from src.checkpoints import Checkpoints, Progress
 from src.errors import UserError
 from src.files import write_whole
 from src.record import Record, look_up, new_folder
+from src.run import check_same_parts
 
 
 @pytest.fixture
@@ -77,6 +78,17 @@ def test_a_half_written_checkpoint_does_not_count(tmp_path):
     make_checkpoint(checkpoints, Progress(step=5))
     (checkpoints.partial / "checkpoint-6").mkdir(parents=True)
     assert checkpoints.newest().name == "checkpoint-5"
+
+
+def test_a_split_optimiser_goes_on_with_as_many_processes_only(tmp_path):
+    part = tmp_path / "checkpoints" / "checkpoint-5" / "global_step5"  # as DeepSpeed's save_checkpoint names them
+    part.mkdir(parents=True)
+    check_same_parts(tmp_path, 2)
+    for number in range(3):
+        (part / f"bf16_zero_pp_rank_{number}_mp_rank_00_optim_states.pt").touch()
+    check_same_parts(tmp_path, 3)
+    with pytest.raises(UserError, match="hardware.processes=3"):
+        check_same_parts(tmp_path, 2)
 
 
 def test_every_second_is_charged_once():

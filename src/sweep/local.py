@@ -11,22 +11,12 @@ import time
 from dataclasses import asdict, replace
 
 from src.errors import RunFailed, UserError
+from src.hardware import visible_gpus
 from src.sweep.engine import Ended, FileEngine
 from src.sweep.trial import Spec
 
 TICK_S = 0.02
 NURSERY_DEATHS = 3  # without a trial that ended well in between
-
-
-def visible_gpus() -> list[str]:
-    """The GPUs this process may use, by the names that CUDA_VISIBLE_DEVICES takes."""
-    if (named := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
-        return [name for name in named.split(",") if name and name != "-1"]
-    try:
-        listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return []  # no driver, no GPUs
-    return [str(number) for number in range(len(listed.splitlines()))]
 
 
 def share_gpus(slots: int, per_trial: int) -> list[list[str]]:

@@ -4,7 +4,6 @@ It stays on one thread and computes nothing, so that a fork of it is as good as 
 sweeper, and its trials end with it.
 """
 
-import ctypes
 import gc
 import json
 import os
@@ -14,7 +13,7 @@ import socket
 import sys
 from typing import Any, NoReturn
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
+from src.processes import die_with_parent, kill_group
 
 
 def import_libraries() -> None:
@@ -29,12 +28,6 @@ def import_libraries() -> None:
     import src.run  # noqa: F401
     import src.sweep.trial  # noqa: F401
     import src.training  # noqa: F401
-
-
-def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent ends (Linux; elsewhere the closed socket has to do)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Nursery:
@@ -127,15 +120,6 @@ class Nursery:
         for process in self.children:
             kill_group(process)
         os._exit(0)
-
-
-def kill_group(process: int) -> None:
-    """Kill a trial and all that it started; nothing happens if it is gone."""
-    for kill in (os.killpg, os.kill):  # the group is the child's own only after its setsid
-        try:
-            kill(process, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
 
 def redirect(log: str) -> None:

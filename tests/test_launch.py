@@ -1,0 +1,237 @@
+"""Several training processes: the same batches as one, one record, any number of them goes on, and none is left behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import psutil
+import pytest
+from conftest import TOY, command, configured
+
+from src import ranks
+from src.errors import UserError
+from src.launch import needs_launch
+from src.record import read_summary
+from src.run import run
+from src.training import Stop
+
+STEPS, LEARNING_STEPS = 8, 16
+PATIENCE_S = 900  # with any one process; the tests share two cores with whatever else runs
+TOY_OF_MANY = (
+    "+experiment=mix_easy_hard", *TOY, f"scale.steps={STEPS}", "record.completions_every_steps=1",
+    "record.checkpoint_every_steps=4", "evaluation.validation.every_steps=8", "~evaluation.suites.chains",
+)
+LEARNING = (  # enough of it that the gain is no accident
+    *TOY_OF_MANY, f"scale.steps={LEARNING_STEPS}", f"evaluation.validation.every_steps={LEARNING_STEPS}",
+    "algorithm.prompts_per_step=8", "lr=constant", "lr.peak=2e-4",
+    "hardware.device_batch_size=24", "evaluation.validation.problems_per_level=24",
+)
+TWO = "hardware.processes=2"
+
+
+def problems_by_step(folder):
+    """The problems of each global batch, in their order."""
+    tables = sorted((folder / "completions").glob("step_*.parquet"))
+    return [pd.read_parquet(table)["problem_id"].tolist() for table in tables]
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def optimiser_steps(folder):
+    import torch
+
+    state = torch.load(folder / "checkpoints" / f"checkpoint-{STEPS}" / "optimizer.pt", weights_only=True)["state"]
+    return {int(entry["step"]) for entry in state.values()}
+
+
+def start(folder, *arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "src.run", *TOY_OF_MANY, TWO, f"output_root={folder}", f"run_dir={folder}/run", *arguments],
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )
+
+
+def wait_for_steps(process, folder, number):
+    """The processes that a run has started, once it has done so many steps."""
+    path = folder / "run" / "metrics.jsonl"
+    deadline = time.monotonic() + PATIENCE_S
+    while not (path.is_file() and path.read_text().count("\n") >= number):
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.02)
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def ranks_of(started):
+    """The training processes among them, by rank."""
+    environments = [(process, process.environ()) for process in started if "src.run" in process.cmdline()]
+    return {int(environment["RANK"]): process for process, environment in environments if "RANK" in environment}
+
+
+def assert_gone(started, seconds=60):
+    _, alive = psutil.wait_procs(started, timeout=seconds)
+    assert not alive
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("one")
+    run(configured(*LEARNING, f"output_root={folder}", f"run_dir={folder}/run"))
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    result = command(*LEARNING, TWO, f"output_root={folder}", f"run_dir={folder}/run", cwd=folder, patience_s=PATIENCE_S)
+    assert result.returncode == 0, result.stderr[-3000:]
+    return folder / "run"
+
+
+def test_two_processes_train_on_the_batches_of_one(one, two):
+    assert problems_by_step(one) == problems_by_step(two)
+    assert [len(problems) for problems in problems_by_step(two)] == [48] * LEARNING_STEPS
+
+
+def test_the_record_is_written_once_and_counts_all_processes(two):
+    assert [line["step"] for line in lines(two)] == list(range(1, LEARNING_STEPS + 1))
+    for number, line in enumerate(lines(two), 1):
+        samples = pd.read_parquet(two / "completions" / f"step_{number:05d}.parquet")
+        assert line["accuracy"] == pytest.approx(samples["correct"].mean())
+        assert line["completion_tokens/mean"] == pytest.approx(samples["tokens"].mean())
+    tokens = sum(pd.read_parquet(table)["tokens"].sum() for table in (two / "completions").iterdir())
+    assert lines(two)[-1]["completion_tokens"] == tokens == read_summary(two)["cost"]["completion_tokens"]
+    assert [path.name for path in two.parent.iterdir() if not path.name.startswith(".")] == ["run"]
+
+
+def test_two_processes_learn_as_one_does(one, two):
+    gains = [read_summary(folder)["evaluation"]["validation"]["after"]["gain"] for folder in (one, two)]
+    assert all(gain["ci_low"] > 0 for gain in gains)
+    assert max(gain["ci_low"] for gain in gains) <= min(gain["ci_high"] for gain in gains)
+    before = [read_summary(folder)["evaluation"]["validation"]["before"]["accuracy"] for folder in (one, two)]
+    assert before[0] == before[1]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    run(configured(*TOY_OF_MANY, f"output_root={folder}", f"run_dir={folder}/run"))
+    return folder / "run"
+
+
+def test_a_run_of_two_goes_on_with_one(undisturbed, tmp_path):
+    process = start(tmp_path)
+    started = wait_for_steps(process, tmp_path, 3)
+    process.send_signal(signal.SIGTERM)
+    output, errors = process.communicate(timeout=PATIENCE_S)
+    assert_gone(started)
+    assert (process.returncode, errors) == (130, "")
+    assert "resume=" in output
+    assert read_summary(tmp_path / "run")["status"] == "interrupted"
+    stopped_at = read_summary(tmp_path / "run")["steps"]
+    assert (tmp_path / "run" / "checkpoints" / f"checkpoint-{stopped_at}").is_dir() and stopped_at < STEPS
+
+    result = command(f"resume={tmp_path}/run", "hardware.processes=1", cwd=tmp_path, patience_s=PATIENCE_S)
+    assert result.returncode == 0, result.stderr[-3000:]
+    went_on_like(undisturbed, tmp_path / "run")
+
+
+def test_a_run_of_one_goes_on_with_two_that_torchrun_started(undisturbed, tmp_path):
+    """Under torchrun no second set of processes is started."""
+    def at_three(line, measured):
+        return Stop("interrupted", "enough") if line["step"] == 3 else None
+
+    run(configured(*TOY_OF_MANY, f"output_root={tmp_path}", f"run_dir={tmp_path}/run"), watches=[at_three])
+    result = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "-m", "src.run",
+         f"resume={tmp_path}/run", TWO],
+        cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert result.stdout.count("record: ") == 1
+    went_on_like(undisturbed, tmp_path / "run")
+    losses, expected = ([line["loss"] for line in lines(folder)] for folder in (tmp_path / "run", undisturbed))
+    assert losses[:3] == expected[:3] and losses[3:] != expected[3:]  # other samples of the same problems
+
+
+def went_on_like(undisturbed, folder):
+    assert read_summary(folder)["status"] == "complete"
+    assert [line["step"] for line in lines(folder)] == list(range(1, STEPS + 1))
+    assert problems_by_step(folder) == problems_by_step(undisturbed)
+    assert [line["learning_rate"] for line in lines(folder)] == [line["learning_rate"] for line in lines(undisturbed)]
+    assert optimiser_steps(folder) == optimiser_steps(undisturbed) == {STEPS}
+
+
+def test_a_process_that_dies_ends_all_with_one_error(tmp_path):
+    process = start(tmp_path)
+    started = wait_for_steps(process, tmp_path, 2)
+    ranks_of(started)[1].kill()
+    _, errors = process.communicate(timeout=PATIENCE_S)
+    assert_gone(started)
+    assert process.returncode == 1
+    assert errors.strip().splitlines()[-1] == "error: training process 1 was ended by SIGKILL"
+    assert read_summary(tmp_path / "run")["status"] == "failed"
+
+
+def test_nobody_is_left_when_the_first_process_is_killed(tmp_path):
+    process = start(tmp_path)
+    started = wait_for_steps(process, tmp_path, 1)
+    assert sorted(ranks_of(started)) == [0, 1]
+    process.kill()
+    assert_gone(started)
+
+
+def test_what_the_user_got_wrong_is_said_once(tmp_path):
+    (tmp_path / "run").mkdir()
+    process = start(tmp_path)
+    _, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 2
+    assert errors.startswith("error: run_dir:") and errors.count("\n") == 1
+
+
+def test_a_failure_that_all_share_is_said_once(tmp_path):
+    process = start(tmp_path, "lr.peak=1e30", "trainer.max_grad_norm=1e30")
+    _, errors = process.communicate(timeout=PATIENCE_S)
+    summary = read_summary(tmp_path / "run")
+    assert (process.returncode, summary["status"]) == (1, "failed")
+    assert errors.strip() == f"error: {summary['reason']}" and "not finite" in summary["reason"]
+
+
+def test_a_launcher_with_another_number_of_processes_is_refused(monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    assert not needs_launch(configured(*TOY, TWO))
+    with pytest.raises(UserError, match="2 asked for, 3 running"):
+        ranks.check_world(2)
+
+
+def test_slurm_tells_each_task_its_place(monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "1234567")
+    assert needs_launch(configured(*TOY, TWO))  # in a batch script, where srun has not started anything
+    for name, value in {"STEP_NUM_TASKS": 6, "PROCID": 4, "LOCALID": 1, "STEP_TASKS_PER_NODE": "3(x2)",
+                        "STEP_NODELIST": "node7"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    with monkeypatch.context() as context:
+        context.setattr(os, "environ", dict(os.environ))
+        ranks.adopt_slurm()
+        assert (ranks.rank(), ranks.world_size(), ranks.in_set()) == (4, 6, True)
+        assert (os.environ["LOCAL_RANK"], os.environ["LOCAL_WORLD_SIZE"]) == ("1", "3")
+        assert (os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]) == ("node7", "24567")
+
+
+def test_only_hardware_may_change_when_a_run_goes_on(one, tmp_path):
+    from src.command_line import config_to_continue
+    from src.files import write_json
+
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "config.yaml").write_text((one / "config.yaml").read_text())
+    write_json(folder / "summary.json", {"status": "interrupted"})
+    assert config_to_continue(folder, None, {"processes": 2}).hardware.processes == 2
+    with pytest.raises(UserError, match="cannot be split into passes"):
+        config_to_continue(folder, None, {"processes": 5})
