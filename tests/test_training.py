@@ -31,7 +31,7 @@ def run_in(folder: Path, *overrides: str, **kwargs) -> dict:
 
 @pytest.mark.parametrize("experiment", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
 def test_every_experiment_runs_at_micro_scale(experiment, tmp_path):
-    assert run_in(tmp_path, f"+experiment={experiment}", *ONE_STEP)["status"] == "complete"
+    assert run_in(tmp_path, f"+experiment={experiment}", *ONE_STEP, "hardware.device_batch_size=4")["status"] == "complete"
 
 
 @pytest.mark.parametrize("algorithm", sorted(path.stem for path in (CONF / "algorithm").glob("*.yaml")))
