@@ -148,7 +148,7 @@ def test_a_run_of_one_goes_on_with_two_that_torchrun_started(undisturbed, tmp_pa
 
     run(configured(*TOY_OF_MANY, f"output_root={tmp_path}", f"run_dir={tmp_path}/run"), watches=[at_three])
     result = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "-m", "src.run",
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "src.run",
          f"resume={tmp_path}/run", TWO],
         cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=False,
     )

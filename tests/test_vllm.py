@@ -33,7 +33,7 @@ IN_STEP = 5e-3  # nats a token: what the sampler and the trainer may differ by o
 def folder(tmp_path_factory):
     """A toy run that samples with vLLM, its limit growing from a fifth to all of the budget."""
     root = tmp_path_factory.mktemp("vllm")
-    result = command(*WITH_VLLM, f"output_root={root}", f"run_dir={root}/run", cwd=root, OMP_NUM_THREADS="1")
+    result = command(*WITH_VLLM, f"output_root={root}", f"run_dir={root}/run", cwd=root, patience_s=900, OMP_NUM_THREADS="1")
     assert result.returncode == 0, result.stderr[-3000:]
     return root / "run"
 
@@ -65,17 +65,17 @@ def test_a_run_that_was_stopped_goes_on_with_the_weights_it_had(tmp_path):
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )
     metrics = tmp_path / "run" / "metrics.jsonl"
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 900
     while not (metrics.is_file() and metrics.read_text()):
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0]
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=900)
     assert process.returncode == 130, output[-3000:]
     stopped_after = len(lines(tmp_path / "run"))
     assert 1 <= stopped_after < 4
 
-    result = command(f"resume={tmp_path}/run", cwd=tmp_path)
+    result = command(f"resume={tmp_path}/run", cwd=tmp_path, patience_s=900)
     assert result.returncode == 0, result.stderr[-3000:]
     assert [line["step"] for line in lines(tmp_path / "run")] == [1, 2, 3, 4]
     assert [line["length_limit"] for line in lines(tmp_path / "run")] == [26, 60, 94, 128]
@@ -103,7 +103,7 @@ def test_a_server_is_waited_for_samples_and_is_gone_after(tmp_path, monkeypatch)
         "--host", "127.0.0.1", "--dtype", "float32", "--max-model-len", "256", "--enforce-eager",
     ]
     environment = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1"}
-    server = Server(command_line, f"http://127.0.0.1:{port}", tmp_path / "server.log", 240, environment)
+    server = Server(command_line, f"http://127.0.0.1:{port}", tmp_path / "server.log", 900, environment)
     with serving(server):
         everyone = psutil.Process(server.process.pid).children(recursive=True)
         output = VLLMClient(base_url=server.url).generate(prompts, n=3, max_tokens=20, generation_kwargs={"seed": 0})
