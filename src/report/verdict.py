@@ -139,24 +139,30 @@ def _on_each_other(group: Group, verdict: Verdict) -> list[str]:
 
 
 def _on_limits(group: Group, verdict: Verdict) -> list[str]:
+    return [_detectable(group, verdict), *_on_few_seeds(group, verdict)]
+
+
+def _detectable(group: Group, verdict: Verdict) -> str:
     base = [f.difference.detectable for f in verdict.with_base if f.group is group]
     if max(base) == 0:
-        return ["Nothing varied between these problems, so there is no saying how small a difference they could show."]
-    words = [f"It can find a gain over the base of {points(max(base))} in 4 of 5 tries"]
+        return "Nothing varied between these problems, so there is no saying how small a difference they could show."
     pairs = [f.difference.detectable for f in verdict.between if f.group is group]
-    if pairs:
-        words.append(f", and a difference between configurations of {points(max(pairs))}")
-    words.append("; what is smaller than that it is likely to miss.")
+    between = f", and a difference between configurations of {points(max(pairs))}" if pairs else ""
+    return (
+        f"It can find a gain over the base of {points(max(base))} in 4 of 5 tries{between}; what is smaller than that it is "
+        "likely to miss."
+    )
+
+
+def _on_few_seeds(group: Group, verdict: Verdict) -> list[str]:
     few = [f for f in verdict.with_base if f.group is group and not f.enough_seeds]
-    told = ["".join(words)]
-    if few:
-        seeds = "/".join(str(n) for n in sorted({f.difference.seeds for f in few}))
-        told.append(
-            f"Seeds are too few to claim anything of {'a recipe' if len(few) > 1 else 'the recipe'} "
-            f"({seeds} of at least {FEWEST_SEEDS}): this speaks of "
-            "the trained weights, and another seed may give others."
-        )
-    return told
+    if not few:
+        return []
+    seeds = "/".join(str(n) for n in sorted({f.difference.seeds for f in few}))
+    return [
+        f"Seeds are too few to claim anything of {'a recipe' if len(few) > 1 else 'the recipe'} ({seeds} of at least "
+        f"{FEWEST_SEEDS}): this speaks of the trained weights, and another seed may give others."
+    ]
 
 
 def _share(part: int, whole: int) -> str:
