@@ -11,7 +11,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from conftest import ROOT
 
-
 STALL_S = 30  # before an answer comes
 
 
