@@ -133,4 +133,6 @@ def config_json(model: ModelConfig) -> Mapping[str, Any]:
             source = Path(hf_hub_download(model.path, "config.json", revision=model.revision)).parent
         except (OSError, ValueError) as error:
             raise unreachable(model, error) from error
+    if not (source / "config.json").is_file():
+        raise UserError(f"model.path: {model.path} is not made yet; a run makes it, or python -m src.micro.ladder")
     return json.loads((source / "config.json").read_text(encoding="utf-8"))

@@ -50,8 +50,8 @@ def remedies(config: LabConfig, w: Workload, spec: Spec) -> list[str]:
         changed = replace(w, **change)
         if not faults(changed, spec):
             found.append(name)
-        elif smaller := largest_batch(changed, spec):
-            together.append(f"{name} hardware.device_batch_size={smaller}")
+        elif (larger := largest_batch(changed, spec) or 0) > (size or 0):
+            together.append(f"{name} hardware.device_batch_size={larger}")
     return (found + together)[:4]
 
 
