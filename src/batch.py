@@ -38,6 +38,8 @@ class Batch:
         # Optimiser steps that one batch of sampled completions is used for.
         self.generation_every_steps = passes // self.accumulation_steps * uses
         self.prompts_per_generation = algorithm.prompts_per_step * passes // self.accumulation_steps
+        self.completions_sampled = self.prompts_per_generation * group  # at once
+        self.uses = uses  # updates that each completion takes part in
         self.presentations = self.presented(steps)
 
     def presented(self, step: int) -> int:

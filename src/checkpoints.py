@@ -61,9 +61,17 @@ class Checkpoints:
         """Give the checkpoint in `partial` its name, and drop those that are neither recent nor the best."""
         written = self.partial / f"checkpoint-{progress.step}"
         (written / STATE_FILE).write_text(json.dumps(asdict(progress), allow_nan=False), encoding="utf-8")
-        shutil.rmtree(self.at(progress.step), ignore_errors=True)  # of an earlier try at the same step
+        self._remove(progress.step)  # of an earlier try at the same step
         os.replace(written, self.at(progress.step))
         shutil.rmtree(self.partial)
         steps = self.steps()
         for step in set(steps) - {*steps[-self.kept :], progress.best_step}:
-            shutil.rmtree(self.at(step))
+            self._remove(step)
+
+    def _remove(self, step: int) -> None:
+        """Delete a checkpoint. It loses its name first, so that a kill leaves none that is half there."""
+        if self.at(step).exists():
+            doomed = self.folder / "deleted"
+            shutil.rmtree(doomed, ignore_errors=True)  # left by a kill
+            os.replace(self.at(step), doomed)
+            shutil.rmtree(doomed)

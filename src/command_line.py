@@ -13,10 +13,12 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from src.budget import check_budget_left
 from src.config import LabConfig, parse
 from src.errors import RunFailed, UserError
 from src.faults import explain_hydra
 from src.launch import launch, needs_launch
+from src.plan import show_plan
 from src.ranks import adopt_slurm, failure_noted
 from src.record import read_summary
 from src.run import check_machine, run
@@ -26,6 +28,8 @@ SWEEPS = CONF.parent / "sweeps"
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes
 # ${pick:<name>,{<name>: <value>, ...}}: a value that depends on another one, such as the GPUs on the model's size.
 OmegaConf.register_new_resolver("pick", lambda name, table: table[name], replace=True)
+MAY_DIFFER = {"resume", "choices", "plan", "budget", "hub"}  # between a run and its continuation
+OF_A_SESSION = ("hardware.", "budget.", "hub.")  # what may be given anew beside resume=
 FULL_ERRORS = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
@@ -36,24 +40,40 @@ def config_from(content: Mapping[str, Any], choices: Mapping[str, str]) -> LabCo
 
 
 def config_to_continue(
-    folder: Path, asked: LabConfig | None, hardware: Mapping[str, Any] | None = None
+    folder: Path, asked: LabConfig | None, changes: Mapping[str, Mapping[str, Any]] | None = None
 ) -> LabConfig:
-    """The configuration of the run in `folder`, with `hardware` keys of now: it may go on on another machine.
+    """The configuration of the run in `folder`, with keys of `changes`: it may go on on other hardware, with another
+    budget or to be pushed.
 
-    Raises UserError if it is no unfinished run, or if another than its own was `asked`.
+    Raises UserError if it is no unfinished run, if its budget is spent, or if another than its own was `asked`.
     """
-    if (status := read_summary(folder)["status"]) in ("complete", "pruned"):
+    summary = read_summary(folder)
+    if (status := summary["status"]) in ("complete", "pruned"):
         raise UserError(f"resume: {folder} is {status}; there is nothing to continue")
     content = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    content["hardware"] |= asked.hardware.model_dump() if asked else hardware or {}
+    if asked:
+        changes = {group: getattr(asked, group).model_dump() for group in ("hardware", "budget", "hub")}
+    for group, values in (changes or {}).items():
+        content[group] = content.get(group, {}) | values
     saved = parse(content)
     if asked:
-        one, other = (config.model_dump(exclude={"resume", "choices"}) for config in (saved, asked))
+        one, other = (config.model_dump(exclude=MAY_DIFFER) for config in (saved, asked))
         if differing := [key for key in one if one[key] != other[key]]:
             raise UserError(
                 f"resume: {folder} ran with another {', '.join(differing)}; give resume= alone, or start a new run"
             )
+    check_budget_left(saved.budget, summary.get("cost", {}))
     return saved.model_copy(update={"resume": str(folder)})
+
+
+def picked(content: Mapping[str, Any], keys: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The values at dotted keys of two parts, by group."""
+    found: dict[str, dict[str, Any]] = {}
+    for group, _, key in (key.partition(".") for key in keys):
+        if key:
+            top = key.partition(".")[0]
+            found.setdefault(group, {})[top] = content[group][top]
+    return found
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
@@ -64,14 +84,16 @@ def hydra_main(cfg: DictConfig) -> float | list[float] | None:
         hydra_config = HydraConfig.get()
         choices = {group: name for group, name in hydra_config.runtime.choices.items() if "/" not in group and name}
         content = OmegaConf.to_container(cfg, resolve=True)
-        changes = [change.partition("=")[0] for change in hydra_config.overrides.task]
-        if content["resume"] and all(key == "resume" or key.startswith("hardware.") for key in changes):
-            hardware = {key: content["hardware"][key] for key in (c.partition(".")[2] for c in changes) if key}
-            config = config_to_continue(Path(content["resume"]), None, hardware)
+        given = [change.partition("=")[0] for change in hydra_config.overrides.task]
+        if content["resume"] and all(key in ("resume", "plan") or key.startswith(OF_A_SESSION) for key in given):
+            config = config_to_continue(Path(content["resume"]), None, picked(content, given))
         else:
             config = config_from(content, choices)
             if config.resume:
                 config = config_to_continue(Path(config.resume), config)
+        if content["plan"]:
+            show_plan(config, print)
+            return None
         adopt_slurm()
         if needs_launch(config):
             check_machine(config)  # once, before there are several to complain
@@ -93,17 +115,26 @@ def end(error: Exception) -> NoReturn:
     sys.exit(FAILED if isinstance(error, RunFailed) else BAD_INPUT)
 
 
-def spelled_out(argument: str) -> str:
+def sweeping(arguments: Sequence[str]) -> bool:
+    """Whether a command line asks for a sweep; its budget is then the sweeper's."""
+    return any(
+        argument in ("-m", "--multirun") or argument.startswith("+sweep=") or argument == "hydra.mode=MULTIRUN"
+        for argument in arguments
+    )
+
+
+def spelled_out(argument: str, swept: bool) -> str:
     """An argument as Hydra wants it.
 
-    Any field of TRL's config can be set without Hydra's `+`, and the sweeper's keys as `sweep.<key>` or `budget.<key>`;
-    which there are is checked later.
+    Any field of TRL's config can be set without Hydra's `+`, and the sweeper's keys as `sweep.<key>`, and in a sweep as
+    `budget.<key>`; which there are is checked later.
     """
     if argument.startswith("trainer."):
         return f"++{argument}"
     if argument.startswith("sweep."):
         return f"++hydra.sweeper.{argument.removeprefix('sweep.')}"
-    return f"++hydra.sweeper.{argument}" if argument.startswith(("budget.", "ray.")) else argument
+    to_sweeper = argument.startswith("ray.") or (swept and argument.startswith("budget."))
+    return f"++hydra.sweeper.{argument}" if to_sweeper else argument
 
 
 def offer_sweeps(arguments: Sequence[str] | None = None) -> None:
@@ -127,7 +158,8 @@ def offer_sweeps(arguments: Sequence[str] | None = None) -> None:
 def main() -> None:
     """Hydra's entry, with errors as one line each."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra hands errors on instead of printing them its own way
-    sys.argv[1:] = map(spelled_out, sys.argv[1:])
+    swept = sweeping(sys.argv[1:])
+    sys.argv[1:] = [spelled_out(argument, swept) for argument in sys.argv[1:]]
     offer_sweeps(sys.argv[1:])
     with failure_noted():
         run_or_end()

@@ -10,6 +10,7 @@ from src.accounting import PHASES
 from src.algorithm import OWN_KEYS, AlgorithmConfig, trl_fields, type_fault
 from src.base import Config
 from src.batch import Batch
+from src.budget import LimitsConfig
 from src.errors import UserError, nearest
 from src.evaluation import EvaluationConfig
 from src.faults import describe
@@ -21,6 +22,7 @@ from src.mix import MixConfig, roles_needed
 from src.model import ModelConfig
 from src.problems import ProblemsConfig
 from src.prompt import PromptConfig
+from src.publish import HubConfig
 from src.record import RecordConfig
 from src.reward import RewardConfig
 from src.rollout import RolloutConfig
@@ -39,7 +41,10 @@ class LabConfig(Config):
     output_root: str
     run_dir: str | None
     resume: str | None
+    plan: bool = False  # say what the run needs and costs, and do no more
+    budget: LimitsConfig = LimitsConfig()
     record: RecordConfig
+    hub: HubConfig = HubConfig()
     scale: ScaleConfig
     model: ModelConfig
     problems: ProblemsConfig

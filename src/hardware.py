@@ -10,6 +10,40 @@ from src.base import Config
 from src.errors import UserError
 
 
+class Spec(Config):
+    """What one device can do; the shares say how much of its peak a real run gets."""
+
+    memory_gb: float | None = Field(gt=0)  # null = this machine's
+    peak_tflops: float = Field(gt=0)  # dense matrix products in the type that is trained in
+    bandwidth_gb_per_s: float = Field(gt=0)  # of its memory
+    link_gb_per_s: float = Field(gt=0)  # on which weights go to the sampler
+    training_share: float = Field(gt=0, le=1)  # of peak_tflops, in log-probabilities, forward and backward
+    sampling_share: float = Field(gt=0, le=1)  # of bandwidth_gb_per_s and peak_tflops, token by token
+    layer_seconds: float = Field(ge=0)  # that a layer takes at least, without CUDA graphs
+    token_seconds: float = Field(ge=0)  # that a forward pass of sampling takes besides its layers
+    step_seconds: float = Field(ge=0)  # of a step besides sampling and FLOPs: grading, logging
+    startup_seconds: float = Field(ge=0)
+    base_gb: float = Field(ge=0)  # that libraries take before any tensor
+
+    @property
+    def memory_bytes(self) -> float:
+        if self.memory_gb is not None:
+            return self.memory_gb * 1e9
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+    @property
+    def training_flops_per_s(self) -> float:
+        return self.training_share * self.peak_tflops * 1e12
+
+    @property
+    def sampling_flops_per_s(self) -> float:
+        return self.sampling_share * self.peak_tflops * 1e12
+
+    @property
+    def sampling_bytes_per_s(self) -> float:
+        return self.sampling_share * self.bandwidth_gb_per_s * 1e9
+
+
 class HardwareConfig(Config):
     """Where the run happens. A machine without GPUs is billed as one device."""
 
@@ -24,6 +58,7 @@ class HardwareConfig(Config):
     sharding: Literal["none", "zero2"]  # over training processes: none = DDP, zero2 = DeepSpeed's ZeRO-2 (arXiv 1910.02054)
     grading_workers: int = Field(ge=1)
     cpu_threads: int | None = Field(ge=1)  # of torch in each process; null = torch's own choice
+    spec: Spec | None = None  # of each device, for the plan; null = no plan
 
     @model_validator(mode="after")
     def _gpus_match_device(self) -> "HardwareConfig":

@@ -1,12 +1,24 @@
-"""Whether the hub can be reached, decided in a second instead of after half a minute of retries."""
+"""Whether the hub can be reached, decided in a second instead of after half a minute of retries; and local mirrors."""
 
+import os
 import socket
 import threading
 from functools import cache
+from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 HUB_SECONDS = 5.0  # how long a first connection to the hub may take
+
+
+MIRROR = "GRPO_LAB_MIRROR"  # environment: a folder that holds copies of hub repositories, each under its own name
+
+
+def mirrored(name: str) -> Path | None:
+    """The folder that holds a copy of a hub repository, such as $GRPO_LAB_MIRROR/knoveleng/open-rs; None without one."""
+    root = os.environ.get(MIRROR)
+    folder = Path(root).expanduser() / name if root else None
+    return folder if folder and folder.is_dir() else None
 
 
 @cache

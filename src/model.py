@@ -8,10 +8,17 @@ from pydantic import Field
 
 from src.base import Config
 from src.errors import UserError, nearest
-from src.hub import hub_reachable
+from src.hub import hub_reachable, mirrored
 from src.micro.ladder import LADDER, place, provide
 
-EMBEDDED = {"embedded/micro": Path(__file__).parent / "micro" / "weights"}
+EMBEDDED = {
+    "embedded/micro": Path(__file__).parent / "micro" / "weights",
+    "embedded/micro_large": Path(__file__).parent / "micro" / "weights_large",
+}
+MADE_BY = {
+    "embedded/micro": "python -m src.micro.pretrain makes it",
+    "embedded/micro_large": "python -m src.micro.pretrain --size large makes it, on a GPU in minutes",
+}
 
 
 class LoraConfig(Config):
@@ -31,41 +38,55 @@ class ModelConfig(Config):
     lora: LoraConfig | None
     size: str | None = None  # of a family of models, such as 7b; the hardware of a scale may depend on it
     variant: Literal["base", "instruct"] | None = None
+    init: Literal["weights", "random"] = "weights"  # random: the architecture alone is taken from `path`
+    tokenizer: str | None = None  # hub name or folder; null = the model's own
 
 
 def resolve(model: ModelConfig) -> str:
-    """Folder or hub name to load from; of a model of the ladder, the folder where it is or will be.
-
-    Raises UserError for a folder that holds no model.
+    """Folder or hub name to load from; of a model of the ladder or with random weights, the folder where it is or will
+    be. Raises UserError for a folder that holds no model.
     """
-    if model.path in LADDER:
-        return str(place(model.path))
-    if model.path.startswith("embedded/"):
-        if model.path not in EMBEDDED:
-            raise UserError(f"model.path: no embedded model {model.path}; {nearest(model.path, [*EMBEDDED, *LADDER])}")
-        return str(EMBEDDED[model.path])
-    folder = Path(model.path).expanduser()
+    if model.init == "random":
+        from src.random_init import random_folder
+
+        return str(random_folder(model))
+    return located(model.path)
+
+
+def located(path: str) -> str:
+    """The folder or hub name that a path means. Raises UserError for a folder that holds no model."""
+    if path in LADDER:
+        return str(place(path))
+    if path.startswith("embedded/"):
+        if path not in EMBEDDED:
+            raise UserError(f"model.path: no embedded model {path}; {nearest(path, [*EMBEDDED, *LADDER])}")
+        if not (EMBEDDED[path] / "config.json").is_file():
+            raise UserError(f"model.path: {path} is not made yet; {MADE_BY[path]}")
+        return str(EMBEDDED[path])
+    folder = Path(path).expanduser()
     # A hub name has one slash at most and no leading dot or slash; everything else means a folder.
-    is_hub_name = not folder.exists() and model.path.count("/") <= 1 and model.path[0] not in "./~"
+    is_hub_name = not folder.exists() and path.count("/") <= 1 and path[0] not in "./~"
     if is_hub_name:
-        return model.path
+        return str(mirrored(path) or path)
     if not (folder / "config.json").is_file():
-        raise UserError(f"model.path: {model.path} holds no model (no config.json); give a hub name or a model's folder")
+        raise UserError(f"model.path: {path} holds no model (no config.json); give a hub name or a model's folder")
     return str(folder)
 
 
-def _prefer_cache(model: ModelConfig) -> None:
+def prefer_cache(model: ModelConfig) -> None:
     """Where the model comes from the hub and that is out of reach, have its cached copy used at once; pre-train a model
     of the ladder that is not there yet."""
     from huggingface_hub import constants
 
-    if model.path in LADDER:
-        provide(model.path)
-    if not Path(resolve(model)).is_dir() and not hub_reachable(constants.ENDPOINT):
+    # The tokenizer is a source of its own, and a random model has no other.
+    sources = {model.tokenizer or model.path} | (set() if model.init == "random" else {model.path})
+    for source in sources & set(LADDER):
+        provide(source)
+    if not all(Path(located(source)).is_dir() for source in sources) and not hub_reachable(constants.ENDPOINT):
         constants.HF_HUB_OFFLINE = True  # for the rest of the process: TRL loads the reference model by itself
 
 
-def _unreachable(model: ModelConfig, error: Exception) -> UserError:
+def unreachable(model: ModelConfig, error: Exception) -> UserError:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return UserError(
         f"model.path: cannot load {model.path} ({reason}); give a downloaded copy as model.path=<folder>"
@@ -76,11 +97,16 @@ def load_tokenizer(model: ModelConfig):
     """The model's tokenizer, with its own chat template. Raises UserError if it cannot be had."""
     from transformers import AutoTokenizer
 
-    _prefer_cache(model)
+    prefer_cache(model)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(resolve(model), revision=model.revision)
+        tokenizer = AutoTokenizer.from_pretrained(located(model.tokenizer or model.path), revision=model.revision)
     except (OSError, ValueError) as error:
-        raise _unreachable(model, error) from error
+        if model.init == "random" and model.tokenizer is None:
+            raise UserError(
+                f"model.tokenizer: that of {model.path} cannot be had; with random weights any will do: "
+                "model.tokenizer=embedded/micro"
+            ) from error
+        raise unreachable(model, error) from error
     if tokenizer.chat_template is None:
         raise UserError(f"model.path: {model.path} has no chat template; choose an instruct or reasoning model")
     return tokenizer
@@ -91,7 +117,11 @@ def load_model(model: ModelConfig):
     import torch
     from transformers import AutoModelForCausalLM
 
-    _prefer_cache(model)
+    prefer_cache(model)
+    if model.init == "random":
+        from src.random_init import make_random
+
+        make_random(model, load_tokenizer(model))
     try:
         return AutoModelForCausalLM.from_pretrained(
             resolve(model),
@@ -100,7 +130,7 @@ def load_model(model: ModelConfig):
             attn_implementation=model.attention,
         )
     except (OSError, ValueError) as error:
-        raise _unreachable(model, error) from error
+        raise unreachable(model, error) from error
 
 
 def peft_config(model: ModelConfig):

@@ -14,14 +14,18 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from src.accounting import Ledger
+from src.budget import BudgetWatch, Heading
 from src.checkpoints import Checkpoints
 from src.config import LabConfig
 from src.data import roles_to_load
 from src.errors import RunFailed, UserError
+from src.files import write_json
 from src.hardware import check_device, check_sharding
 from src.model import resolve
-from src.plan import facts
+from src.out_of_memory import memory_in_words
+from src.plan import Plan, facts, plan_of, warnings
 from src.problems import check_pools
+from src.publish import push
 from src.ranks import agree, check_world, is_first, reason_elsewhere, world_size
 from src.record import NoRecord, Record, look_up, new_folder
 from src.rollout import check_engine, prepare_vllm_on_cpu
@@ -52,19 +56,25 @@ def run(config: LabConfig, screen: Screen | None = None, watches: Sequence["Watc
     with Grader(max(1, config.hardware.grading_workers // world_size())) as grader:
         tokenizer = load_tokenizer(config.model)
         data = prepare_data(config, tokenizer, grader)
-        screen.announce(facts(config, data))
-        model = load_model(config.model)
+        plan = plan_of(config)
+        screen.announce(facts(config, data, plan))
+        for warning in warnings(config, plan):
+            screen.warn(warning)
+        with memory_in_words(config, plan):
+            model = load_model(config.model)
         trainer_config = trl_config(config, Path(config.output_root))  # where the processes meet
         folder = Path(agree(config.resume or config.run_dir or str(new_folder(config.output_root, config.name))))
         trainer_config.output_dir = str(folder / "checkpoints")
         if not is_first():
-            return follow(config, data, (trainer_config, model, tokenizer), grader, folder, ledger, screen)
-        record = open_record(config, data, folder)
+            with memory_in_words(config, plan):
+                return follow(config, data, (trainer_config, model, tokenizer), grader, folder, ledger, screen)
+        record = open_record(config, data, folder, plan)
+        watches = [*watches, BudgetWatch(config), Heading(config, plan, record, screen)]
         try:
             server = server_for(config, folder / "server.log")
             if server:
                 screen.note(f"starting the vLLM server; it writes to {server.log}")
-            with serving(server):
+            with serving(server), memory_in_words(config, plan):
                 parts = (trainer_config, model, tokenizer, server)
                 return carry_out(config, data, parts, grader, record, ledger, screen, watches)
         except KeyboardInterrupt:
@@ -104,11 +114,14 @@ def carry_out(
         session.restore()
         measurements.before()
         screen.start(config.scale.steps, session.progress.step)
-        stop = session.train(measurements.validate, screen, tracker.log, watches)
+        stop = agree(BudgetWatch(config).after(ledger.total()))  # measuring may have taken it all
+        stop = stop or session.train(measurements.validate, screen, tracker.log, watches)
         screen.stop()
         if stop is None:
             measurements.after()
         close(config, record, session, measurements.results, stop, screen)
+        if config.hub.push and stop is None:
+            push(config, record, session.checkpoints.at(session.progress.best_step), tokenizer, screen)
     finally:
         tracker.finish(record.summary)
     return record.summary
@@ -123,7 +136,8 @@ def follow(
     session = Session(config, *parts, data.presentations, grader, NoRecord(folder, {}), ledger)
     keep_server(config, session, None, screen)
     session.restore()
-    session.train(validate=None, screen=screen, log=None)
+    if agree(None) is None:  # rank 0 has not spent the budget already
+        session.train(validate=None, screen=screen, log=None)
     return {"status": "followed"}
 
 
@@ -154,6 +168,8 @@ def close(
         screen.note(f"{stop.status} after step {progress.step} ({stop.reason})")
         if stop.status == "interrupted":
             screen.note(f"continue with: python -m src.run resume={record.folder}")
+        if stop.status == "out_of_budget":
+            screen.note(f"continue with a larger budget: python -m src.run resume={record.folder} budget.usd=...")
     screen.note(f"record: {record.folder}")
 
 
@@ -211,7 +227,7 @@ def check_same_parts(folder: Path, processes: int) -> None:
         )
 
 
-def open_record(config: LabConfig, data: "Data", folder: Path) -> Record:
+def open_record(config: LabConfig, data: "Data", folder: Path, plan: Plan | None) -> Record:
     """The run's folder: a new one, or the one to continue."""
     import pandas as pd
 
@@ -224,6 +240,8 @@ def open_record(config: LabConfig, data: "Data", folder: Path) -> Record:
     text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     summary = {"experiment": config.name, "scale": config.scale.name, "seed": config.seed}
     record = Record.open(folder, text, summary | {"problems": data.report()})
+    if plan:
+        write_json(folder / "plan.json", asdict(plan))
     record.table("problems", pd.DataFrame([asdict(problem) for problem in data.presentations]))
     measured_on = {problem.id: problem for suite in (data.validation, *data.suites) for problem in suite.problems}
     record.table("evaluation/problems", pd.DataFrame([asdict(problem) for problem in measured_on.values()]))

@@ -55,7 +55,7 @@ Validate = Callable[[int], "Measured"]  # measures the policy on the validation 
 class Stop:
     """End the run in order after the step in hand, with this status and reason."""
 
-    status: str  # "interrupted" or "pruned"
+    status: str  # "interrupted", "pruned" or "out_of_budget"
     reason: str
 
 

@@ -93,7 +93,7 @@ def test_bad_values_are_named(overrides, says):
         (["mix.easy_shar=1"], "no key mix.easy_shar; did you mean easy_share?"),
         (["+mix.easy_shar=1"], "mix has no key easy_shar"),
         (["model.path=./nothing"], "./nothing holds no model"),
-        (["model.path=embedded/mikro"], "did you mean embedded/micro or "),
+        (["model.path=embedded/mikro"], "did you mean embedded/micro"),
         (["rollout=vllm_server"], "pip install -e '.[vllm]'"),
         (["hardware=h200"], "1 CUDA GPU(s) asked for"),
         (["reward.weights.acuracy=1"], "did you mean accuracy?"),

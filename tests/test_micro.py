@@ -17,8 +17,8 @@ from src.micro import WEIGHTS
 from src.micro.calibrate import CLOSED, OTHER_SCRIPT, measure
 from src.micro.corpus import draw_other, make_tokenizer
 from src.micro.demonstrations import Style, demonstration, write_completion
-from src.micro.pretrain import main, parse_arguments, train
 from src.micro.ladder import CACHE_VARIABLE, LADDER, Shape, place, provide
+from src.micro.pretrain import main, make_model, parse_arguments, train
 from src.micro.tasks import OTHER_TASKS, ROLES, SUITES, in_suites, make_problems
 
 TOY = ["--layers", "1", "--width", "16", "--heads", "2", "--mlp", "16", "--batch", "8", "--threads", "1"]
@@ -123,7 +123,7 @@ def test_problems_are_deterministic_and_depend_on_the_seed():
 def test_suites_share_no_question_with_training_roles():
     questions = {role: {p.question for p in make_problems(role, 600, seed=0)} for role in ("easy", "broad", "chains")}
     assert not questions["chains"] & (questions["easy"] | questions["broad"])
-    assert SUITES == {"chains", "chains_long", "copying", "comparison"}
+    assert SUITES == {"chains", "chains_long", "copying", "comparison", "large_chains", "large_chains_long"}
     levels = [p.level for p in make_problems("chains", 600, seed=0)]
     assert levels.count("easy") == levels.count("hard") == 300
 
@@ -234,6 +234,18 @@ def test_the_command_writes_a_model_that_loads_and_its_card(tmp_path):
     card = (output / "README.md").read_text(encoding="utf-8")
     assert "python -m src.micro.pretrain --output" in card and "| think_boxed | hard | 112 |" in card
     assert [path.name for path in tmp_path.iterdir()] == ["weights"]  # nothing half-written beside it
+
+
+def test_the_command_makes_the_large_model_on_its_own_task(tmp_path):
+    output = tmp_path / "weights"
+    main(["--size", "large", "--output", str(output), "--steps", "2", "--calibration-count", "2", *TOY])
+    card = (output / "README.md").read_text(encoding="utf-8")
+    assert "--size large" in card and "| think_boxed | hard | 280 |" in card and "| think_boxed | hard | 320 |" in card
+    assert AutoModelForCausalLM.from_pretrained(output).config.vocab_size <= 512
+    shape = parse_arguments(["--size", "large"])
+    with torch.device("meta"):
+        model = make_model(shape, AutoTokenizer.from_pretrained(output))
+    assert 19e6 < model.num_parameters() < 21e6
 
 
 @pytest.mark.parametrize(

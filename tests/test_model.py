@@ -5,8 +5,17 @@ import torch
 from conftest import configured
 from safetensors.torch import save_file
 
+from src.architecture import architecture
 from src.errors import UserError
-from src.model import fingerprint, load_model, load_tokenizer, load_weights, peft_config
+from src.model import (
+    EMBEDDED,
+    fingerprint,
+    load_model,
+    load_tokenizer,
+    load_weights,
+    peft_config,
+    resolve,
+)
 
 
 def test_a_folder_without_a_model_is_named(tmp_path):
@@ -56,3 +65,29 @@ def test_weights_of_another_model_are_refused(tmp_path):
     save_file({"something.else": torch.zeros(1)}, tmp_path / "model.safetensors")
     with pytest.raises(RuntimeError, match="does not fit"):
         load_weights(load_model(configured().model), tmp_path)
+
+
+def test_random_weights_have_the_architecture_and_are_the_same_each_time(tmp_path, monkeypatch):
+    monkeypatch.setattr("src.random_init.CACHE", tmp_path)
+    config = configured("model.init=random").model
+    one, again = load_model(config), load_model(config)
+    assert one.num_parameters() == pytest.approx(load_model(configured().model).num_parameters(), rel=1e-3)
+    assert fingerprint(one) == fingerprint(again) != fingerprint(load_model(configured().model))
+    (folder,) = tmp_path.iterdir()  # for the reference model and for vLLM, which load by path
+    assert resolve(config) == str(folder) and one.config.eos_token_id == load_tokenizer(config).eos_token_id
+
+
+def test_a_known_architecture_needs_no_hub_but_a_tokenizer(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    config = configured("model=deepseek_r1_distill_qwen_1_5b", "model.init=random").model
+    with pytest.raises(UserError, match="model.tokenizer=embedded/micro"):
+        load_tokenizer(config)
+    with_another = configured("model=deepseek_r1_distill_qwen_1_5b", "model.init=random", "model.tokenizer=embedded/micro")
+    assert load_tokenizer(with_another.model).eos_token == "<|im_end|>"
+    assert architecture(with_another.model).hidden == 1536
+
+
+def test_an_embedded_model_that_is_not_made_says_how(monkeypatch, tmp_path):
+    monkeypatch.setitem(EMBEDDED, "embedded/micro_large", tmp_path)
+    with pytest.raises(UserError, match="--size large"):
+        resolve(configured("model.path=embedded/micro_large").model)

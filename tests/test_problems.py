@@ -437,7 +437,8 @@ def shipped(folder: Path, *overrides: str) -> ProblemsConfig:
 
 
 def test_shipped_choices(tmp_path):
-    assert sorted(path.stem for path in (CONF / "problems").glob("*.yaml")) == ["files", "guru", "micro", "open_rs"]
+    choices = ["files", "guru", "micro", "micro_large", "open_rs"]
+    assert sorted(path.stem for path in (CONF / "problems").glob("*.yaml")) == choices
     open_rs = shipped(tmp_path, "problems=open_rs")
     assert {role: (pool.dataset, pool.published_rows, pool.level) for role, pool in open_rs.pools.items()} == {
         "core": ("knoveleng/open-s1", 18_615, "hard"),

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 from src.micro import WEIGHTS
 from src.micro.demonstrations import PROMPTS, messages_for
+from src.micro.sizes import SIZES, Size
 from src.micro.tasks import make_problems
 from src.types import Problem
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-COMPLETION_BUDGET = 128  # tokens
-TIGHT_LIMIT = 112  # tokens: 7/8 of the budget, as two of three experiments use it
+TIGHT = 0.875  # of the budget: the limit of two of three experiments
 BOXED = re.compile(r"\\boxed\{(-?\d+)\}")
 CLOSED = re.compile(r"(?m)^</think>$")
 OTHER_SCRIPT = re.compile(r"[\u4e00-\u9fff]")
@@ -45,6 +45,7 @@ def sample_tokens(
     tokenizer: "PreTrainedTokenizerBase",
     problems: Sequence[Problem],
     prompt: str,
+    limit: int,
     batch: int = 256,
 ) -> list[list[int]]:
     """One completion for each problem at temperature 1, as token ids up to and including the end of turn."""
@@ -57,6 +58,7 @@ def sample_tokens(
             for p in problems[start : start + batch]
         ]
         inputs = tokenizer(texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False)
+        inputs = inputs.to(model.device)
         with torch.inference_mode():
             ids = model.generate(
                 input_ids=inputs.input_ids,
@@ -65,7 +67,7 @@ def sample_tokens(
                 temperature=1.0,
                 top_p=1.0,
                 top_k=0,
-                max_new_tokens=COMPLETION_BUDGET,
+                max_new_tokens=limit,
             )
         completions += [_until(row, tokenizer.eos_token_id) for row in ids[:, inputs.input_ids.shape[1] :].tolist()]
     return completions
@@ -105,18 +107,20 @@ def measure(
     prompts: Sequence[str] = PROMPTS,
     count: int = 400,
     seed: int = 0,
-    limits: Sequence[int] = (TIGHT_LIMIT, COMPLETION_BUDGET),
+    limits: Sequence[int] | None = None,
+    size: Size = SIZES["micro"],
 ) -> list[Calibration]:
     """Figures for each prompt, level and limit, over `count` problems of a level, one seeded sample each."""
     import torch
 
     model.eval()
-    pools = {role: make_problems(role, count, seed) for role in ("easy", "broad")}
+    limits = limits or (round(TIGHT * size.completion_budget), size.completion_budget)
+    pools = {role: make_problems(role, count, seed) for role in size.roles}
     rows = []
     for prompt in prompts:
         for problems in pools.values():
             torch.manual_seed(seed)
-            completions = sample_tokens(model, tokenizer, problems, prompt)
+            completions = sample_tokens(model, tokenizer, problems, prompt, size.completion_budget)
             rows += [summarise(tokenizer, problems, completions, prompt, limit) for limit in limits]
     return rows
 
@@ -134,6 +138,7 @@ def markdown_table(rows: Sequence[Calibration]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, default=WEIGHTS, help="folder of the model (default: the shipped one)")
+    parser.add_argument("--size", choices=SIZES, default="micro", help="whose task to calibrate on")
     parser.add_argument("--count", type=int, default=400, help="problems of a level")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -141,7 +146,7 @@ def main() -> None:
 
     model = AutoModelForCausalLM.from_pretrained(arguments.model)
     tokenizer = AutoTokenizer.from_pretrained(arguments.model)
-    print(markdown_table(measure(model, tokenizer, count=arguments.count, seed=arguments.seed)))
+    print(markdown_table(measure(model, tokenizer, count=arguments.count, seed=arguments.seed, size=SIZES[arguments.size])))
 
 
 if __name__ == "__main__":

@@ -12,22 +12,14 @@ from src.micro.demonstrations import (
     write_completion,
     write_other,
 )
-from src.micro.tasks import (
-    EASY_LENGTHS,
-    HARD_LENGTHS,
-    OTHER_TASKS,
-    QUESTION,
-    ROLES,
-    draw_chain,
-    in_suites,
-)
+from src.micro.sizes import SIZES, Size
+from src.micro.tasks import OTHER_TASKS, QUESTION, ROLES, draw_chain, in_suites
 from src.micro.tokenizer import train_tokenizer
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerFast
 
-MAX_COMPLETION_TOKENS = 160  # longer demonstrations are cut here, beyond any budget of the embedded lab
 TOKENIZER_SAMPLES = 2000  # demonstrations that the tokenizer is trained on
 BATCHES_PER_POOL = 16  # demonstrations are sorted by length within a pool, so that batches need little padding
 IGNORED = -100  # label of positions without loss
@@ -37,21 +29,21 @@ CLEAN = Style(pace="brief", box=True, close=True, drifting=False)
 Demonstration = tuple[list[dict[str, str]], str, bool]  # messages, completion, whether the completion comes to an end
 
 
-def draw_question(rng: random.Random) -> str:
+def draw_question(rng: random.Random, size: Size) -> str:
     """A question of either level; never one of the evaluation suites."""
     while True:
-        lengths = EASY_LENGTHS if rng.random() < EASY_SHARE else HARD_LENGTHS
+        lengths = size.easy_lengths if rng.random() < EASY_SHARE else size.hard_lengths
         question = QUESTION.format(chain=draw_chain(rng.choice(lengths), rng).text)
         if not in_suites(question):
             return question
 
 
-def draw_demonstration(rng: random.Random, clean: bool, other_share: float = 0.0) -> Demonstration:
+def draw_demonstration(rng: random.Random, clean: bool, size: Size, other_share: float = 0.0) -> Demonstration:
     """One demonstration: brief and clean under the bare question, or in any style under any prompt; of one of the other
     tasks in `other_share` of all."""
     if other_share and rng.random() < other_share:
         return draw_other(rng, clean)
-    question = draw_question(rng)
+    question = draw_question(rng, size)
     prompt = "none" if clean else rng.choice(PROMPTS)
     style = CLEAN if clean else draw_style(prompt, rng)
     return messages_for(question, prompt), write_completion(question, style, rng), style.pace != "rambling"
@@ -68,17 +60,21 @@ def draw_other(rng: random.Random, clean: bool) -> Demonstration:
     return messages_for(question, prompt), write_other(question, answer, style, rng), True
 
 
-def make_tokenizer(seed: int, other_share: float = 0.0) -> "PreTrainedTokenizerFast":
+def make_tokenizer(
+    seed: int, other_share: float = 0.0, size: Size = SIZES["micro"]
+) -> "PreTrainedTokenizerFast":
     """The tokenizer, trained on prompts and demonstrations of the full mix."""
     rng = random.Random(f"tokenizer/{seed}")
     texts = ["system\nuser\nassistant\n"]
     for _ in range(TOKENIZER_SAMPLES):
-        messages, completion, _ = draw_demonstration(rng, False, other_share)
+        messages, completion, _ = draw_demonstration(rng, False, size, other_share)
         texts += [message["content"] for message in messages] + [completion]
     return train_tokenizer(texts)
 
 
-def encode(tokenizer: "PreTrainedTokenizerFast", demonstrations: list[Demonstration]) -> list[tuple[list[int], int]]:
+def encode(
+    tokenizer: "PreTrainedTokenizerFast", demonstrations: list[Demonstration], longest: int
+) -> list[tuple[list[int], int]]:
     """Token ids of prompt and completion together, and the number of prompt tokens, for each demonstration."""
     prompts = [
         tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
@@ -88,21 +84,22 @@ def encode(tokenizer: "PreTrainedTokenizerFast", demonstrations: list[Demonstrat
     completion_ids = tokenizer([text for _, text, _ in demonstrations], add_special_tokens=False).input_ids
     encoded = []
     for prompt, completion, (_, _, ends) in zip(prompt_ids, completion_ids, demonstrations, strict=True):
-        completion = (completion + [tokenizer.eos_token_id] * ends)[:MAX_COMPLETION_TOKENS]
+        completion = (completion + [tokenizer.eos_token_id] * ends)[:longest]
         encoded.append((prompt + completion, len(prompt)))
     return encoded
 
 
 def batches(
-    tokenizer: "PreTrainedTokenizerFast", batch: int, rng: random.Random, clean_steps: int, other_share: float = 0.0
+    tokenizer: "PreTrainedTokenizerFast", batch: int, rng: random.Random, clean_steps: int, size: Size,
+    other_share: float = 0.0,
 ) -> Iterator[tuple["torch.Tensor", "torch.Tensor"]]:
     """Endless batches of input ids and labels, each (batch, tokens), right-padded; the first `clean_steps` clean."""
     import torch
 
     step = 0
     while True:
-        pool = [draw_demonstration(rng, step < clean_steps, other_share) for _ in range(BATCHES_PER_POOL * batch)]
-        encoded = sorted(encode(tokenizer, pool), key=lambda item: len(item[0]))
+        pool = [draw_demonstration(rng, step < clean_steps, size, other_share) for _ in range(BATCHES_PER_POOL * batch)]
+        encoded = sorted(encode(tokenizer, pool, size.demonstration_tokens), key=lambda item: len(item[0]))
         starts = list(range(0, len(encoded), batch))
         rng.shuffle(starts)
         for start in starts:

@@ -24,7 +24,7 @@ from src.errors import RunFailed
 from src.sweep.locks import held
 
 CACHE_VARIABLE = "GRPO_LAB_CACHE"  # environment: where models are kept; default ~/.cache/grpo-lab
-CODE = ("corpus", "demonstrations", "pretrain", "tasks", "tokenizer")  # modules that decide the weights
+CODE = ("corpus", "demonstrations", "pretrain", "sizes", "tasks", "tokenizer")  # modules that decide the weights
 LIBRARIES = ("torch", "transformers", "tokenizers")
 OTHER_SHARE = 0.25  # of demonstrations; the tasks that out-of-domain suites measure
 

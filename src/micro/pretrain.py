@@ -1,4 +1,4 @@
-"""Pre-train the embedded model from scratch: `python -m src.micro.pretrain`.
+"""Pre-train an embedded model from scratch: `python -m src.micro.pretrain`, on a GPU with `--size large`.
 
 Next-token prediction on generated demonstrations, in two phases: first clean and brief ones under the bare
 question, which teach arithmetic quickly, then the full mix of styles and prompts, which leaves reinforcement
@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from src.errors import UserError
-from src.micro import WEIGHTS
 from src.micro.calibrate import markdown_table, measure
 from src.micro.corpus import IGNORED, batches, make_tokenizer
+from src.micro.sizes import SIZES
 
 if TYPE_CHECKING:
     import torch
@@ -31,30 +31,45 @@ THREADS = 1  # sums of floats depend on it; with one, two runs are equal on any 
 PEAK_LR = 3e-3  # of AdamW: embeddings and one-dimensional parameters
 MUON_LR = 1.5e-2  # of Muon: weight matrices; learns the arithmetic in a fraction of the steps that AdamW needs
 FINAL_LR_SHARE, WARMUP_STEPS = 0.02, 50
-REFERENCE_TOKENS = 50  # about a demonstration's mean length
 PLAIN_LINE_STEPS = 100  # without a terminal: a plain line every so many steps
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m src.micro.pretrain", description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=WEIGHTS, help="folder to write (default: the shipped weights)")
+    parser.add_argument("--size", choices=SIZES, default="micro", help="of the model and of its task")
+    parser.add_argument("--device", help="such as cuda (default: a GPU where there is one, for --size large)")
+    parser.add_argument("--output", type=Path, help="folder to write (default: where embedded/... is looked for)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=1900, help="optimiser steps")
+    parser.add_argument("--steps", type=int, help="optimiser steps")
     parser.add_argument(
         "--clean-share", type=float, default=0.4, help="share of the steps on clean demonstrations only"
     )
     parser.add_argument(
         "--other-share", type=float, default=0.0, help="share of demonstrations of the other tasks, copying and comparing"
     )
-    parser.add_argument("--batch", type=int, default=32, help="demonstrations a step")
+    parser.add_argument("--batch", type=int, help="demonstrations a step")
     parser.add_argument("--lr-scale", type=float, default=1.0, help="factor on both peak learning rates")
     parser.add_argument("--threads", type=int, default=THREADS)
-    parser.add_argument("--layers", type=int, default=3)
-    parser.add_argument("--width", type=int, default=96, help="a multiple of 2 x heads")
-    parser.add_argument("--heads", type=int, default=3, help="of size 32, which vLLM on a CPU needs")
-    parser.add_argument("--mlp", type=int, default=256, help="width of the feed-forward layers")
+    parser.add_argument("--layers", type=int)
+    parser.add_argument("--width", type=int, help="a multiple of 2 x heads")
+    parser.add_argument("--heads", type=int, help="of size 32, which vLLM on a CPU needs")
+    parser.add_argument("--mlp", type=int, help="width of the feed-forward layers")
     parser.add_argument("--calibration-count", type=int, default=400, help="problems of a level in the final table")
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    size = SIZES[arguments.size]
+    for name in ("output", "steps", "batch", "layers", "width", "heads", "mlp"):
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, getattr(size, name))
+    return arguments
+
+
+def device_of(arguments: argparse.Namespace) -> str:
+    """The device to train on: the shipped weights are made on a CPU, where they come out the same each time."""
+    import torch
+
+    if arguments.device:
+        return arguments.device
+    return "cuda" if arguments.size == "large" and torch.cuda.is_available() else "cpu"
 
 
 def make_model(arguments: argparse.Namespace, tokenizer: "PreTrainedTokenizerFast") -> "Qwen2ForCausalLM":
@@ -81,8 +96,10 @@ def make_model(arguments: argparse.Namespace, tokenizer: "PreTrainedTokenizerFas
     return model
 
 
-def loss_of(model: "Qwen2ForCausalLM", inputs: "torch.Tensor", labels: "torch.Tensor") -> "torch.Tensor":
-    """Next-token loss over the completions' tokens, in nats per token for completions of REFERENCE_TOKENS tokens.
+def loss_of(
+    model: "Qwen2ForCausalLM", inputs: "torch.Tensor", labels: "torch.Tensor", reference_tokens: int
+) -> "torch.Tensor":
+    """Next-token loss over the completions' tokens, in nats per token for completions of `reference_tokens` tokens.
 
     The divisor is fixed: with each batch's own token count, batches of long completions would count less, and long
     styles would be sampled less often than demonstrated. Padding is on the right, where a causal model never looks
@@ -94,7 +111,7 @@ def loss_of(model: "Qwen2ForCausalLM", inputs: "torch.Tensor", labels: "torch.Te
     targets = labels[:, 1:]
     kept = targets != IGNORED
     total = cross_entropy(model.lm_head(hidden[:, :-1][kept]), targets[kept], reduction="sum")
-    return total / (len(inputs) * REFERENCE_TOKENS)
+    return total / (len(inputs) * reference_tokens)
 
 
 def lr_share(step: int, steps: int) -> float:
@@ -126,7 +143,8 @@ def train(
     from rich.progress import Progress
 
     torch.set_num_threads(arguments.threads)
-    model = make_model(arguments, tokenizer)
+    size, device = SIZES[arguments.size], device_of(arguments)
+    model = make_model(arguments, tokenizer).to(device)
     optimisers = make_optimisers(model, arguments.lr_scale)
     schedules = [
         torch.optim.lr_scheduler.LambdaLR(optimiser, partial(lr_share, steps=arguments.steps))
@@ -134,12 +152,14 @@ def train(
     ]
     rng = random.Random(arguments.seed)
     clean_steps = round(arguments.steps * arguments.clean_share)
-    source = batches(tokenizer, arguments.batch, rng, clean_steps, arguments.other_share)
+    source = batches(tokenizer, arguments.batch, rng, clean_steps, size, arguments.other_share)
     losses: list[float] = []
     with Progress() as progress:
         task = progress.add_task("pre-training", total=arguments.steps)
         for _ in range(arguments.steps):
-            loss = loss_of(model, *next(source))
+            inputs, labels = (tensor.to(device) for tensor in next(source))
+            with torch.autocast(device.partition(":")[0], torch.bfloat16, enabled=device.startswith("cuda")):
+                loss = loss_of(model, inputs, labels, size.reference_tokens)
             model.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -214,11 +234,12 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     check(arguments)
     started = time.monotonic()
-    tokenizer = make_tokenizer(arguments.seed, arguments.other_share)
+    size = SIZES[arguments.size]
+    tokenizer = make_tokenizer(arguments.seed, arguments.other_share, size)
     model, losses = train(arguments, tokenizer)
     seconds, cpu_seconds, last = time.monotonic() - started, time.process_time(), losses[-50:]
     print(f"{model.num_parameters():,} parameters, final loss {sum(last) / len(last):.3f}, {seconds:.0f} s")
-    table = markdown_table(measure(model, tokenizer, count=arguments.calibration_count))
+    table = markdown_table(measure(model, tokenizer, count=arguments.calibration_count, size=size))
     print(table)
     text = card(arguments, argv, model.num_parameters(), seconds, cpu_seconds, table)
     save(model, tokenizer, text, arguments.output)

@@ -98,6 +98,8 @@ class Role:
 
 EASY_LENGTHS = (1, 2, 3)
 HARD_LENGTHS = (4, 5, 6, 7)
+LONG_EASY_LENGTHS = (3, 4, 5)  # of the large embedded model, whose chains are longer
+LONG_HARD_LENGTHS = (8, 9, 10, 11, 12)
 ROLES = {
     "easy": Role({"easy": EASY_LENGTHS}),
     "core": Role({"hard": (5, 6)}),  # narrower: the curated pool
@@ -106,9 +108,15 @@ ROLES = {
     "chains_long": Role({"hard": (8, 9, 10)}),  # longer than anything trained on
     "copying": Role({"easy": (4, 5, 6), "hard": (7, 8, 9)}, draw_copying),
     "comparison": Role({"easy": (3,), "hard": (4, 5)}, draw_comparison),
+    "large_easy": Role({"easy": LONG_EASY_LENGTHS}),
+    "large_core": Role({"hard": (9, 10)}),
+    "large_broad": Role({"hard": LONG_HARD_LENGTHS}),
+    "large_chains": Role({"easy": LONG_EASY_LENGTHS, "hard": LONG_HARD_LENGTHS}),
+    "large_chains_long": Role({"hard": (14, 15, 16)}),
 }
 OTHER_TASKS = ("copying", "comparison")
-SUITES = frozenset({"chains", "chains_long", *OTHER_TASKS})  # evaluation only: no question of theirs in other roles
+# Evaluation only: no question of theirs in other roles.
+SUITES = frozenset({"chains", "chains_long", "large_chains", "large_chains_long", *OTHER_TASKS})
 SUITE_SHARE = 5  # one question in five belongs to the suites
 MAX_TRIES_PER_PROBLEM = 200  # a pool that is nearly used up yields few new questions
 

@@ -47,6 +47,7 @@ class TableConfig(Config):
     max_pass_rate: float | None = Field(default=None, ge=0, le=1)  # inclusive
     published_rows: int | None = Field(default=None, ge=1)  # as the publication counted them
     choices: ChoicesConfig | None = None  # of multiple-choice questions
+    license: str | None = None  # as the data set's card states it; null = it states none
 
     @model_validator(mode="after")
     def _thresholds(self) -> "TableConfig":
@@ -77,6 +78,7 @@ class HubPool(TableConfig):
     config: str | None = None
     split: str = "train"
     revision: str | None = None
+    files: str | None = None  # one data file of the repository; null = all of the split
 
 
 class MicroPool(Config):
@@ -159,6 +161,7 @@ class Pools:
     dropped: dict[str, list[Drop]]
     rows: dict[str, int]  # rows read
     sources: dict[str, str]  # name or path of the data set
+    licenses: dict[str, str | None]
     notes: list[str]
 
     @property
@@ -182,6 +185,7 @@ class Pools:
                 shown.append({"place": drop.place, "question": drop.question[:200]})
         return {
             "source": self.sources[role],
+            "license": self.licenses[role],
             "rows": self.rows[role],
             "kept": len(self.by_role[role]),
             "levels": dict(Counter(problem.level for problem in self.by_role[role])),
@@ -229,7 +233,7 @@ def load_pools(
         for role in config.pools
         if role in {*wanted, *others}
     }
-    pools = Pools({}, {}, {}, {}, [])
+    pools = Pools({}, {}, {}, {}, {}, [])
     for role in wanted:
         pool, other = loaded[role], config.minus.get(role)
         barred = {f"in evaluation suite {name}": problems for name, problems in suites.items()}
@@ -237,6 +241,7 @@ def load_pools(
             barred[f"in role {other}"] = loaded[other].problems
         pools.by_role[role], pools.dropped[role] = _sift(role, pool, barred, grader)
         pools.rows[role], pools.sources[role] = pool.rows, pool.source
+        pools.licenses[role] = getattr(config.pools[role], "license", None)
         if note := published_note(config.pools[role], pool.rows):
             pools.notes.append(f"{role}: {pool.source} has {note}")
     return replace(pools, by_role=_align_ids(pools.by_role))
@@ -299,7 +304,8 @@ def question_id(question: str) -> str:
 def load_hub(config: HubPool, key: str) -> Loaded:
     """Problems of a data set on the hub."""
     alternative = f"a local file will do: '+{key}={{loader: file, path: FILE}}'"
-    return _to_pool(read_hub(config.dataset, config.config, config.split, config.revision, alternative), config)
+    table = read_hub(config.dataset, config.config, config.split, config.revision, alternative, config.files)
+    return _to_pool(table, config)
 
 
 def load_file(config: FilePool, key: str) -> Loaded:

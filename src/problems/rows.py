@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from src.errors import UserError
-from src.hub import hub_reachable
+from src.hub import hub_reachable, mirrored
 
 
 
@@ -108,8 +108,12 @@ READERS: dict[str, Callable[[Path], list[Row]]] = {
 }
 
 
-def read_hub(dataset: str, config: str | None, split: str, revision: str | None, alternative: str) -> Table:
+def read_hub(
+    dataset: str, config: str | None, split: str, revision: str | None, alternative: str, files: str | None = None
+) -> Table:
     """All rows of a data set on the hub, of its cached copy where the hub is out of reach, or of a local clone of it.
+
+    `files` names one of its data files, where they differ in layout.
 
     Raises UserError, which ends in `alternative`, where there is no such data set, or neither hub nor cached copy.
     """
@@ -117,15 +121,17 @@ def read_hub(dataset: str, config: str | None, split: str, revision: str | None,
     import httpx
     from huggingface_hub.errors import HfHubHTTPError
 
-    local = Path(dataset).is_dir()
+    source = str(mirrored(dataset) or dataset)
+    local = Path(source).is_dir()
     if not local and (dataset.startswith((".", "/", "~")) or dataset.count("/") > 1):
         raise UserError(f"{dataset} is neither a folder nor the name of a data set on the hub; {alternative}")
     # Left alone, the hub client retries for half a minute before it gives up; a single short try decides here.
     offline = not local and not hub_reachable(datasets.config.HF_ENDPOINT)
     before = datasets.config.HF_HUB_OFFLINE
     datasets.config.HF_HUB_OFFLINE = before or offline
+    wanted = {"split": split, "revision": revision} | ({"data_files": {split: files}} if files else {})
     try:
-        rows = _numbered(datasets.load_dataset(dataset, config, split=split, revision=revision).to_list())
+        rows = _numbered(datasets.load_dataset(source, config, **wanted).to_list())
     except (datasets.exceptions.DatasetsError, HfHubHTTPError, ValueError, RuntimeError) as error:
         raise UserError(f"{dataset} (split {split}) cannot be loaded: {_first_line(error)}; {alternative}") from error
     except (httpx.TransportError, OSError) as error:

@@ -49,6 +49,8 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
         raise UserError("sweep: nothing is varied; give sweep expressions such as 'mix.easy_share=interval(0,1)'")
     composer = Composer(loader, master)
     first = check_all(composer, space)
+    if first.plan:
+        raise UserError("plan: give plan=true to a single run; a sweep costs at most sweep.n_trials times its plan")
     directions = directions_of(config, first)
     check_sampler(config.sampler, space, len(directions))
     pruner = build_pruner(config.pruner)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator
 
 from src.base import Config
+from src.budget import LimitsConfig
 from src.errors import UserError, nearest
 from src.faults import describe
 from src.scaling.stopping import StopWhenConfig
@@ -13,12 +14,10 @@ from src.scaling.stopping import StopWhenConfig
 Direction = Literal["maximize", "minimize"]
 
 
-class BudgetConfig(Config):
+class BudgetConfig(LimitsConfig):
     """Limits on the whole study; null = none."""
 
     trials: int | None = Field(None, ge=1)
-    hours: float | None = Field(None, gt=0)
-    usd: float | None = Field(None, gt=0)
 
 
 class RayConfig(Config):

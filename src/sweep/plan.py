@@ -20,7 +20,8 @@ from src.errors import UserError, nearest
 from src.sweep.config import SweepConfig
 from src.sweep.space import Space, written
 
-OF_THE_RUN = ("run_dir", "resume", "output_root", "name", "choices", "tracking")  # may differ in one study
+# May differ in one study.
+OF_THE_RUN = ("run_dir", "resume", "output_root", "name", "choices", "tracking", "budget", "plan", "hub")
 SMALLER_IS_BETTER = ("mean_tokens", "truncated_share", "usd", "gpu_hours", "completion_tokens", "flops.total")
 
 

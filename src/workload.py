@@ -1,0 +1,91 @@
+"""From a run's configuration to what the cost model asks for."""
+
+from typing import Any
+
+from src.architecture import Architecture
+from src.config import LabConfig
+from src.cost_model import Sampling, Workload
+from src.evaluation import SuiteConfig
+from src.length import build_schedule
+from src.problems import HubPool, MicroPool
+from src.types import LEVELS
+
+ELEMENT_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+DEFAULT_BETA = {"grpo": 0.0, "rloo": 0.05}  # of TRL's configs
+
+
+def workload(config: LabConfig, shape: Architecture) -> Workload:
+    """What the run does, in numbers."""
+    hardware, rollout, batch, scale = config.hardware, config.rollout, config.batch, config.scale
+    fields: dict[str, Any] = config.algorithm.settings | config.trainer
+    beta = fields.get("beta", DEFAULT_BETA[config.algorithm.trainer])
+    lora = config.model.lora
+    element_bytes = ELEMENT_BYTES[config.model.dtype]
+    server = rollout.engine == "vllm_server"
+    return Workload(
+        architecture=shape,
+        trained_parameters=shape.lora_parameters(lora) if lora else shape.parameters,
+        element_bytes=element_bytes,
+        mixed=hardware.bf16 and element_bytes == 4,
+        processes=hardware.processes,
+        generators=max(1, hardware.gpus - hardware.processes) if server else hardware.processes,
+        device_batch=hardware.device_batch_size,
+        completions=batch.completions_sampled,
+        completions_per_prompt=config.algorithm.completions_per_prompt,
+        updates=batch.generation_every_steps,
+        uses=batch.uses,
+        steps=scale.steps,
+        prompt_mean=scale.mean_prompt_share * scale.prompt_budget,
+        prompt_longest=scale.prompt_budget,
+        limits=limits(config),
+        natural=scale.natural_completion_tokens,
+        reference=bool(beta) and lora is None,
+        extra_forwards=bool(beta) + scores_again(config, fields),
+        checkpointing=hardware.gradient_checkpointing,
+        zero_stage=2 if hardware.sharding == "zero2" else None,
+        engine=rollout.engine,
+        engine_share=getattr(rollout, "gpu_memory_share", 0.0),
+        engine_sleeps=getattr(rollout, "sleep", False),
+        engine_positions=fields.get("vllm_max_model_length") or shape.positions,
+        evaluations=tuple(evaluations(config)),
+    )
+
+
+def limits(config: LabConfig) -> tuple[int, ...]:
+    """The limit on completion tokens at each sampling; the highest where it depends on the run."""
+    schedule = build_schedule(config.length, config.scale.completion_budget, config.scale.steps)
+    steps = range(0, config.scale.steps, config.batch.generation_every_steps)
+    if config.length.schedule == "adaptive":
+        return (schedule.maximum,) * len(steps)
+    return tuple(schedule.limit(step) for step in steps)
+
+
+def scores_again(config: LabConfig, fields: dict[str, Any]) -> bool:
+    """Whether TRL computes the policy's own log-probabilities once more before training: to weigh what vLLM sampled,
+    or where a batch is used for more than one step."""
+    if config.rollout.engine != "transformers" and fields.get("vllm_importance_sampling_correction", True):
+        return True
+    return config.batch.generation_every_steps > 1
+
+
+def evaluations(config: LabConfig) -> list[Sampling]:
+    """Validation along the way, and each suite before, after and with the best weights."""
+    evaluation, scale = config.evaluation, config.scale
+    prompt = scale.mean_prompt_share * scale.prompt_budget
+    limit, rows = evaluation.sampling.max_completion_tokens, evaluation.sampling.batch_size
+    validation = evaluation.validation
+    validations = -(-scale.steps // validation.every_steps)
+    number = len(LEVELS) * validation.problems_per_level * validation.samples
+    found = [Sampling("validation", 1 + validations, number, prompt, limit, rows)]
+    for name, suite in evaluation.suites.items():
+        if problems := suite_problems(suite):
+            times = 2 + (validations > 1)  # the best weights are the last ones where there is one validation
+            found.append(Sampling(name, times, problems * suite.samples, prompt, limit, rows))
+    return found
+
+
+def suite_problems(suite: SuiteConfig) -> int | None:
+    """Problems of a suite, as far as that is known without reading it."""
+    if isinstance(suite.pool, MicroPool):
+        return suite.pool.count
+    return suite.pool.published_rows if isinstance(suite.pool, HubPool) else None

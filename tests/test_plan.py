@@ -1,0 +1,218 @@
+"""The bill: shapes, memory, FLOPs and time worked out by hand, what cannot fit, and budgets that end a run in order."""
+
+import json
+import shlex
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import TOY, command, configured
+
+from src.architecture import FOLDER, architecture
+from src.budget import BudgetWatch, LimitsConfig
+from src.cost_model import (
+    layer_bytes_per_token,
+    longest_length,
+    mean_length,
+    memory,
+    model_flops,
+    peak_memory,
+    sampling_seconds,
+    tokens,
+)
+from src.errors import UserError
+from src.plan import make_plan, plan_of
+from src.record import read_summary
+from src.workload import workload
+
+EXPERIMENTS = ("high_quality_data", "mix_easy_hard", "cosine_length")
+
+
+def planned(*overrides):
+    """The workload and the spec of a command line."""
+    config = configured(*overrides)
+    return workload(config, architecture(config.model)), config.hardware.spec
+
+
+@pytest.mark.parametrize("path", ["embedded/micro", "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"])
+def test_parameters_are_those_of_the_real_model(path):
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from src.model import EMBEDDED
+
+    folder = EMBEDDED.get(path, FOLDER / "deepseek_r1_distill_qwen_1_5b")
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
+    shape = architecture(configured(f"model.path={path}").model)
+    assert shape.parameters == model.num_parameters()
+    linears = [m for name, m in model.named_modules() if isinstance(m, torch.nn.Linear) and name != "lm_head"]
+    assert shape.block_weights == sum(module.weight.numel() for module in linears)
+
+
+def test_activations_are_what_autograd_keeps():
+    from src.model import load_model
+
+    config = configured().model
+    model, shape, kept = load_model(config), architecture(config), {}
+    weights = {parameter.data_ptr() for parameter in model.parameters()}
+
+    def keep(tensor):
+        if tensor.data_ptr() not in weights:
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    ids = torch.randint(0, 400, (8, 100))
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        hidden = model.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).last_hidden_state
+    assert hidden.requires_grad
+    assert sum(kept.values()) == pytest.approx(shape.layers * ids.numel() * layer_bytes_per_token(shape, 4), rel=0.15)
+
+
+def test_memory_by_hand():
+    w, spec = planned("scale=open_rs", "+experiment=mix_easy_hard")
+    n, parts = w.architecture.parameters, memory(w, spec)
+    assert parts["weights"] == parts["reference model"] == 2 * n  # bf16
+    assert parts["gradients"] == 2 * n / 3 and parts["optimiser"] == 12 * n / 3  # ZeRO-2 over three processes
+    assert parts["KV cache"] == parts["vLLM"] == 0  # they are on the server's GPU
+    longest = 512 + 3584
+    per_layer = 6 * longest * 1536 * 2
+    assert parts["activations"] == 28 * per_layer + 2 * 6 * longest * layer_bytes_per_token(w.architecture, 2)
+
+    alone, spec = planned("scale=open_rs", "rollout=transformers", "hardware=h200", "+experiment=mix_easy_hard")
+    parts = memory(alone, spec)
+    assert parts["optimiser"] == 4 * n  # two moments in bf16
+    cache_per_token = 2 * 28 * 2 * 128 * 2
+    assert parts["KV cache"] == max(72 * longest, 256 * (512 + 32768)) * cache_per_token
+    without = replace(alone, checkpointing=False)
+    assert memory(without, spec)["activations"] > 5 * parts["activations"]
+
+
+def test_vllm_takes_its_share_in_turn_or_all_the_time():
+    w, spec = planned("scale=h200", "+experiment=mix_easy_hard")
+    parts = memory(w, spec)
+    assert parts["vLLM"] == 0.3 * 141e9
+    asleep, awake = peak_memory(w, parts), peak_memory(replace(w, engine_sleeps=False), parts)
+    assert awake[0] - asleep[0] == pytest.approx(parts["vLLM"]) and awake[1] == asleep[1]
+
+
+def test_adapters_need_fewer_gradients_and_no_reference():
+    w, spec = planned("scale=h200", "+experiment=mix_easy_hard", "model.lora={rank: 16, alpha: 32}")
+    per_layer = 16 * ((1536 + 1536) * 2 + (1536 + 256) * 2 + (1536 + 8960) * 3)
+    assert w.trained_parameters == 28 * per_layer
+    assert memory(w, spec)["reference model"] == 0 and not w.reference
+
+
+def test_flops_by_hand():
+    w, _ = planned("scale=open_rs", "+experiment=mix_easy_hard")
+    length = w.prompt_mean + 3584
+    block = 28 * (1536 * (1536 + 2 * 256 + 1536) + 3 * 1536 * 8960)
+    sequence = 6 * block * length + 12 * 28 * 1536 * length * length / 2 + 6 * 1536 * 151936 * 3584
+    assert model_flops(w, 3584) == pytest.approx(72 * sequence)
+
+
+def test_lengths_under_a_limit():
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.empty(200, 5000).exponential_(1 / 60, generator=generator)
+    assert mean_length(60, 100) == pytest.approx(drawn.clamp(max=100).mean().item(), rel=0.01)
+    assert longest_length(60, 10_000, 5000) == pytest.approx(drawn.max(dim=1).values.mean().item(), rel=0.02)
+    assert longest_length(60, 100, 5000) == 100
+
+
+def test_sampling_is_bound_by_weights_and_cache():
+    w, spec = planned("scale=h200", "+experiment=mix_easy_hard")
+    spec = spec.model_copy(update={"token_seconds": 0.0, "sampling_share": 1.0, "peak_tflops": 1e6})
+    mean = mean_length(w.natural, 3584)
+    weights = (w.architecture.block_weights + w.architecture.head_weights) * 2 * 3584  # read once a token
+    cache = 72 * mean * (w.prompt_mean + mean / 2) * 28672
+    expected = (weights + cache) / 4.8e12
+    assert sampling_seconds(w, spec, 72, w.prompt_mean, 3584) == pytest.approx(expected, rel=0.01)
+
+
+@pytest.mark.parametrize("scale", ["open_rs", "h200"])
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_the_published_experiments_fit(experiment, scale):
+    plan = make_plan(configured(f"+experiment={experiment}", f"scale={scale}"))
+    assert not plan.faults and plan.largest_device_batch >= 6
+    limit = 4096 if experiment == "high_quality_data" else 3584
+    assert plan.tokens["sampled"] == pytest.approx(500 * 72 * mean_length(6000, limit))
+
+
+def test_the_plan_of_the_published_run_costs_what_was_published():
+    plan = make_plan(configured("+experiment=mix_easy_hard", "scale=open_rs"))
+    usd = 4 * 0.44 * plan.training_seconds / 3600
+    assert usd == pytest.approx(42, rel=0.25)  # Open-RS: $42, 24 h on four A40
+
+
+def test_each_remedy_makes_it_fit():
+    overrides = ("scale=open_rs", "+experiment=mix_easy_hard", "hardware.processes=1", "hardware.gpus=2",
+                 "hardware.device_batch_size=24", "hardware.gradient_checkpointing=false")
+    plan = make_plan(configured(*overrides))
+    assert plan.faults and len(plan.remedies) >= 2
+    for remedy in plan.remedies:
+        assert not make_plan(configured(*overrides, *shlex.split(remedy))).faults, remedy
+    assert any(" " in remedy for remedy in plan.remedies)  # here no setting is enough by itself
+    fewer = (*overrides[:-1], "hardware.device_batch_size=12")
+    plan = make_plan(configured(*fewer))
+    for remedy in plan.remedies:
+        assert not make_plan(configured(*fewer, *shlex.split(remedy))).faults, remedy
+
+
+def test_staged_limits_are_summed_step_by_step():
+    short, _ = planned("+experiment=mix_easy_hard", "length=staged", "length.fraction=1.0", "scale.steps=6")
+    assert short.limits == (64, 64, 96, 96, 128, 128)
+    assert tokens(short)["sampled"] == pytest.approx(72 * 2 * sum(mean_length(80, limit) for limit in (64, 96, 128)))
+    twice, _ = planned("+experiment=mix_easy_hard", "+trainer.num_iterations=2", "scale.steps=6")
+    assert len(twice.limits) == 3 and twice.uses == 2
+
+
+def test_a_run_of_an_unknown_machine_goes_on_without_a_plan():
+    config = configured("hardware.spec=null")
+    assert plan_of(config) is None
+    with pytest.raises(UserError, match="hardware.spec"):
+        make_plan(config)
+
+
+def test_plan_on_the_command_line(tmp_path):
+    result = command("+experiment=mix_easy_hard", "scale=open_rs", "plan=true", cwd=tmp_path, HF_HUB_OFFLINE="1")
+    assert result.returncode == 0, result.stderr
+    for said in ("optimiser", "FLOPs", "largest batch", "estimate"):
+        assert said in result.stdout
+    (path,) = (tmp_path / "outputs" / "plans").glob("mix_easy_hard_open_rs_*.json")
+    written = json.loads(path.read_text())
+    assert written["usd"] > 0 and written["memory_gb"]["optimiser"] > 0
+    assert [entry.name for entry in (tmp_path / "outputs").iterdir()] == ["plans"]  # no run was begun
+
+
+def test_what_cannot_fit_is_refused_in_one_line(tmp_path):
+    result = command("+experiment=mix_easy_hard", "scale=open_rs", "hardware.device_batch_size=24",
+                     "hardware.gradient_checkpointing=false", "plan=true", cwd=tmp_path)
+    assert result.returncode == 2 and result.stderr.count("\n") == 1
+    assert "training needs" in result.stderr and "hardware.device_batch_size=" in result.stderr
+
+
+def test_a_budget_leaves_room_for_the_next_step():
+    config = configured("budget.hours=1", "hardware.price_usd_per_gpu_hour=2", "budget.usd=1.9")
+    line = {f"seconds/{phase}": 15.0 for phase in ("rollout", "grading", "training", "saving")}
+    watch = BudgetWatch(config)
+    assert watch(line | {"seconds/total": 3300.0}, None) is None
+    assert watch(line | {"seconds/total": 3400.0}, None).reason.startswith("budget.usd=1.9 ")  # 3,460 s are $1.92
+    assert watch(line | {"seconds/total": 3545.0}, None).status == "out_of_budget"
+    assert LimitsConfig().reached(1e9, 1e9) is None
+
+
+def test_a_budget_ends_a_run_with_its_checkpoint_and_a_larger_one_continues_it(tmp_path):
+    folder = tmp_path / "run"
+    result = command("+experiment=mix_easy_hard", *TOY, "scale.steps=12", "hardware.price_usd_per_gpu_hour=3600",
+                     "budget.usd=0.5", f"run_dir={folder}", f"output_root={tmp_path}", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    summary = read_summary(folder)
+    assert summary["status"] == "out_of_budget" and "budget.usd=0.5" in summary["reason"]
+    assert "warning: budget.usd=0.5 will probably end the run" in result.stdout
+    spent = command(f"resume={folder}", cwd=tmp_path)
+    assert spent.returncode == 2 and "give a larger one" in spent.stderr
+
+    result = command(f"resume={folder}", "budget.usd=100000", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert read_summary(folder)["status"] == "complete" and "step 10: heading for" in result.stdout
+    assert read_summary(folder)["heading"]["seconds_per_step"] > 0
+    assert json.loads((folder / "plan.json").read_text())["parameters"] == 377376
