@@ -1,0 +1,100 @@
+r"""Copies of real problems with small changes, to see which of them curation finds; and problems of the same template,
+which are no copies.
+
+Each change keeps what is asked: spaces, the spelling of LaTeX, the order of clauses, the names of variables.
+"""
+
+import random
+import re
+from collections.abc import Callable
+
+MATHS = re.compile(r"\$[^$]+\$|\\\(.+?\\\)|\\\[.+?\\\]", re.DOTALL)
+LETTER = re.compile(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])")
+VARIANTS = (
+    (r"\frac", r"\dfrac"),
+    (r"\dfrac", r"\frac"),
+    (r"\leq", r"\le"),
+    (r"\geq", r"\ge"),
+    (r"\le ", r"\leq "),
+    (r"\ge ", r"\geq "),
+    (r"\cdot", r"\times"),
+    (r"\ldots", r"\dots"),
+    (r"^\circ", r"^{\circ}"),
+    (r"\left", ""),
+    (r"\right", ""),
+    (r"\text{", r"\mathrm{"),
+    (r"\!", ""),
+)
+
+
+def spacing(text: str, rng: random.Random) -> str:
+    """Double spaces and new lines between words, thin spaces and none around operators in formulas."""
+    text = MATHS.sub(lambda maths: re.sub(r"\s*([=+<>])\s*", rng.choice((r"\1", r" \1 ", r"\\, \1 ")), maths.group()), text)
+    return re.sub(r"(?<=\S) (?=\S)", lambda _: rng.choice((" ", " ", "  ", "\n")), text).strip()
+
+
+def latex(text: str, rng: random.Random) -> str:
+    """Other delimiters, other spellings of commands, braces where none are needed."""
+    for old, new in VARIANTS:
+        if rng.random() < 0.7:
+            text = re.sub(re.escape(old) + r"(?![A-Za-z])" if old[-1].isalpha() else re.escape(old), lambda _, n=new: n, text)
+    text = re.sub(r"\^(\w)(?![\w}])", r"^{\1}", text)
+    if "$$" not in text and "[asy]" not in text:
+        text = re.sub(r"(?<!\\)\$([^$]+)(?<!\\)\$", r"\\(\1\\)", text)
+    return text
+
+
+def clauses(text: str, rng: random.Random) -> str:
+    """Two neighbouring sentences change places; of a single sentence, the parts around a comma."""
+    sentences = re.split(r"(?<=[.?!])\s+(?=[A-Z$\\])", text.strip())
+    if len(sentences) > 1:
+        at = rng.randrange(len(sentences) - 1)
+        sentences[at : at + 2] = sentences[at + 1], sentences[at]
+        return " ".join(sentences)
+    first, comma, second = text.strip().rstrip(".?").partition(", ")
+    if not comma or "$" in first and first.count("$") % 2:
+        return text
+    return f"{second[0].upper()}{second[1:]}, {first[0].lower()}{first[1:]}."
+
+
+def renaming(text: str, rng: random.Random) -> str:
+    """Other letters for variables and points, the same one for the same letter throughout the formulas."""
+    small, capital = list("abcdfghjkmnpqrstuvwxyz"), list("ABCDFGHJKLMNPQRSTUVWXYZ")
+    names = dict(zip(small, rng.sample(small, len(small)), strict=True))
+    names |= dict(zip(capital, rng.sample(capital, len(capital)), strict=True))
+    names |= {r"\alpha": r"\beta", r"\theta": r"\phi", r"\beta": r"\gamma"}
+
+    def rename(maths: re.Match[str]) -> str:
+        parts = re.split(r"(\\text\{[^}]*\}|\\(?:begin|end)\{\w+\}|\\[A-Za-z]+)", maths.group())
+        letter = re.compile(r"[A-Za-z]")
+        return "".join(
+            names.get(part, part) if part[:1] == "\\" else letter.sub(lambda m: names.get(m.group(), m.group()), part)
+            for part in parts
+        )
+
+    return text if "[asy]" in text else MATHS.sub(rename, text)
+
+
+def together(text: str, rng: random.Random) -> str:
+    """All of the changes at once."""
+    for change in (renaming, clauses, latex, spacing):
+        text = change(text, rng)
+    return text
+
+
+CHANGES: dict[str, Callable[[str, random.Random], str]] = {
+    "spacing": spacing,
+    "LaTeX": latex,
+    "clauses": clauses,
+    "variables": renaming,
+    "all together": together,
+}
+
+
+def sibling(text: str, rng: random.Random) -> str:
+    """A problem of the same template that is no copy: one of its numbers is another."""
+    places = list(re.finditer(r"\d+", text))
+    if not places:
+        return text
+    place = rng.choice(places)
+    return text[: place.start()] + str(int(place.group()) + rng.randint(1, 9)) + text[place.end() :]
