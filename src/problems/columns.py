@@ -21,6 +21,7 @@ class ColumnMap(Config):
     id: str | None = None
     pass_rate: str | None = None  # share of tries a reference model solved, 0 to 1
     level: str | None = None  # easy or hard, for data sets that hold both
+    source: str | None = None  # where a problem was taken from, for data sets that gather others
     strip_prefix: str = ""  # an instruction that stands before every question
     strip_suffix: str = ""  # a request that stands after every question
     answer_after: str | None = None  # the answer is what follows the last of these, such as #### in GSM8K
@@ -28,7 +29,8 @@ class ColumnMap(Config):
 
     def paths(self) -> list[str]:
         """The paths that are in use."""
-        return [path for path in (self.question, self.answer, self.id, self.pass_rate, self.level) if path is not None]
+        paths = (self.question, self.answer, self.id, self.pass_rate, self.level, self.source)
+        return [path for path in paths if path is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class Fields:
     id: str
     pass_rate: float | None
     level: str | None
+    source: str
 
 
 def read_fields(table: Table, columns: ColumnMap) -> list[Fields]:
@@ -73,6 +76,7 @@ def fields_of(source: str, row: Row, columns: ColumnMap) -> Fields:
         _text(source, row, columns.id, "id") if columns.id else "",
         _pass_rate(source, row, columns.pass_rate) if columns.pass_rate else None,
         _level(source, row, columns.level) if columns.level else None,
+        _text(source, row, columns.source, "source") if columns.source else "",
     )
 
 
