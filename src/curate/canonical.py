@@ -28,7 +28,6 @@ _SAME = {
     **dict.fromkeys(("le", "leqslant", "leqq", "≤", "⩽"), "leq"),
     **dict.fromkeys(("ge", "geqslant", "geqq", "≥", "⩾"), "geq"),
     **dict.fromkeys(("ne", "≠"), "neq"),
-    **dict.fromkeys(("ldots", "dots", "cdots", "dotsc", "dotsb", "…", "..."), "dots"),
     **dict.fromkeys(("rightarrow", "longrightarrow", "→"), "to"),
     **dict.fromkeys(("circ", "°", "degree", "degrees"), "degree"),
     **dict.fromkeys(("lvert", "rvert", "vert", "mid"), "|"),
@@ -46,8 +45,8 @@ _GREEK = frozenset(
     "phi varphi chi psi omega ell".split()
 )
 # Punctuation, grouping, products and fractions: what copies differ in most.
-_SILENT = frozenset(
-    ["frac", "dfrac", "tfrac", "cfrac", "over", "times", "cdot", "ast", "colon", *"*×·⋅∙^/⁄.,;:?!'\"`$(){}[]~&_\\"]
+_SILENT = frozenset("frac dfrac tfrac cfrac over times cdot ast colon ldots dots cdots dotsc dotsb".split()) | frozenset(
+    "*×·⋅∙^/⁄.,;:?!'\"`$(){}[]~&_\\"
 )
 _TOKEN = re.compile(r"\\[A-Za-z]+|\d+(?:,\d{3})+(?!\d)|\d+|[^\W\d_]+|\S")
 _DEGREE = re.compile(r"\^\s*(?:\\circ|\{\s*\\circ\s*\})")

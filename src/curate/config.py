@@ -15,6 +15,7 @@ from src.curate.overlap import OverlapConfig
 from src.curate.read import ReadConfig
 from src.errors import UserError, nearest
 from src.faults import describe
+from src.problems import UNSET
 
 CURATIONS = Path(__file__).parents[2] / "curation"
 STEPS = ("read", "duplicates", "overlap", "difficulty", "filter", "draw")
@@ -58,7 +59,7 @@ def load_config(curation: str, overrides: Sequence[str]) -> CurateConfig:
     try:
         content = OmegaConf.load(_path(curation))
         merged = OmegaConf.merge(content, OmegaConf.from_dotlist(list(overrides)))
-        if missing := sorted(OmegaConf.missing_keys(merged)):
+        if missing := _unset(OmegaConf.to_container(merged)):
             raise UserError(f"{missing[0]} is not set; add {missing[0]}=VALUE to the command")
         return parse({"name": Path(curation).stem, **OmegaConf.to_container(merged, resolve=True)})
     except (OmegaConfBaseException, ValueError, OSError) as error:
@@ -72,6 +73,13 @@ def parse(content: Mapping[str, Any]) -> CurateConfig:
     except ValidationError as error:
         faults = error.errors(include_url=False)
         raise UserError("; ".join(describe(CurateConfig, detail) for detail in faults)) from error
+
+
+def _unset(content: Any, prefix: str = "") -> list[str]:
+    """The keys that a curation leaves to the command line."""
+    if isinstance(content, dict):
+        return [key for name, value in content.items() for key in _unset(value, f"{prefix}{name}.")]
+    return [prefix.removesuffix(".")] if content == UNSET else []
 
 
 def _path(curation: str) -> Path:
