@@ -139,3 +139,8 @@ def make_problems(count: int, rng: random.Random) -> list[str]:
         numbers = {letter: rng.randint(2, 999) for letter in "abcde"}
         problems[rng.choice(TEMPLATES).format(**words, **numbers)] = None
     return list(problems)
+
+
+def renumbered(text: str, rng: random.Random) -> str:
+    """Another problem of the same template: every number is another, of as many digits."""
+    return re.sub(r"\d+", lambda number: str(rng.randint(10 ** (len(number[0]) - 1), 10 ** len(number[0]) - 1)), text)

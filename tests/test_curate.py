@@ -3,11 +3,11 @@
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -248,7 +248,7 @@ def test_a_pass_rate_column_gets_its_interval(tmp_path):
 def micro(tmp_path: Path, *overrides: str) -> CurateConfig:
     counts = ("read.sources.chains.count=20", "read.sources.short_chains.count=20", "read.grading_workers=1")
     cache = f"difficulty.cache={tmp_path}/cache.sqlite"
-    return load_config("micro", [f"output={tmp_path}/out", cache, *counts, "difficulty.samples=2", *overrides])
+    return load_config("micro", [f"output={tmp_path}/out", cache, *counts, "difficulty.samples=2", "filter=null", *overrides])
 
 
 @pytest.fixture(scope="module")
@@ -469,7 +469,8 @@ def test_a_full_disk_leaves_finished_steps(tmp_path):
 def test_the_card_and_a_run_on_the_drawn_pools(measured, tmp_path):
     result = cli(
         "micro", f"output={tmp_path}/out", f"difficulty.cache={measured}/cache.sqlite", "read.sources.chains.count=20",
-        "read.sources.short_chains.count=20", "read.grading_workers=1", "difficulty.samples=2", cwd=ROOT,
+        "read.sources.short_chains.count=20", "read.grading_workers=1", "difficulty.samples=2", "filter.trivial_from=null",
+        "filter.impossible_to=null", cwd=ROOT,
     )
     assert result.returncode == 0, result.stderr
     card = (tmp_path / "out" / "card.md").read_text()
@@ -480,12 +481,11 @@ def test_the_card_and_a_run_on_the_drawn_pools(measured, tmp_path):
     for name in ("funnel", "rate", "length", "source"):
         assert (tmp_path / "out" / "figures" / f"{name}.png").stat().st_size > 1000
         assert "<svg" in (tmp_path / "out" / "figures" / f"{name}.svg").read_text()
-    pools = [f"problems.pools.{role}.path={entry['path']}" for role, entry in content["files"].items()]
-    overrides = ["+experiment=mix_easy_hard", "problems=files", *pools, "~problems.pools.broad", "mix.weights={core: 1}"]
-    toy = [t for t in TOY if "problems_per_level" not in t and "steps=" not in t]
+    words = next(shlex.split(line) for line in card.splitlines() if line.startswith("python -m src.run"))
+    toy = [option for option in TOY if "problems_per_level" not in option and "steps=" not in option]
     smaller = ["evaluation.validation.problems_per_level=2", "scale.steps=1", "evaluation.validation.every_steps=1"]
     result = command(
-        *overrides, *toy, *smaller, "algorithm.prompts_per_step=2", "mix.size=null", f"run_dir={tmp_path}/run", cwd=tmp_path
+        *words[3:], *toy, *smaller, "algorithm.prompts_per_step=2", f"run_dir={tmp_path}/run", cwd=tmp_path
     )
     assert result.returncode == 0, result.stderr[-2000:]
     trained = set(pd.read_parquet(tmp_path / "run" / "problems.parquet")["question"])

@@ -6,6 +6,7 @@ from pathlib import Path
 import yaml
 
 from src.curate.config import CurateConfig
+from src.curate.draw import DRAWN
 from src.curate.figures import all_figures
 from src.curate.pipeline import step_folder
 from src.curate.store import Finished, file_hash
@@ -28,7 +29,7 @@ def write_card(config: CurateConfig, steps: Sequence[Finished]) -> Path:
         "",
         *_funnel(steps),
         *_reasons(steps),
-        *_use(config, files),
+        *_use(config),
         "## Figures",
         "",
         *(f"{figure.title}: {figure.caption}\n\n![{figure.title}](figures/{figure.name}.svg)\n" for figure in figures),
@@ -80,19 +81,15 @@ def _files(config: CurateConfig, steps: Sequence[Finished]) -> dict[str, Path]:
     return {role: step_folder(config, "draw") / f"{role}.parquet" for role in config.draw.roles}
 
 
-def run_arguments(config: CurateConfig) -> list[str]:
-    """What `python -m src.run` needs to train on the drawn pools."""
-    roles = config.draw.roles
-    given = [f"problems.pools.{role}.path={step_folder(config, 'draw') / f'{role}.parquet'}" for role in roles]
-    absent = [f"'~problems.pools.{role}'" for role in ("core", "broad", "easy") if role not in roles]
-    return ["problems=files", *given, *absent]
+def run_command(config: CurateConfig) -> str:
+    """A command that trains on the drawn pools."""
+    given = [f"problems.pools.{role}.path={path}" for role, path in _files(config, ()).items()]
+    absent = [f"'~problems.pools.{role}' mix.weights.{role}=0" for role in DRAWN if role not in config.draw.roles]
+    return " ".join(["python -m src.run problems=files mix=easy_hard mix.size=null", *given, *absent])
 
 
-def _use(config: CurateConfig, files: dict[str, Path]) -> list[str]:
-    if config.draw is None:
-        return []
-    command = " ".join(["python -m src.run", *run_arguments(config), "mix=..."])
-    return ["## Training on it", "", f"```\n{command}\n```", "", f"Pools: {', '.join(map(str, files.values()))}", ""]
+def _use(config: CurateConfig) -> list[str]:
+    return ["## Training on it", "", f"```\n{run_command(config)}\n```", ""] if config.draw else []
 
 
 def _hashes(folder: Path, files: dict[str, Path]) -> list[str]:

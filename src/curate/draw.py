@@ -15,12 +15,12 @@ from src.base import Config
 from src.curate.store import Candidate, Finished, Table, Writer
 from src.errors import UserError, nearest
 from src.mix import apportion, rank
-from src.problems import ROLES
 
 if TYPE_CHECKING:
     import numpy as np
 
 NOT_DRAWN = "not drawn"
+DRAWN = ("core", "broad", "easy")  # the roles of problems=files
 
 
 class RoleConfig(Config):
@@ -43,8 +43,8 @@ class DrawConfig(Config):
     @classmethod
     def _known(cls, roles: dict[str, RoleConfig]) -> dict[str, RoleConfig]:
         for role in roles:
-            if role not in ROLES:
-                raise ValueError(f"no role is called {role}; {nearest(role, ROLES)}")
+            if role not in DRAWN:
+                raise ValueError(f"no role to draw is called {role}; {nearest(role, DRAWN)}")
         return roles
 
     @model_validator(mode="after")

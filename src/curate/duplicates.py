@@ -168,17 +168,19 @@ def _compare(signatures: "np.ndarray", rows: "np.ndarray", copies: Copies, near_
 
 
 def _write(previous: Finished, writer: Writer, signatures: "np.ndarray", copies: Copies) -> None:
-    first, kind, share = copies.first.tolist(), copies.kind.tolist(), copies.share.tolist()
-    last = {original: row for row, original in enumerate(first) if kind[row]}  # the last copy of each original
+    import numpy as np
+
+    last = {int(copies.first[row]): row for row in np.flatnonzero(copies.kind).tolist()}  # last copy of each original
     held: dict[int, Candidate] = {}  # originals whose copies are still to come
     for row, candidate in enumerate(previous.candidates()):
         if row in last:
             held[row] = candidate
-        if not kind[row]:
+        if not copies.kind[row]:
             writer.keep(candidate)
             continue
-        original = held[first[row]]
-        same = signatures["answer"][row] == signatures["answer"][first[row]]
-        writer.drop(candidate, KINDS[kind[row]] if same else OTHER_ANSWER, candidate.answer, original, share[row])
-        if last[first[row]] == row:
-            del held[first[row]]
+        original = int(copies.first[row])
+        same = signatures["answer"][row] == signatures["answer"][original]
+        reason = KINDS[copies.kind[row]] if same else OTHER_ANSWER
+        writer.drop(candidate, reason, candidate.answer, held[original], round(float(copies.share[row]), 4))
+        if last[original] == row:
+            del held[original]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from src.base import Config
+from src.curate.asking import AskConfig
 from src.curate.config import CurateConfig
 from src.curate.difficulty import label_difficulty
 from src.curate.draw import draw
@@ -16,6 +17,8 @@ from src.curate.read import content_of, read
 from src.curate.store import Finished, Writer, discard, finish, finished, key_of, partial_folder
 from src.errors import UserError
 from src.grading import VERSION, Grader
+from src.problems import FilePool
+from src.problems.rows import check_file
 from src.screen import Screen
 
 RULES = 1  # to be raised when a step comes to decide otherwise on the same input and settings
@@ -26,6 +29,7 @@ def curate(config: CurateConfig, screen: Screen) -> list[Finished]:
 
     Raises UserError for input that cannot be read, for a disk that cannot be written, and where nothing is left.
     """
+    check(config)
     done: list[Finished] = []
     with Grader(config.read.grading_workers) as grader:
         for name, settings in config.steps().items():
@@ -42,6 +46,17 @@ def curate(config: CurateConfig, screen: Screen) -> list[Finished]:
             if not result.kept:
                 raise UserError(f"nothing is left after the step {name}: {funnel(done)}; see {folder}/dropped.parquet")
     return done
+
+
+def check(config: CurateConfig) -> None:
+    """Raise UserError for faults that show before anything is read: a file, a model or an engine that is not there."""
+    pools = [*config.read.sources.values(), *(config.overlap.pools().values() if config.overlap else ())]
+    for pool in pools:
+        if isinstance(pool, FilePool):
+            check_file(pool.path)
+    for asking in (config.difficulty, config.filter and config.filter.judge):
+        if isinstance(asking, AskConfig):
+            asking.check()
 
 
 def step_folder(config: CurateConfig, name: str) -> Path:
@@ -67,8 +82,9 @@ def _input(name: str, settings: Config, done: Sequence[Finished]) -> list[Any]:
         return [VERSION, [[source, content_of(source, pool)] for source, pool in settings.sources.items()]]
     content: list[Any] = [settings.model_dump(mode="json", exclude={"cache": True}), done[-1].sha256]
     if name == "overlap":
-        content.append({suite: content_of(suite, pool) for suite, pool in settings.pools().items()})
-    return content
+        content.append([[suite, content_of(suite, pool)] for suite, pool in settings.pools().items()])
+    asked = [asking for asking in (settings, getattr(settings, "judge", None)) if isinstance(asking, AskConfig)]
+    return [*content, *(asking.identity() for asking in asked), *([VERSION] if name == "difficulty" else [])]
 
 
 def _carry_out(
