@@ -105,25 +105,25 @@ def sibling(text: str, rng: random.Random) -> str:
 
 # Where no real problems are at hand: templates of several sentences, told apart by their numbers, names and things.
 TEMPLATES = (
-    r"{name} has ${a}$ {things} and gives $\frac{{1}}{{{b}}}$ of them to {other}. After that {other} buys ${c}$ more {things}. "
-    r"How many {things} does {other} have if there were ${d}$ at the start?",
-    r"Let $x$ and $y$ be real numbers such that ${a}x + {b}y = {c}$ and $x - {d}y \le {e}$. What is the largest possible value of "
-    r"$x^2 + {b}y$?",
-    r"A bag holds ${a}$ red {things}, ${b}$ blue {things} and ${c}$ green {things}. {name} draws ${d}$ of them at random without "
-    r"looking. What is the probability that exactly one is blue?",
-    r"In triangle $ABC$, $AB = {a}$, $BC = {b}$ and $\angle B = {c}^\circ$. Point $D$ lies on $AC$ with $AD = {d}$. Find the length "
-    r"of $BD$.",
+    r"{name} has ${a}$ {things} and gives $\frac{{1}}{{{b}}}$ of them to {other}. After that {other} buys ${c}$ "
+    r"more {things}. How many {things} does {other} have if there were ${d}$ at the start?",
+    r"Let $x$ and $y$ be real numbers such that ${a}x + {b}y = {c}$ and $x - {d}y \le {e}$. What is the largest "
+    r"possible value of $x^2 + {b}y$?",
+    r"A bag holds ${a}$ red {things}, ${b}$ blue {things} and ${c}$ green {things}. {name} draws ${d}$ of them "
+    r"at random without looking. What is the probability that exactly one is blue?",
+    r"In triangle $ABC$, $AB = {a}$, $BC = {b}$ and $\angle B = {c}^\circ$. Point $D$ lies on $AC$ with $AD = "
+    r"{d}$. Find the length of $BD$.",
     r"How many positive integers $n \le {a}$ are divisible by ${b}$ or by ${c}$, but not by ${d}$?",
-    r"The sequence $a_1, a_2, \ldots$ satisfies $a_1 = {a}$ and $a_{{n+1}} = {b}a_n - {c}$ for all $n \geq 1$. Find the remainder when "
-    r"$a_{{{d}}}$ is divided by ${e}$.",
-    r"{name} and {other} walk around a lake of ${a}$ km. {name} walks at ${b}$ km per hour, and {other} starts ${c}$ minutes later at "
-    r"${d}$ km per hour. When do they meet for the first time?",
-    r"A polynomial $P(x) = x^3 - {a}x^2 + {b}x - {c}$ has three real roots. Determine the sum of the squares of its roots, "
-    r"divided by ${d}$.",
-    r"A rectangle of ${a}$ by ${b}$ centimetres is cut from a square whose side is ${c}$ centimetres. The rest is painted {colour}. "
-    r"What part of the square is {colour}, to the nearest ${d}$ percent?",
-    r"On a shelf stand ${a}$ {things}. {name} takes away every ${b}$th one, then {other} puts back ${c}$. If this is done ${d}$ times, "
-    r"how many {things} stand there in the end?",
+    r"The sequence $a_1, a_2, \ldots$ satisfies $a_1 = {a}$ and $a_{{n+1}} = {b}a_n - {c}$ for all $n \geq 1$. "
+    r"Find the remainder when $a_{{{d}}}$ is divided by ${e}$.",
+    r"{name} and {other} walk around a lake of ${a}$ km. {name} walks at ${b}$ km per hour, and {other} starts "
+    r"${c}$ minutes later at ${d}$ km per hour. When do they meet for the first time?",
+    r"A polynomial $P(x) = x^3 - {a}x^2 + {b}x - {c}$ has three real roots. Determine the sum of the squares of "
+    r"its roots, divided by ${d}$.",
+    r"A rectangle of ${a}$ by ${b}$ centimetres is cut from a square whose side is ${c}$ centimetres. The rest "
+    r"is painted {colour}. What part of the square is {colour}, to the nearest ${d}$ percent?",
+    r"On a shelf stand ${a}$ {things}. {name} takes away every ${b}$th one, then {other} puts back ${c}$. If "
+    r"this is done ${d}$ times, how many {things} stand there in the end?",
 )
 NAMES = "Ada Bela Chen Dora Emil Fatou Goran Hana Ivo Jun Kofi Lena Mira Nuno Olga Petra Rosa Sami Tomas Uma".split()
 THINGS = "apples marbles stamps coins books shells pencils tiles cards ribbons plates candles".split()
