@@ -84,6 +84,7 @@ def volume(problems: list[Problem], suite: list[Problem], count: int, rng: rando
             question, answer = rng.choice(suite)
             yield rng.choice(changes)(question, rng), answer
         elif kind < PLANTED + COPIES:
+            question, answer = rng.choice(problems)
             yield rng.choice(changes)(question, rng), answer
         elif number < len(problems):
             yield question, answer

@@ -31,7 +31,8 @@ def curate(config: CurateConfig, screen: Screen) -> list[Finished]:
     """
     check(config)
     done: list[Finished] = []
-    with Grader(config.read.grading_workers) as grader:
+    # Three times the usual patience: what is given up here because the machine was busy is lost to every run.
+    with Grader(config.read.grading_workers, seconds_per_answer=15.0) as grader:
         for name, settings in config.steps().items():
             folder = step_folder(config, name)
             key = key_of(RULES, name, *_input(name, settings, done))
