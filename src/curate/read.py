@@ -10,6 +10,7 @@ from src.base import Config
 from src.curate.store import Candidate, Dropped, Writer, file_hash
 from src.errors import UserError
 from src.problems import FilePool, HubPool, MicroPool, PoolConfig, gold_faults, load_micro, question_id
+from src.problems.choices import with_choices
 from src.problems.columns import check_columns, fields_of
 from src.problems.rows import Malformed, Row, Table, check_file, open_hub, stream_file, stream_hub
 
@@ -92,6 +93,8 @@ def _from_row(name: str, source: str, row: Row | Malformed, pool: FilePool | Hub
         return Dropped(MALFORMED, name, place, "", row.fault, "", "", None)
     try:
         fields = fields_of(source, row, pool.columns)
+        if pool.choices:
+            fields = with_choices(fields, row.record, pool.choices, source)
     except UserError as error:
         return Dropped(MALFORMED, name, place, "", str(error).removeprefix(f"{place}: "), "", "", None)
     if reason := pool.unfit(fields):
