@@ -218,12 +218,14 @@ class VllmAlone:
     """A vLLM engine of its own, for sampling where nothing is trained."""
 
     def __init__(self, model: "ModelConfig", ends: frozenset[int]) -> None:
+        import torch
         from vllm import LLM
 
         from src.model import resolve
 
         self.ends = ends
-        self.llm = LLM(resolve(model), revision=model.revision, dtype=model.dtype, disable_log_stats=True)
+        on_cpu = not torch.cuda.is_available()  # compiling takes minutes there, more than it saves
+        self.llm = LLM(resolve(model), revision=model.revision, dtype=model.dtype, enforce_eager=on_cpu)
 
     def generate(
         self, prompts_P: Sequence[TokenIds], samples: int, *, temperature: float, top_p: float, limit: int, seed: int,
