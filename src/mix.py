@@ -217,7 +217,12 @@ def _ranked(problems: Sequence[Problem], key: str) -> list[Problem]:
 
     Unlike a shuffle it hardly changes when a pool gains or loses a problem, and it is the same on every machine.
     """
-    return sorted(problems, key=lambda problem: hashlib.sha256(f"{key}/{problem.id}".encode()).digest())
+    return sorted(problems, key=lambda problem: rank(key, problem.id))
+
+
+def rank(key: str, id: str) -> bytes:
+    """A place in a random order, the same on every machine."""
+    return hashlib.sha256(f"{key}/{id}".encode()).digest()
 
 
 def _spread(problems: Sequence[Problem], key: str) -> list[Problem]:

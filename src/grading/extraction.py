@@ -49,6 +49,13 @@ def box(content: str) -> str:
     return f"{BOX}{{{content}}}"
 
 
+def last_box(text: str) -> str:
+    """What stands in the last box of a text; "" without a box, or with one that is not closed."""
+    start = text.rfind(BOX)
+    end = _closing_brace(text, start + len(BOX), len(text)) if start >= 0 else None
+    return "" if end is None else text[start + len(BOX) + 1 : end].strip()
+
+
 def read_answer(text: str) -> Answer | None:
     """The answer that math-verify certainly reads in a completion; None where only math-verify can tell."""
     start = text.rfind(BOX)

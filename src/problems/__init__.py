@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from src.base import Config
-from src.problems.columns import ColumnMap, Fields, read_fields
 from src.errors import UserError, nearest
 from src.problems.choices import ChoicesConfig, with_choices
+from src.problems.columns import ColumnMap, Fields, read_fields
 from src.problems.rows import Table, check_file, read_file, read_hub
 from src.types import Problem
 
@@ -266,7 +266,7 @@ def load_suite(
         from src.grading.code import remark
 
         return _with_own_ids(pool.problems), [f"suite {name}: {remark()}"]
-    faults = _gold_faults(pool.problems, grader)
+    faults = gold_faults([problem.answer for problem in pool.problems], grader)
     unreadable = [problem.answer for problem, fault in zip(pool.problems, faults, strict=True) if fault]
     if len(unreadable) == len(pool.problems):
         raise UserError(
@@ -336,7 +336,8 @@ def _to_pool(table: Table, config: HubPool | FilePool) -> Loaded:
             pool.unfit.append(Drop(reason, fields.place, fields.question))
             continue
         id, level = fields.id or question_id(fields.question), fields.level or config.level
-        pool.problems.append(Problem(id, fields.question, fields.answer, level, fields.pass_rate, table.source))
+        source = fields.source or table.source
+        pool.problems.append(Problem(id, fields.question, fields.answer, level, fields.pass_rate, source))
         pool.places.append(fields.place)
     return pool
 
@@ -357,7 +358,7 @@ def _sift(
         else:
             reasons[question] = DUPLICATE
             unique.append((problem, place))
-    faults = _gold_faults([problem for problem, _ in unique], grader)
+    faults = gold_faults([problem.answer for problem, _ in unique], grader)
     if unique and all(faults):
         raise UserError(
             f"{role}: none of the {len(unique)} gold answers of {pool.source} can be read, such as "
@@ -370,9 +371,9 @@ def _sift(
     return [problem for (problem, _), fault in zip(unique, faults, strict=True) if not fault], drops
 
 
-def _gold_faults(problems: Sequence[Problem], grader: "Grader") -> list[str | None]:
+def gold_faults(golds: Sequence[str], grader: "Grader") -> list[str | None]:
     """What is wrong with each gold answer; None where it grades itself correct."""
-    verdicts = grader.check_gold([problem.answer for problem in problems])
+    verdicts = grader.check_gold(golds)
     return [None if verdict.correct else GOLD_FAULTS[verdict.reason] for verdict in verdicts]
 
 

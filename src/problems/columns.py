@@ -6,6 +6,7 @@ from typing import Any
 
 from src.base import Config
 from src.errors import UserError, nearest
+from src.grading.extraction import last_box
 from src.problems.rows import Row, Table
 from src.types import LEVELS
 
@@ -20,13 +21,16 @@ class ColumnMap(Config):
     id: str | None = None
     pass_rate: str | None = None  # share of tries a reference model solved, 0 to 1
     level: str | None = None  # easy or hard, for data sets that hold both
+    source: str | None = None  # where a problem was taken from, for data sets that gather others
     strip_prefix: str = ""  # an instruction that stands before every question
     strip_suffix: str = ""  # a request that stands after every question
     answer_after: str | None = None  # the answer is what follows the last of these, such as #### in GSM8K
+    answer_boxed: bool = False  # the answer is what stands in the last box of a solution; without a box there is none
 
     def paths(self) -> list[str]:
         """The paths that are in use."""
-        return [path for path in (self.question, self.answer, self.id, self.pass_rate, self.level) if path is not None]
+        paths = (self.question, self.answer, self.id, self.pass_rate, self.level, self.source)
+        return [path for path in paths if path is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ class Fields:
     id: str
     pass_rate: float | None
     level: str | None
+    source: str
 
 
 def read_fields(table: Table, columns: ColumnMap) -> list[Fields]:
@@ -47,24 +52,32 @@ def read_fields(table: Table, columns: ColumnMap) -> list[Fields]:
     Raises UserError for a column that no row has, for a text to strip that no question has, and, naming the row, for a
     value of the wrong kind.
     """
+    check_columns(table, columns)
+    return [fields_of(table.source, row, columns) for row in table.rows]
+
+
+def check_columns(table: Table, columns: ColumnMap) -> None:
+    """Raise UserError for a column that no row has, and for a text to strip that no question has."""
     for path in columns.paths():
         require_path(table, path)
-    asked = [_text(table, row, columns.question, "question") for row in table.rows]
-    _require_affix(
-        table, "strip_prefix", columns.strip_prefix, [text.startswith(columns.strip_prefix) for text in asked]
+    if columns.strip_prefix or columns.strip_suffix:
+        asked = [_text(table.source, row, columns.question, "question") for row in table.rows]
+        _require_affix(table, "strip_prefix", [text.startswith(columns.strip_prefix) for text in asked], columns)
+        _require_affix(table, "strip_suffix", [text.endswith(columns.strip_suffix) for text in asked], columns)
+
+
+def fields_of(source: str, row: Row, columns: ColumnMap) -> Fields:
+    """The fields of one row. Raises UserError, naming source and row, for a value of the wrong kind."""
+    question = _text(source, row, columns.question, "question")
+    return Fields(
+        row.place,
+        question.removeprefix(columns.strip_prefix).removesuffix(columns.strip_suffix).strip(),
+        _answer(source, row, columns),
+        _text(source, row, columns.id, "id") if columns.id else "",
+        _pass_rate(source, row, columns.pass_rate) if columns.pass_rate else None,
+        _level(source, row, columns.level) if columns.level else None,
+        _text(source, row, columns.source, "source") if columns.source else "",
     )
-    _require_affix(table, "strip_suffix", columns.strip_suffix, [text.endswith(columns.strip_suffix) for text in asked])
-    return [
-        Fields(
-            row.place,
-            question.removeprefix(columns.strip_prefix).removesuffix(columns.strip_suffix).strip(),
-            _answer(table, row, columns),
-            _text(table, row, columns.id, "id") if columns.id else "",
-            _pass_rate(table, row, columns.pass_rate) if columns.pass_rate else None,
-            _level(table, row, columns.level) if columns.level else None,
-        )
-        for row, question in zip(table.rows, asked, strict=True)
-    ]
 
 
 def value_at(record: Any, path: str) -> Any:
@@ -105,14 +118,15 @@ def require_path(table: Table, path: str) -> None:
     raise UserError(f"{table.source} has no column {path}; {hint}" + ("" if listed in hint else f" It has {listed}"))
 
 
-def _require_affix(table: Table, name: str, affix: str, found: list[bool]) -> None:
+def _require_affix(table: Table, name: str, found: list[bool], columns: ColumnMap) -> None:
+    affix = getattr(columns, name)
     if not any(found):
         raise UserError(
             f"{table.source}: columns.{name} {affix!r} was found in no question; give it exactly as it stands"
         )
 
 
-def _text(table: Table, row: Row, path: str, what: str) -> str:
+def _text(source: str, row: Row, path: str, what: str) -> str:
     """The text at a path, "" for a null; numbers are written out, whole ones without a decimal point."""
     value = value_at(row.record, path)
     if _is_null(value):
@@ -122,29 +136,31 @@ def _text(table: Table, row: Row, path: str, what: str) -> str:
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         return str(value).strip()
     raise _wrong(
-        table,
+        source,
         row,
         what,
         f"is a {type(value).__name__}, not text; columns.{what} may name a part of it, such as {path}.0",
     )
 
 
-def _answer(table: Table, row: Row, columns: ColumnMap) -> str:
-    text = _text(table, row, columns.answer, "answer")
+def _answer(source: str, row: Row, columns: ColumnMap) -> str:
+    text = _text(source, row, columns.answer, "answer")
+    if columns.answer_boxed:
+        return last_box(text)
     if columns.answer_after is None or not text:
         return text
     if columns.answer_after not in text:
-        raise _wrong(table, row, "answer", f"holds no {columns.answer_after!r} (columns.answer_after)")
+        raise _wrong(source, row, "answer", f"holds no {columns.answer_after!r} (columns.answer_after)")
     return text.rpartition(columns.answer_after)[2].strip()
 
 
-def _pass_rate(table: Table, row: Row, path: str) -> float | None:
+def _pass_rate(source: str, row: Row, path: str) -> float | None:
     value = value_at(row.record, path)
     if _is_null(value) or value == "":
         return None
     rate = _number(value)
     if rate is None or not 0 <= rate <= 1:
-        raise _wrong(table, row, "pass rate", f"is {value!r}, not a number from 0 to 1")
+        raise _wrong(source, row, "pass rate", f"is {value!r}, not a number from 0 to 1")
     return rate
 
 
@@ -155,11 +171,11 @@ def _number(value: Any) -> float | None:
         return None
 
 
-def _level(table: Table, row: Row, path: str) -> str | None:
-    text = _text(table, row, path, "level").lower()
+def _level(source: str, row: Row, path: str) -> str | None:
+    text = _text(source, row, path, "level").lower()
     if text and text not in LEVELS:
         raise _wrong(
-            table, row, "level", f"is {text!r}, not {' or '.join(LEVELS)}; leave out columns.level to use the pool's"
+            source, row, "level", f"is {text!r}, not {' or '.join(LEVELS)}; leave out columns.level to use the pool's"
         )
     return text or None
 
@@ -168,5 +184,5 @@ def _is_null(value: Any) -> bool:
     return value is MISSING or value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def _wrong(table: Table, row: Row, what: str, fault: str) -> UserError:
-    return UserError(f"{table.source}, {row.place}: the {what} {fault}")
+def _wrong(source: str, row: Row, what: str, fault: str) -> UserError:
+    return UserError(f"{source}, {row.place}: the {what} {fault}")

@@ -1,19 +1,22 @@
 """Rows of a data set as plain dicts, each with its place, so that an error can name file and line.
 
-To read another file format, add a function to READERS under its file suffix.
+Files are read row by row. To read another file format, add a generator to READERS under its file suffix.
 """
 
 import csv
-import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from src.errors import UserError
 from src.hub import hub_reachable, mirrored
 
+if TYPE_CHECKING:
+    import datasets
+
+ROWS_AT_ONCE = 1_000  # decoded together from a table
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,14 @@ class Row:
 
     place: str
     record: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """What should have been a row and cannot be read, and why."""
+
+    place: str
+    fault: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +45,20 @@ class Table:
 
 def read_file(path: str) -> Table:
     """All rows of a JSONL, Parquet or CSV file. Raises UserError, naming the line where there is one."""
-    file = check_file(path)
-    rows = READERS[file.suffix.lower()](file)
+    rows = []
+    for row in stream_file(path):
+        if isinstance(row, Malformed):
+            raise UserError(f"{path}, {row.place}: {row.fault}")
+        rows.append(row)
     if not rows:
         raise UserError(f"{path} holds no rows")
     return Table(path, rows)
+
+
+def stream_file(path: str) -> Iterator[Row | Malformed]:
+    """The rows of a file one after the other. Raises UserError for a file that cannot be read at all."""
+    file = check_file(path)
+    return READERS[file.suffix.lower()](file)
 
 
 def check_file(path: str) -> Path:
@@ -52,54 +72,64 @@ def check_file(path: str) -> Path:
     return file
 
 
-def read_jsonl(file: Path) -> list[Row]:
+def read_jsonl(file: Path) -> Iterator[Row | Malformed]:
     """One JSON object a line; blank lines are passed over."""
-    rows = []
-    # Not splitlines(): JSON strings may hold U+2028, which is no line end in a file.
-    for number, line in enumerate(_text(file).split("\n"), start=1):
-        if not line.strip():
+    for number, line in _lines(file):
+        if line.isspace():
             continue
+        place = f"line {number}"
         try:
-            record = json.loads(line)
+            record = json.loads(line.encode("utf-8", "surrogateescape").decode("utf-8"))
+        except UnicodeDecodeError:
+            yield Malformed(place, "not UTF-8 text")
         except json.JSONDecodeError as error:
-            raise UserError(f"{file}, line {number}: not a JSON object ({error.msg}, column {error.colno})") from error
-        if not isinstance(record, dict):
-            raise UserError(f"{file}, line {number}: one JSON object a line is needed, this is a {_kind(record)}")
-        rows.append(Row(f"line {number}", record))
-    return rows
+            yield Malformed(place, f"not a JSON object ({error.msg}, column {error.colno})")
+        except (ValueError, RecursionError) as error:  # a number of thousands of digits, a thousand brackets
+            yield Malformed(place, f"not a JSON object ({error})")
+        else:
+            kind = _kind(record)
+            one = isinstance(record, dict)
+            yield Row(place, record) if one else Malformed(place, f"one JSON object a line is needed, this is a {kind}")
 
 
-def read_csv(file: Path) -> list[Row]:
+def read_csv(file: Path) -> Iterator[Row | Malformed]:
     """Comma-separated values, the first line naming the columns; all values are text."""
-    reader = csv.reader(io.StringIO(_text(file), newline=""), strict=True)
-    rows: list[Row] = []
-    try:
-        header = next(reader, [])
+    reader = csv.reader((line for _, line in _lines(file)), strict=True)
+    header: list[str] | None = None
+    while True:
         start = reader.line_num + 1  # a quoted value may span lines: a record is named by its first
-        for values in reader:
-            if values and len(values) != len(header):
-                raise UserError(f"{file}, line {start}: {len(values)} values where the header has {len(header)}")
-            if values:
-                rows.append(Row(f"line {start}", dict(zip(header, values, strict=True))))
-            start = reader.line_num + 1
-    except csv.Error as error:
-        raise UserError(f"{file}, line {reader.line_num}: not CSV ({error})") from error
-    return rows
+        try:
+            values = next(reader, None)
+        except csv.Error as error:
+            yield Malformed(f"line {reader.line_num}", f"not CSV ({error})")
+            continue
+        if values is None:
+            return
+        place = f"line {start}"
+        if any("\udc80" <= letter <= "\udcff" for value in values for letter in value):
+            yield Malformed(f"line {reader.line_num}", "not UTF-8 text")
+        elif header is None:
+            header = values
+        elif values and len(values) != len(header):
+            yield Malformed(place, f"{len(values)} values where the header has {len(header)}")
+        elif values:
+            yield Row(place, dict(zip(header, values, strict=True)))
 
 
-def read_parquet(file: Path) -> list[Row]:
+def read_parquet(file: Path) -> Iterator[Row | Malformed]:
     """A Parquet table."""
     import pyarrow
     import pyarrow.parquet
 
     try:
-        records = pyarrow.parquet.read_table(file).to_pylist()
+        with pyarrow.parquet.ParquetFile(file) as table:
+            batches = table.iter_batches(batch_size=ROWS_AT_ONCE)
+            yield from _numbered(record for batch in batches for record in batch.to_pylist())
     except (pyarrow.ArrowInvalid, OSError) as error:
         raise UserError(f"{file} is not a Parquet file ({_first_line(error)})") from error
-    return _numbered(records)
 
 
-READERS: dict[str, Callable[[Path], list[Row]]] = {
+READERS: dict[str, Callable[[Path], Iterator[Row | Malformed]]] = {
     ".jsonl": read_jsonl,
     ".ndjson": read_jsonl,
     ".json": read_jsonl,
@@ -111,7 +141,19 @@ READERS: dict[str, Callable[[Path], list[Row]]] = {
 def read_hub(
     dataset: str, config: str | None, split: str, revision: str | None, alternative: str, files: str | None = None
 ) -> Table:
-    """All rows of a data set on the hub, of its cached copy where the hub is out of reach, or of a local clone of it.
+    """All rows of a data set on the hub; as `open_hub`."""
+    return Table(dataset, list(stream_hub(open_hub(dataset, config, split, revision, alternative, files))))
+
+
+def stream_hub(loaded: "datasets.Dataset") -> Iterator[Row]:
+    """The rows of what `open_hub` gives, one after the other."""
+    return _numbered(record for part in loaded.iter(ROWS_AT_ONCE) for record in _records(part))
+
+
+def open_hub(
+    dataset: str, config: str | None, split: str, revision: str | None, alternative: str, files: str | None = None
+) -> "datasets.Dataset":
+    """A data set on the hub, its cached copy where the hub is out of reach, or a local clone of it; its rows stay on disk.
 
     `files` names one of its data files, where they differ in layout.
 
@@ -131,29 +173,31 @@ def read_hub(
     datasets.config.HF_HUB_OFFLINE = before or offline
     wanted = {"split": split, "revision": revision} | ({"data_files": {split: files}} if files else {})
     try:
-        rows = _numbered(datasets.load_dataset(source, config, **wanted).to_list())
+        loaded = datasets.load_dataset(source, config, **wanted)
     except (datasets.exceptions.DatasetsError, HfHubHTTPError, ValueError, RuntimeError) as error:
         raise UserError(f"{dataset} (split {split}) cannot be loaded: {_first_line(error)}; {alternative}") from error
     except (httpx.TransportError, OSError) as error:
         raise UserError(f"the hub cannot be reached for {dataset}, and no copy is cached; {alternative}") from error
     finally:
         datasets.config.HF_HUB_OFFLINE = before
-    if not rows:
+    if not len(loaded):
         raise UserError(f"{dataset} (split {split}) holds no rows")
-    return Table(dataset, rows)
+    return loaded
 
 
-def _text(file: Path) -> str:
-    data = file.read_bytes()
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{file}, line {line}: not UTF-8 text") from error
+def _lines(file: Path) -> Iterator[tuple[int, str]]:
+    """Lines with their numbers; what is not UTF-8 in them is kept as lone surrogates."""
+    # Not splitlines(): JSON strings may hold U+2028, which is no line end in a file.
+    with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="\n") as lines:
+        yield from enumerate(lines, start=1)
 
 
-def _numbered(records: list[dict[str, Any]]) -> list[Row]:
-    return [Row(f"row {number}", record) for number, record in enumerate(records, start=1)]
+def _numbered(records: Iterable[dict[str, Any]]) -> Iterator[Row]:
+    return (Row(f"row {number}", record) for number, record in enumerate(records, start=1))
+
+
+def _records(columns: dict[str, list[Any]]) -> Iterator[dict[str, Any]]:
+    return (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
 
 
 def _kind(value: Any) -> str:

@@ -1,6 +1,7 @@
 """The page: one file with everything in it, and beside it the same figures, tables and words as files."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -69,7 +70,7 @@ def write_report(analysis: Analysis, folder: Path) -> Path:
     return page
 
 
-def write_images(figures: list[Figure], folder: Path) -> None:
+def write_images(figures: Sequence[Figure], folder: Path) -> None:
     """Every figure as PNG and SVG, drawn from the specification that the page draws."""
     import vl_convert
 

@@ -1,0 +1,122 @@
+"""The steps of a curation one after the other; finished ones are taken as they are."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from src.base import Config
+from src.curate.asking import AskConfig
+from src.curate.config import CurateConfig
+from src.curate.difficulty import label_difficulty
+from src.curate.draw import draw
+from src.curate.duplicates import drop_duplicates
+from src.curate.filters import apply_filters
+from src.curate.overlap import drop_overlap
+from src.curate.read import content_of, read
+from src.curate.store import Finished, Writer, discard, finish, finished, key_of, partial_folder
+from src.errors import UserError
+from src.grading import VERSION, Grader
+from src.problems import FilePool
+from src.problems.rows import check_file
+from src.screen import Screen
+
+RULES = 1  # to be raised when a step comes to decide otherwise on the same input and settings
+
+
+def curate(config: CurateConfig, screen: Screen) -> list[Finished]:
+    """Carry out the steps; returns what each did.
+
+    Raises UserError for input that cannot be read, for a disk that cannot be written, and where nothing is left.
+    """
+    check(config)
+    done: list[Finished] = []
+    # Three times the usual patience: what is given up here because the machine was busy is lost to every run.
+    with Grader(config.read.grading_workers, seconds_per_answer=15.0) as grader:
+        for name, settings in config.steps().items():
+            folder = step_folder(config, name)
+            key = key_of(RULES, name, *_input(name, settings, done))
+            published = config.published.get(name)
+            result = finished(folder, key, published)
+            taken = " (taken from an earlier call)" if result else ""
+            if result is None:
+                _carry_out(name, settings, done, folder, key, grader, screen)
+                result = finished(folder, key, published)
+            done.append(result)
+            screen.note(f"{line(result)}{taken}")
+            if not result.kept:
+                raise UserError(f"nothing is left after the step {name}: {funnel(done)}; see {folder}/dropped.parquet")
+    return done
+
+
+def check(config: CurateConfig) -> None:
+    """Raise UserError for faults that show before anything is read: a file, a model or an engine that is not there."""
+    pools = [*config.read.sources.values(), *(config.overlap.pools().values() if config.overlap else ())]
+    for pool in pools:
+        if isinstance(pool, FilePool):
+            check_file(pool.path)
+    for asking in (config.difficulty, config.filter and config.filter.judge):
+        if isinstance(asking, AskConfig):
+            asking.check()
+
+
+def step_folder(config: CurateConfig, name: str) -> Path:
+    """Where a step writes."""
+    return Path(config.output) / f"{list(STEPS).index(name) + 1}_{name}"
+
+
+def line(step: Finished) -> str:
+    """What a step did, in one line."""
+    reasons = ", ".join(f"{count} {reason}" for reason, count in step.dropped.items())
+    published = f" (published: {step.published})" if step.published else ""
+    return f"{step.name}: {step.rows} -> {step.kept}{published}" + (f"; {reasons}" if reasons else "")
+
+
+def funnel(steps: Sequence[Finished]) -> str:
+    """All steps in one line."""
+    return "; then ".join(line(step).replace("; ", ": ") for step in steps)
+
+
+def _input(name: str, settings: Config, done: Sequence[Finished]) -> list[Any]:
+    """What decides a step's result."""
+    if name == "read":
+        return [VERSION, [[source, content_of(source, pool)] for source, pool in settings.sources.items()]]
+    content: list[Any] = [settings.model_dump(mode="json", exclude={"cache": True}), done[-1].sha256]
+    if name == "overlap":
+        content.append([[suite, content_of(suite, pool)] for suite, pool in settings.pools().items()])
+    asked = [asking for asking in (settings, getattr(settings, "judge", None)) if isinstance(asking, AskConfig)]
+    return [*content, *(asking.identity() for asking in asked), *([VERSION] if name == "difficulty" else [])]
+
+
+def _carry_out(
+    name: str, settings: Any, done: Sequence[Finished], folder: Path, key: str, grader: Grader, screen: Screen
+) -> None:
+    """Run one step into a folder beside its own, which takes its place when it is whole."""
+    started = time.perf_counter()
+    previous = done[-1] if done else None
+    try:
+        writer = Writer(partial_folder(folder))
+        with screen.counting(previous and previous.kept, name) as count:
+            rows = STEPS[name](settings, previous, grader, writer, count)
+        finish(writer.folder, folder, key, writer, previous.kept if previous else rows, started)
+    except OSError as error:
+        kept = f"{', '.join(step.name for step in done)} stay finished" if done else "nothing was finished before"
+        raise UserError(
+            f"step {name}: {folder.parent} cannot be written ({error.strerror or error}); {kept}: make room and give the "
+            "same command again"
+        ) from error
+    finally:
+        discard(folder)
+
+
+Step = Callable[[Any, Finished | None, Grader, Writer, Callable[[int], None]], int | None]
+STEPS: dict[str, Step] = {
+    "read": lambda config, _, grader, writer, done: read(config, grader, writer, done),
+    "duplicates": lambda config, previous, _, writer, done: drop_duplicates(config, previous, writer, done),
+    "overlap": lambda config, previous, _, writer, done: drop_overlap(config, previous, writer, done),
+    "difficulty": lambda config, previous, grader, writer, done: label_difficulty(
+        config, previous, grader, writer, done
+    ),
+    "filter": lambda config, previous, _, writer, done: apply_filters(config, previous, writer, done),
+    "draw": lambda config, previous, _, writer, done: draw(config, previous, writer, done),
+}
