@@ -133,7 +133,9 @@ def follow(
     """What the ranks other than 0 do: train along. Record, screen, tracking and measuring are rank 0's."""
     from src.training import Session
 
-    session = Session(config, *parts, data.presentations, grader, NoRecord(folder, {}), ledger)
+    session = Session(
+        config, *parts, data.presentations, grader, NoRecord(folder, {}), ledger, len(data.mix.problems)
+    )
     keep_server(config, session, None, screen)
     session.restore()
     if agree(None) is None:  # rank 0 has not spent the budget already

@@ -93,7 +93,7 @@ def test_the_published_pools_from_a_mirror_without_a_hub(mirror, grader):
 
 
 def test_guru_by_pass_rate_without_its_instruction(mirror, grader):
-    config = configured("problems=guru").problems
+    config = configured("problems=guru", "mix=scaling").problems
     pools = load_pools(config, config.pools, {}, grader)
     rates = {role: [problem.pass_rate for problem in problems] for role, problems in pools.by_role.items()}
     assert rates == {"core": [0.0, 0.0625, 0.25], "easy": [0.3125, 1.0]}
