@@ -95,6 +95,8 @@ def trl_config(config: LabConfig, output_dir: Path):
     try:
         trainer_config = TRL_CONFIGS[algorithm.trainer](**fields)
         trainer_config._n_gpu = min(trainer_config.n_gpu, 1)  # or transformers would spread a process over all GPUs
+        if hardware.device == "cpu":  # among several processes it is "cpu:0", from which torch restores no optimiser
+            trainer_config._setup_devices = torch.device("cpu")
         return trainer_config
     except (TypeError, ValueError) as error:
         raise UserError(f"trainer: TRL refuses these settings ({' '.join(str(error).split())})") from error
