@@ -144,16 +144,17 @@ def test_steps_zoom_in(opened):
 def test_ctrl_and_wheel_zoom_in_and_a_double_click_goes_back(opened):
     figure = opened.page.locator("#figure-curve_accuracy")
     figure.scroll_into_view_if_needed()
-    labels = figure.locator("svg .role-axis-label text")
-    before = labels.all_text_contents()
+    labels = "() => [...document.querySelectorAll('#figure-curve_accuracy svg .role-axis-label text')].map((t) => t.textContent).sort().join()"
+    before = opened.page.evaluate(labels)
     box = figure.locator("svg").bounding_box()
-    opened.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    centre = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    opened.page.mouse.move(*centre)
     opened.page.keyboard.down("Control")
     opened.page.mouse.wheel(0, -600)
     opened.page.keyboard.up("Control")
-    playwright.expect(labels).not_to_have_text(before)
-    opened.page.mouse.dblclick(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    playwright.expect(labels).to_have_text(before)
+    opened.page.wait_for_function(f"(before) => ({labels})() !== before", arg=before)
+    opened.page.mouse.dblclick(*centre)
+    opened.page.wait_for_function(f"(before) => ({labels})() === before", arg=before)
 
 
 def test_several_samples_and_costs_are_drawn(opened):
