@@ -28,7 +28,7 @@ SWEEPS = CONF.parent / "sweeps"
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes
 # ${pick:<name>,{<name>: <value>, ...}}: a value that depends on another one, such as the GPUs on the model's size.
 OmegaConf.register_new_resolver("pick", lambda name, table: table[name], replace=True)
-MAY_DIFFER = {"resume", "choices", "plan", "budget", "hub"}  # between a run and its continuation
+MAY_DIFFER = {"resume", "choices", "plan", "hardware", "budget", "hub"}  # between a run and its continuation
 OF_A_SESSION = ("hardware.", "budget.", "hub.")  # what may be given anew beside resume=
 FULL_ERRORS = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
@@ -52,16 +52,15 @@ def config_to_continue(
         raise UserError(f"resume: {folder} is {status}; there is nothing to continue")
     content = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     if asked:
-        changes = {group: getattr(asked, group).model_dump() for group in ("hardware", "budget", "hub")}
-    for group, values in (changes or {}).items():
-        content[group] = content.get(group, {}) | values
-    saved = parse(content)
-    if asked:
-        one, other = (config.model_dump(exclude=MAY_DIFFER) for config in (saved, asked))
+        one, other = (config.model_dump(exclude=MAY_DIFFER) for config in (parse(content), asked))
         if differing := [key for key in one if one[key] != other[key]]:
             raise UserError(
                 f"resume: {folder} ran with another {', '.join(differing)}; give resume= alone, or start a new run"
             )
+        changes = {group: getattr(asked, group).model_dump() for group in ("hardware", "budget", "hub")}
+    for group, values in (changes or {}).items():
+        content[group] = content.get(group, {}) | values
+    saved = parse(content)
     check_budget_left(saved.budget, summary.get("cost", {}))
     return saved.model_copy(update={"resume": str(folder)})
 

@@ -97,7 +97,7 @@ def test_the_card_says_data_recipe_results_and_cost(finished):
     card = (prepare(record, checkpoint, load_tokenizer(configured().model)) / "README.md").read_text()
     best = record.summary["evaluation"]["validation"]["best"]
     assert f"{100 * best['accuracy']:.1f} [{100 * best['ci_low']:.1f}, {100 * best['ci_high']:.1f}]" in card
-    for said in ("micro/core", "format 1", "accuracy 2", "2e-04", "112 tokens", "GPU-hours", "4 prompts x 6", "trl "):
+    for said in ("micro/core", "format 1", "accuracy 2", "0.0002", "112 tokens", "GPU-hours", "4 prompts x 6", "trl "):
         assert said in card, said
     assert card.startswith("---\nlibrary_name: transformers")
 
