@@ -75,7 +75,7 @@ def test_an_ablation_changes_one_group_and_no_more(ablation, of, changes):
     assert {group for group in one if one[group] != other[group]} == changes | {"name"}
 
 
-QWEN = ("scale=qwen2_5", "problems.pools.core.path=core.parquet", "problems.pools.easy.path=easy.parquet")
+QWEN = ("scale=qwen2_5",)
 
 
 @pytest.mark.parametrize(("model", "gpus"), [("qwen2_5_0_5b", 1), ("qwen2_5_7b", 2), ("qwen2_5_72b_instruct", 16)])
