@@ -2,10 +2,12 @@
 
 import importlib.metadata
 import json
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
-from conftest import TOY, command
+from conftest import ROOT, TOY, command
 
 
 def _vllm_for_cpu() -> bool:
@@ -50,3 +52,20 @@ def test_evaluation_samples_differ_and_obey_their_own_limit(folder):
     rows = pd.read_parquet(folder / "evaluation" / "validation_before.parquet")
     assert rows.groupby("problem_id")["text"].nunique().max() == 2  # samples of a problem
     assert rows["tokens"].max() <= 128 and rows["correct"].any()
+
+
+def test_difficulty_is_measured_with_vllm(tmp_path):
+    """Curation samples with an engine of its own, without a trainer; short chains are the easier ones there too."""
+    result = subprocess.run(
+        [
+            sys.executable, "-m", "src.curate", "micro", f"output={tmp_path}/out", "difficulty.engine=vllm",
+            f"difficulty.cache={tmp_path}/cache.sqlite", "duplicates=null", "filter=null", "draw=null",
+            "read.sources.chains.count=30", "read.sources.short_chains.count=30",
+        ],
+        cwd=ROOT, capture_output=True, text=True, timeout=300,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    rows = pd.read_parquet(tmp_path / "out" / "4_difficulty" / "kept.parquet")
+    rates = rows.groupby("source")["pass_rate"].mean()
+    assert 0 < rates["chains"] < rates["short_chains"] < 1
+    assert (rows["tries"] == 4).all() and rows["pass_rate"].nunique() > 2  # a problem's samples differ
