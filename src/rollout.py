@@ -245,8 +245,10 @@ class VllmAlone:
         from src.model import resolve
 
         self.ends = ends
-        on_cpu = not torch.cuda.is_available()  # compiling takes minutes there, more than it saves
-        self.llm = LLM(resolve(model), revision=model.revision, dtype=model.dtype, enforce_eager=on_cpu)
+        # On a CPU compiling takes minutes, and a prompt that is read in two chunks fails: a seeded request then winds its
+        # generator back, which torch's for the CPU cannot.
+        for_cpu = {} if torch.cuda.is_available() else {"enforce_eager": True, "enable_chunked_prefill": False}
+        self.llm = LLM(resolve(model), revision=model.revision, dtype=model.dtype, **for_cpu)
 
     def generate(
         self, prompts_P: Sequence[TokenIds], samples: int, *, temperature: float, top_p: float, limit: int, seed: int,

@@ -47,7 +47,7 @@ def config(tmp_path: Path, path: str, **settings) -> CurateConfig:
     source = {"loader": "file", "path": path, "level": "hard", "columns": COLUMNS}
     steps = dict.fromkeys(("duplicates", "overlap", "difficulty", "filter", "draw"))
     read = {"sources": {"mine": source}, "grading_workers": 1}
-    return parse({"name": "test", "output": str(tmp_path / "out"), "read": read, **steps, **settings})
+    return parse({"name": "test", "output": str(tmp_path / "out"), "read": read} | steps | settings)
 
 
 def dropped(tmp_path: Path, step: str) -> list[tuple]:
@@ -370,16 +370,17 @@ def test_the_draw_is_exact_seeded_and_stratified(tmp_path):
     roles = {"core": {"level": "hard", "count": 50}, "easy": {"level": "easy", "count": 24}}
     drawing = {"roles": roles, "easy_from": 0.7, "seed": 1}
 
-    def drawn(seed: int) -> dict[str, pd.DataFrame]:
-        curate(two_sources(tmp_path, draw=drawing | {"seed": seed}), Screen())
-        return {role: pd.read_parquet(tmp_path / "out" / "6_draw" / f"{role}.parquet") for role in roles}
+    def drawn(seed: int, folder: str) -> dict[str, pd.DataFrame]:
+        drawing_there = two_sources(tmp_path, draw=drawing | {"seed": seed}, output=str(tmp_path / folder))
+        curate(drawing_there, Screen())
+        return {role: pd.read_parquet(tmp_path / folder / "6_draw" / f"{role}.parquet") for role in roles}
 
-    first, again, other = drawn(1), drawn(1), drawn(2)
+    first, again, other = drawn(1, "a"), drawn(1, "b"), drawn(2, "c")
     assert {role: len(frame) for role, frame in first.items()} == {"core": 50, "easy": 24}
     assert first["core"]["pass_rate"].max() < 0.7 <= first["easy"]["pass_rate"].min()
     assert set(first["core"]["level"]) == {"hard"} and set(first["easy"]["level"]) == {"easy"}
     assert first["core"].equals(again["core"]) and not first["core"].equals(other["core"])
-    assert sorted(first["core"]["source"].value_counts()) == [25, 25]
+    assert set(first["core"]["source"].value_counts()) <= {24, 25, 26}  # eight strata are rounded, each by less than one
     lengths = first["core"]["problem"].str.len() // 20
     assert lengths.value_counts().max() - lengths.value_counts().min() <= 3  # 168 hard ones of four even lengths
 
@@ -431,7 +432,7 @@ def test_finished_steps_are_taken_and_changed_ones_done_again(tmp_path, capsys):
 
 def test_a_kill_leaves_finished_steps_and_the_same_result(tmp_path):
     arguments = ["micro", f"output={tmp_path}/out", f"difficulty.cache={tmp_path}/cache.sqlite", "difficulty.samples=16"]
-    small = ["read.sources.chains.count=140", "read.sources.short_chains.count=20", "read.grading_workers=1"]
+    small = ["read.sources.chains.count=140", "read.sources.short_chains.count=20", "filter=null"]
     process = subprocess.Popen([sys.executable, "-m", "src.curate", *arguments, *small], cwd=ROOT)
     partial = tmp_path / "out" / ".4_difficulty.partial"
     deadline = time.monotonic() + 120

@@ -10,7 +10,7 @@ import time
 
 import pandas as pd
 import pytest
-from conftest import TOY, command, configured
+from conftest import ROOT, TOY, command, configured
 
 
 def _vllm_for_cpu() -> bool:
@@ -111,3 +111,20 @@ def test_a_server_is_waited_for_samples_and_is_gone_after(tmp_path, monkeypatch)
     assert output["prompt_ids"] == prompts
     assert all(1 <= len(ids) <= 20 for ids in output["completion_ids"])
     assert everyone and not [process for process in everyone if process.is_running()]
+
+
+def test_difficulty_is_measured_with_vllm(tmp_path):
+    """Curation samples with an engine of its own, without a trainer; short chains are the easier ones there too."""
+    result = subprocess.run(
+        [
+            sys.executable, "-m", "src.curate", "micro", f"output={tmp_path}/out", "difficulty.engine=vllm",
+            f"difficulty.cache={tmp_path}/cache.sqlite", "duplicates=null", "filter=null", "draw=null",
+            "read.sources.chains.count=30", "read.sources.short_chains.count=30",
+        ],
+        cwd=ROOT, capture_output=True, text=True, timeout=900,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    rows = pd.read_parquet(tmp_path / "out" / "4_difficulty" / "kept.parquet")
+    rates = rows.groupby("source")["pass_rate"].mean()
+    assert 0 < rates["chains"] < rates["short_chains"] < 1
+    assert (rows["tries"] == 4).all() and rows["pass_rate"].nunique() > 2  # a problem's samples differ

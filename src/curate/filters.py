@@ -31,7 +31,8 @@ _FIGURE = re.compile(
     r"\b(?:figure|diagram|picture|drawing)s? (?:below|above|shown|at (?:the )?(?:right|left))\b"
     r"|\b(?:in|from|on|see|to) the (?:\w+ )?(?:figure|diagram|picture|drawing|image)\b"
     r"|\b(?:as|is|are) (?:shown|pictured|illustrated|depicted)(?: (?:below|above|at|to|on)\b|[.,;:])"
-    r"|\bgraph (?:below|above|shown)\b|\bFigure \d|\b[Ff]ig\. ?\d|!\[[^\]]*\]\(|<image>|<img\b|\\includegraphics",
+    r"|\bgraph (?:below|above|shown)\b|\bfigure \d|\bfig\. ?\d|!\[[^\]]*\]\(|<image>|<img\b|\\includegraphics",
+    re.IGNORECASE,
 )
 _DRAWN = re.compile(r"\[asy\]|\\begin\{(?:tikzpicture|asy|tabular|array)\}")
 # Function words; a text in Latin letters with more of another language's than of English is not English.

@@ -25,8 +25,8 @@ class OverlapConfig(Config):
 
     evaluation: str | None = None  # an option of conf/evaluation, all of whose suites are taken
     suites: dict[str, PoolConfig] = {}  # further ones by name, or in the place of those
-    ngram: int = Field(default=4, ge=1)  # tokens
-    ngram_share: float = Field(default=0.5, gt=0, le=1)  # of a suite problem's n-grams found / all of them
+    ngram: int = Field(default=3, ge=1)  # tokens
+    ngram_share: float = Field(default=0.6, gt=0, le=1)  # of a suite problem's n-grams found / all of them
 
     @model_validator(mode="after")
     def _some(self) -> "OverlapConfig":
