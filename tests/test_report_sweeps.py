@@ -72,6 +72,10 @@ def test_the_storage_and_the_tables_say_the_same(there, swept, tmp_path):
     assert [t.value for t in found] == pytest.approx([t.value for t in expected])
 
 
+KEYS = ("laws", "forecasts", "compute_optimal", "reuse")
+EMPTY = {"results.json": json.dumps({key: {"all": []} for key in KEYS} | {"comparisons": []}), "figures.json": "[]"}
+
+
 def going(folder, storage=None, trials=10):
     """A sweep in the middle: complete trials, a pruned one of two seeds, one that runs; no table yet."""
     folder.mkdir(parents=True)
@@ -136,6 +140,20 @@ def test_a_sweep_that_cannot_be_read_is_named_and_left_out(change, reason, tmp_p
     analysis = analyse([tmp_path])
     assert not analysis.sweeps and analysis.ranked
     assert any(entry.folder == str(folder) and reason in entry.reason for entry in analysis.left_out), analysis.left_out
+
+
+@pytest.mark.parametrize("name", ["results.json", "figures.json"])
+@pytest.mark.parametrize("content", ["{", "[]", "[1]", '{"laws": {}}'])
+def test_malformed_results_of_a_scaling_study_cost_these_alone(name, content, tmp_path):
+    folder = going(tmp_path / "lr")
+    (folder / "scaling").mkdir()
+    for each in ("results.json", "figures.json"):
+        (folder / "scaling" / each).write_text(content if each == name else EMPTY[each])
+    analysis = analyse([folder])
+    assert len(analysis.sweeps) == 1 and not analysis.scaling_tables
+    said = any(entry.folder.startswith(str(folder / "scaling")) and "scaling" in entry.reason for entry in analysis.left_out)
+    assert said == ((name, content) != ("figures.json", "[]"))  # no figures at all is no fault
+    assert main([str(folder), "--output", str(tmp_path / "report")]) == 0
 
 
 def test_a_database_server_that_is_away_costs_its_sweep_alone(tmp_path):

@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from src.report.chart import Figure
 from src.report.claims import ClaimVerdict, test_claims
 from src.report.configurations import Configuration, Group, configurations, groups, why_apart
 from src.report.effects import Factorial, factorials, in_words
 from src.report.fits import read_fits
 from src.report.left_out import LeftOut
 from src.report.load import Run, read_records
+from src.report.scaling import of_sweeps
 from src.report.sweeps import Sweep, read_sweeps
+from src.report.table import Table
 from src.report.verdict import Verdict, benchmarks, judge, sentences
 
 
@@ -30,6 +33,8 @@ class Analysis:
     claims: tuple[ClaimVerdict, ...]
     left_out: tuple[LeftOut, ...]
     unfinished: tuple[LeftOut, ...]  # runs with curves and without a verdict
+    scaling_figures: tuple[Figure, ...]
+    scaling_tables: tuple[Table, ...]
 
     @property
     def ranked(self) -> list[Group]:
@@ -42,6 +47,7 @@ def analyse(paths: Sequence[Path]) -> Analysis:
     runs, left_out = read_records(paths)
     sweeps, unreadable_sweeps = read_sweeps(paths)
     fits, unreadable_fits = read_fits(paths)
+    figures, tables, unreadable_parts = of_sweeps(sweeps)
     found, repeats = configurations(runs)
     grouped = groups(found)
     verdict = judge(grouped)
@@ -58,8 +64,10 @@ def analyse(paths: Sequence[Path]) -> Analysis:
         tuple(designs),
         tuple(sweeps),
         tuple(test_claims(grouped, found, fits)),
-        (*left_out, *repeats, *unreadable_sweeps, *unreadable_fits),
+        (*left_out, *repeats, *unreadable_sweeps, *unreadable_fits, *unreadable_parts),
         tuple(unfinished),
+        tuple(figures),
+        tuple(tables),
     )
 
 

@@ -4,9 +4,10 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from src.report.analysis import Analysis
+if TYPE_CHECKING:
+    from src.report.analysis import Analysis
 
 # Okabe & Ito's colours for all kinds of colour vision; the black one is left out, since it drowns in the dark.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C6BB1", "#A6761D")
@@ -31,7 +32,7 @@ def colour_of(number: int) -> str:
     return COLOURS[number % len(COLOURS)]
 
 
-def shown_at_first(analysis: Analysis) -> list[str]:
+def shown_at_first(analysis: "Analysis") -> list[str]:
     """The configurations that figures show before anyone chooses: those that measured best."""
     if not analysis.ranked:
         return [c.label for c in analysis.configurations[:SHOWN_AT_FIRST]]
@@ -41,7 +42,7 @@ def shown_at_first(analysis: Analysis) -> list[str]:
     return [c.label for c in (*ranked, *rest)][:SHOWN_AT_FIRST]
 
 
-def chart(analysis: Analysis | None, rows: Sequence[Row], **rest: Any) -> dict[str, Any]:
+def chart(analysis: "Analysis | None", rows: Sequence[Row], **rest: Any) -> dict[str, Any]:
     """Rows go in as CSV: a third of the size of JSON."""
     out = io.StringIO()
     columns = list(dict.fromkeys(key for row in rows for key in row))
@@ -68,7 +69,7 @@ def numeric(rows: Sequence[Row], column: str) -> bool:
     return all(isinstance(row[column], int | float) for row in rows if row.get(column) is not None)
 
 
-def colour(analysis: Analysis) -> dict[str, Any]:
+def colour(analysis: "Analysis") -> dict[str, Any]:
     labels = [c.label for c in analysis.configurations]
     return {
         "field": "configuration",

@@ -18,4 +18,4 @@ def all_figures(analysis: Analysis) -> list[Figure]:
     figures += by_phase(analysis)
     figures += [effects(factorial) for factorial in analysis.factorials]
     figures += [figure for number, sweep in enumerate(analysis.sweeps) for figure in of_sweep(sweep, number)]
-    return figures
+    return [*figures, *analysis.scaling_figures]

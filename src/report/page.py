@@ -14,7 +14,6 @@ from src.report.chart import SHOWN_AT_FIRST, Figure, colour_of, shown_at_first
 from src.report.completions import problem_views
 from src.report.effects import incomplete
 from src.report.figures import all_figures
-from src.report.scaling import of_sweeps
 from src.report.table import Table
 from src.report.tables import all_tables
 
@@ -53,9 +52,7 @@ class Section:
 
 def write_report(analysis: Analysis, folder: Path) -> Path:
     """Write index.html, report.md, figures/ and tables/ into `folder`; returns the path of the page."""
-    figures_of_fits, tables_of_fits = of_sweeps(analysis.sweeps)
-    tables = [*all_tables(analysis), *tables_of_fits]
-    figures = [*all_figures(analysis), *figures_of_fits]
+    tables, figures = all_tables(analysis), all_figures(analysis)
     page = folder / "index.html"
     html = render(analysis, tables, figures)
     write_whole(page, lambda path: path.write_text(html, encoding="utf-8"))

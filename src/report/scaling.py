@@ -8,6 +8,7 @@ from typing import Any
 
 from src.files import write_json
 from src.report.chart import Figure
+from src.report.left_out import LeftOut
 from src.report.sweeps import Sweep
 from src.report.table import Table
 from src.scaling.tables import all_tables
@@ -21,16 +22,24 @@ def keep_figures(figures: Sequence[Figure], folder: Path) -> None:
     write_json(folder / FIGURES, [asdict(figure) for figure in figures])
 
 
-def of_sweeps(sweeps: Sequence[Sweep]) -> tuple[list[Figure], list[Table]]:
-    """Figures and tables of every sweep that was analysed, their names and titles told apart by the sweep's."""
+def of_sweeps(sweeps: Sequence[Sweep]) -> tuple[list[Figure], list[Table], list[LeftOut]]:
+    """Figures and tables of every sweep that was analysed, their names and titles told apart by the sweep's; and the
+    results that could not be read."""
     figures: list[Figure] = []
     tables: list[Table] = []
+    left_out: list[LeftOut] = []
     for sweep in sweeps:
         if not (sweep.folder / RESULTS).is_file() or not (sweep.folder / FIGURES).is_file():
             continue
-        tables += [_named(each, sweep) for each in all_tables(_read(sweep.folder / RESULTS))]
-        figures += [_named(Figure(**each), sweep) for each in _read(sweep.folder / FIGURES)]
-    return figures, tables
+        try:
+            of_tables = [_named(each, sweep) for each in all_tables(_read(sweep.folder / RESULTS))]
+            of_figures = [_named(Figure(**each), sweep) for each in _read(sweep.folder / FIGURES)]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = f"its tables and figures cannot be read ({type(error).__name__}: {error}); run python -m src.scaling again"
+            left_out.append(LeftOut(str((sweep.folder / RESULTS).parent), reason))
+        else:
+            tables, figures = tables + of_tables, figures + of_figures
+    return figures, tables, left_out
 
 
 def _named(part: Any, sweep: Sweep) -> Any:

@@ -27,6 +27,7 @@ def all_tables(analysis: Analysis) -> list[Table]:
         claims(analysis),
         *published(),
         left_out(analysis),
+        *analysis.scaling_tables,
     ]
     return [each for each in tables if each.rows]
 

@@ -156,10 +156,8 @@ def _on_seeds(few: Sequence[Finding]) -> list[str]:
     if not few:
         return []
     seeds = "/".join(str(n) for n in sorted({f.difference.seeds for f in few}))
-    return [
-        f"Seeds are too few to claim anything of {'a recipe' if len(few) > 1 else 'the recipe'} "
-        f"({seeds} of at least {FEWEST_SEEDS}): this speaks of the trained weights, and another seed may give others."
-    ]
+    told = f"Seeds are too few to claim anything of {'a recipe' if len(few) > 1 else 'the recipe'} ({seeds} of at least {FEWEST_SEEDS})"
+    return [f"{told}: this speaks of the trained weights, and another seed may give others."]
 
 
 def _share(part: int, whole: int) -> str:
