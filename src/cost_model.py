@@ -55,6 +55,11 @@ class Workload:
     evaluations: tuple["Sampling", ...]
 
     @property
+    def engine_bytes(self) -> int:
+        """Of a weight where tokens are sampled: vLLM samples in the half precision that float32 weights compute in."""
+        return 2 if self.engine != "transformers" and self.mixed else self.element_bytes
+
+    @property
     def longest(self) -> int:
         """Tokens of the longest sequence in training."""
         return self.prompt_longest + max(self.limits)
@@ -157,14 +162,14 @@ def peak_memory(w: Workload, parts: dict[str, float]) -> tuple[float, float]:
 def cache_room(w: Workload, spec: Spec) -> float:
     """Bytes that a vLLM engine has for its cache."""
     share = SERVER_SHARE if w.engine == "vllm_server" else w.engine_share
-    return share * spec.memory_bytes - w.architecture.parameters * w.element_bytes - ENGINE_GB * GB
+    return share * spec.memory_bytes - w.architecture.parameters * w.engine_bytes - ENGINE_GB * GB
 
 
 def engine_memory(w: Workload, spec: Spec) -> dict[str, float]:
     """Bytes of a vLLM engine, by part: on its own GPU, or in its share of the one that trains."""
     if w.engine == "transformers":
         return {}
-    weights = w.architecture.parameters * w.element_bytes
+    weights = w.architecture.parameters * w.engine_bytes
     return {"weights": weights, "KV cache": max(0.0, cache_room(w, spec)), "buffers": ENGINE_GB * GB}
 
 
@@ -226,14 +231,14 @@ def sampling_seconds(
         running = min(here, at_once or here)
         forwards = math.ceil(here / running) * longest_length(w.natural, limit, running)
     else:
-        per_sequence = (prompt + mean) * a.cache_bytes_per_token(w.element_bytes)
+        per_sequence = (prompt + mean) * a.cache_bytes_per_token(w.engine_bytes)
         room = max(1.0, cache_room(w, spec) / per_sequence)
         longest = longest_length(w.natural, limit, here)
         forwards = max(longest, here * mean / room)
         running = here * mean / forwards
     context = prompt + (mean if w.engine != "transformers" else forwards / math.ceil(here / running)) / 2
-    per_row = CACHE_TRAFFIC[w.engine] * context * a.cache_bytes_per_token(w.element_bytes)
-    read = (a.block_weights + a.head_weights) * w.element_bytes + running * per_row
+    per_row = CACHE_TRAFFIC[w.engine] * context * a.cache_bytes_per_token(w.engine_bytes)
+    read = (a.block_weights + a.head_weights) * w.engine_bytes + running * per_row
     compute = running * (a.forward_flops(1, context) + a.head_flops(1))
     overhead = a.layers * (spec.layer_seconds if w.engine == "transformers" else 0.0) + spec.token_seconds
     second = max(read / spec.sampling_bytes_per_s, compute / spec.sampling_flops_per_s)
@@ -251,7 +256,7 @@ def seconds(w: Workload, spec: Spec) -> dict[str, float]:
     # Adam reads and writes weights, gradients and two moments; the weights go to the sampler once a batch.
     states = w.trained_parameters * (16 if w.zero_stage else 4 * w.element_bytes)
     training += w.steps * 2 * states / (spec.bandwidth_gb_per_s * GB)
-    sync = len(w.limits) * w.architecture.parameters * w.element_bytes / (spec.link_gb_per_s * GB)
+    sync = len(w.limits) * w.architecture.parameters * w.engine_bytes / (spec.link_gb_per_s * GB)
     measured = sum(
         e.times * sampling_seconds(w, spec, e.completions, e.prompt_mean, e.limit, e.batch) for e in w.evaluations
     )

@@ -148,7 +148,7 @@ def server_command(config: LabConfig) -> list[str]:
         "revision": config.model.revision,
         "host": rollout.host,
         "port": rollout.port,
-        "dtype": config.model.dtype,
+        "dtype": "bfloat16" if config.hardware.bf16 else config.model.dtype,  # float32 weights compute in bf16 as well
         "max_model_len": longest,
         "gpu_memory_utilization": rollout.gpu_memory_share,
         "tensor_parallel_size": len(server_gpus(config)) or None,

@@ -21,7 +21,7 @@ from src.cost_model import (
     tokens,
 )
 from src.errors import UserError
-from src.plan import make_plan, plan_of
+from src.plan import make_plan, plan_of, warnings
 from src.record import read_summary
 from src.workload import workload
 
@@ -170,6 +170,14 @@ def test_a_run_of_an_unknown_machine_goes_on_without_a_plan():
     assert plan_of(config) is None
     with pytest.raises(UserError, match="hardware.spec"):
         make_plan(config)
+
+
+@pytest.mark.parametrize("sharding", ["none", "zero2"])
+def test_weights_that_lose_small_steps_are_warned_of(sharding):
+    """AdamW's step of 1e-6 leaves a bfloat16 weight of 0.02 where it is; DeepSpeed steps float32 copies."""
+    config = configured("scale=open_rs", f"hardware.sharding={sharding}")
+    assert any("round away" in warning for warning in warnings(config, None)) == (sharding == "none")
+    assert not warnings(configured("scale=h200"), None)
 
 
 def test_plan_on_the_command_line(tmp_path):

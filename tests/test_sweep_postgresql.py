@@ -63,6 +63,7 @@ def test_a_study_is_kept_there_and_continued(server, tmp_path):
     assert list(table["number"]) == [0, 1] and list(table["state"]) == ["complete"] * 2 and table[ACCURACY].notna().all()
     folder = tmp_path / "outputs" / "sweeps" / "mix_easy_hard"
     assert not (folder / "journal.log").exists()
+    assert "secret" not in "".join(path.read_text() for path in folder.glob("*.yaml"))
 
 
 def test_one_that_is_not_there(tmp_path):

@@ -30,7 +30,7 @@ from src.sweep.results import write_results, write_yaml
 from src.sweep.samplers import build_sampler, check_sampler
 from src.sweep.screen import SweepScreen
 from src.sweep.space import Space, read_space, written
-from src.sweep.study import Claims, open_storage, open_study
+from src.sweep.study import Claims, open_storage, open_study, without_password
 from src.sweep.sweeper import Sweep, Sweeper, wait_for_end
 from src.sweep.trial import Spec
 
@@ -68,12 +68,13 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
             raise UserError(f"sweep.dir: cannot write {folder} ({error.strerror})") from error
         storage = open_storage(config.storage, folder)
         study = open_study(storage, name, folder, directions, space, base_of(first, space))
+        address = without_password(config.storage) if "://" in (config.storage or "") else config.storage
         write_yaml(
             folder / "sweep.yaml",
             {
                 "study": name, "objectives": dict(zip(first.objectives, directions, strict=True)),
-                "storage": config.storage or str(folder / "journal.log"), "fixed": list(space.fixed),
-                "space": space.described(), "sweep": config.model_dump(mode="json"),
+                "storage": address or str(folder / "journal.log"), "fixed": list(space.fixed),
+                "space": space.described(), "sweep": config.model_dump(mode="json") | {"storage": address},
             },
         )
         claims = Claims(study, folder, space, n_trials)

@@ -54,11 +54,11 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
             return _quietly(lambda: RDBStorage(url, engine_kwargs=options))
     except ImportError as error:
         raise UserError(
-            f"sweep.storage: {_without_password(url)} needs its database driver, for PostgreSQL pip install 'psycopg[binary]'"
+            f"sweep.storage: {without_password(url)} needs its database driver, for PostgreSQL pip install 'psycopg[binary]'"
         ) from error
     except (ArgumentError, SQLAlchemyError, ValueError) as error:
         first = str(error).splitlines()[0]
-        raise UserError(f"sweep.storage: {_without_password(url)} cannot be reached ({first})") from error
+        raise UserError(f"sweep.storage: {without_password(url)} cannot be reached ({first})") from error
 
 
 def _mend(path: Path, lock: JournalLock) -> None:
@@ -85,7 +85,8 @@ def _quietly(make: Callable[[], BaseStorage]) -> BaseStorage:
         return make()
 
 
-def _without_password(url: str) -> str:
+def without_password(url: str) -> str:
+    """The address of a storage, without who enters it and how."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}"
 
