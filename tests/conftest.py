@@ -1,11 +1,15 @@
 """What the tests share: composed configurations, and small real runs of the embedded model."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch comes: two threads spin against any other process
+
+# A shell has its background jobs ignore Ctrl-C, and all that they start; some tests send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 from hydra import compose, initialize_config_dir
