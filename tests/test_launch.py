@@ -232,6 +232,6 @@ def test_only_hardware_may_change_when_a_run_goes_on(one, tmp_path):
     folder.mkdir()
     (folder / "config.yaml").write_text((one / "config.yaml").read_text())
     write_json(folder / "summary.json", {"status": "interrupted"})
-    assert config_to_continue(folder, None, {"processes": 2}).hardware.processes == 2
+    assert config_to_continue(folder, None, {"hardware": {"processes": 2}}).hardware.processes == 2
     with pytest.raises(UserError, match="cannot be split into passes"):
-        config_to_continue(folder, None, {"processes": 5})
+        config_to_continue(folder, None, {"hardware": {"processes": 5}})
