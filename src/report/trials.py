@@ -3,6 +3,7 @@
 A sweep that is still going, or was killed, has no table or an old one. Nothing is written to a storage.
 """
 
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,8 +29,11 @@ def read_trials(folder: Path, study: str, storage: str | None, objectives: Seque
         try:
             return _from_storage(file or str(storage), study, objectives)
         except Exception as error:
+            words = next(iter(str(error).splitlines()), "")[:200]
+            reason = f"its storage cannot be read ({type(error).__name__}: {words})"
             if not table:
-                raise Unreadable(f"its storage cannot be read ({type(error).__name__}: {str(error).splitlines()[0][:200]})") from error
+                raise Unreadable(reason) from error
+            print(f"{folder}: {reason}; {table.name} beside it is taken, which may be older", file=sys.stderr)
     if not table:
         raise Unreadable(f"half-written: it has no table of trials, and its storage {_shown(storage)} is not there")
     return _read(table)
