@@ -167,7 +167,7 @@ def run_bare(work: Work, steps: int, folder: Path) -> dict:
 
     from src.micro.tasks import make_problems
     from src.model import load_tokenizer
-    from src.random_init import make_random
+    from src.model.random_init import make_random
 
     config = config_of(work, "rollout=transformers", steps, folder)
     model = make_random(config.model, load_tokenizer(config.model))
@@ -201,9 +201,9 @@ def figures(work: Work, config, clock: Clock) -> dict:
 
     import torch
 
-    from src.architecture import architecture
-    from src.cost_model import model_flops
-    from src.workload import workload
+    from src.bill.cost_model import model_flops
+    from src.bill.workload import workload
+    from src.model.architecture import architecture
 
     steps = clock.steps[WARM_UP:]
     seconds = {phase: statistics.median(step.get(phase, 0.0) for step in steps) for phase in PHASES}

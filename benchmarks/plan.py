@@ -57,10 +57,10 @@ def calibrate(steps: int, folder: Path, extra: tuple[str, ...]) -> None:
     """Rates from two sizes of batch: what does not grow with it is overhead."""
     import yaml
 
-    from src.architecture import architecture
+    from src.bill.cost_model import longest_length, memory, training_flops
+    from src.bill.workload import workload
     from src.command_line import parse
-    from src.cost_model import longest_length, memory, training_flops
-    from src.workload import workload
+    from src.model.architecture import architecture
 
     full, half = (measure(steps, folder / name, (*o, *extra)) for name, o in (("full", ()), ("half", HALF)))
     config = parse(yaml.safe_load((folder / "full" / "config.yaml").read_text()))

@@ -13,13 +13,13 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.budget import check_budget_left
+from src.bill.budget import check_budget_left
+from src.bill.plan import show_plan
 from src.config import LabConfig, parse
+from src.distributed.launch import launch, needs_launch
+from src.distributed.ranks import adopt_slurm, failure_noted
 from src.errors import RunFailed, UserError
 from src.faults import explain_hydra
-from src.launch import launch, needs_launch
-from src.plan import show_plan
-from src.ranks import adopt_slurm, failure_noted
 from src.record import read_summary
 from src.run import check_machine, run
 

@@ -6,23 +6,23 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from src.accounting import PHASES
 from src.algorithm import OWN_KEYS, AlgorithmConfig, trl_fields, type_fault
 from src.base import Config
 from src.batch import Batch
-from src.budget import LimitsConfig
+from src.bill.accounting import PHASES
+from src.bill.budget import LimitsConfig
+from src.bill.flops import PASSES
 from src.errors import UserError, nearest
 from src.evaluation import EvaluationConfig
 from src.faults import describe
-from src.flops import PASSES
 from src.hardware import HardwareConfig
+from src.hub.publish import HubConfig
 from src.length import LengthConfig
 from src.lr import LrConfig, trainer_fields
 from src.mix import MixConfig, roles_needed
 from src.model import ModelConfig
 from src.problems import ProblemsConfig
 from src.prompt import PromptConfig
-from src.publish import HubConfig
 from src.record import RecordConfig
 from src.reward import RewardConfig
 from src.rollout import RolloutConfig

@@ -20,6 +20,7 @@ from src.errors import nearest
 from src.text import SCRIPTS, has_format, script_share
 from src.types import Completion
 
+
 class CosineConfig(Config):
     """Reward of a completion of length 0 and of one as long as the scale; half a cosine wave joins the two."""
 

@@ -13,24 +13,24 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from src.accounting import Ledger
-from src.budget import BudgetWatch, Heading
+from src.bill.accounting import Ledger
+from src.bill.budget import BudgetWatch, Heading
+from src.bill.out_of_memory import memory_in_words
+from src.bill.plan import Plan, facts, plan_of, warnings
 from src.checkpoints import Checkpoints
 from src.config import LabConfig
 from src.data import roles_to_load
+from src.distributed.ranks import agree, check_world, is_first, reason_elsewhere, world_size
+from src.distributed.server import Server, check_server, server_for, serving, survive
 from src.errors import RunFailed, UserError
 from src.files import write_json
 from src.hardware import check_device, check_sharding
+from src.hub.publish import push
 from src.model import resolve
-from src.out_of_memory import memory_in_words
-from src.plan import Plan, facts, plan_of, warnings
 from src.problems import check_pools
-from src.publish import push
-from src.ranks import agree, check_world, is_first, reason_elsewhere, world_size
 from src.record import NoRecord, Record, look_up, new_folder
 from src.rollout import check_engine, prepare_vllm_on_cpu
 from src.screen import Screen, duration
-from src.server import Server, check_server, server_for, serving, survive
 
 if TYPE_CHECKING:
     from src.data import Data

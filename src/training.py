@@ -14,19 +14,19 @@ from datasets import Dataset
 from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, RLOOConfig
 
-from src.accounting import DataUse, Ledger
+from src.bill.accounting import DataUse, Ledger
+from src.bill.flops import size_of
 from src.checkpoints import Checkpoints
 from src.completions import row
 from src.config import LabConfig
+from src.distributed.ranks import agree, is_first, world_size
 from src.errors import RunFailed, UserError
-from src.flops import size_of
 from src.grading import Grader
 from src.length import build_schedule
 from src.lr import trainer_fields
 from src.metrics import step_line
 from src.model import peft_config
 from src.prompt import messages
-from src.ranks import agree, is_first, world_size
 from src.record import Record
 from src.reward import active
 from src.screen import Screen

@@ -11,14 +11,14 @@ import torch
 from transformers import Trainer
 from trl import GRPOTrainer, RLOOTrainer
 
-from src.accounting import Ledger
+from src.bill.accounting import Ledger
 from src.checkpoints import Checkpoints, Progress
 from src.completions import end_tokens, graded
+from src.distributed.ranks import gather
 from src.errors import RunFailed
 from src.grading import Grader
 from src.length import LengthSchedule
 from src.metrics import Rollout
-from src.ranks import gather
 from src.reward import REWARDS, RewardBatch, RewardConfig, active
 from src.rollout import divergence_in_words
 from src.types import Problem

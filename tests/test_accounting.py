@@ -7,8 +7,8 @@ import torch
 from conftest import TOY, configured
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from src.accounting import DataUse, Ledger
-from src.flops import Size, flops, size_of, tokens_of_passes
+from src.bill.accounting import DataUse, Ledger
+from src.bill.flops import Size, flops, size_of, tokens_of_passes
 from src.run import run
 
 

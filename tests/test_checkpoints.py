@@ -5,10 +5,10 @@ import shutil
 import pytest
 from conftest import TOY, configured
 
+from src.bill.out_of_memory import memory_in_words
+from src.bill.plan import make_plan
 from src.checkpoints import Checkpoints, Progress
 from src.errors import RunFailed
-from src.out_of_memory import memory_in_words
-from src.plan import make_plan
 from src.run import run
 
 

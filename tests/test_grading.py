@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from src.grading.extraction import box
 from src.grading import VERSION, Grader
+from src.grading.extraction import box
 from src.grading.judging import parse_gold
 from src.types import Verdict
 

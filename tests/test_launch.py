@@ -12,9 +12,9 @@ import psutil
 import pytest
 from conftest import TOY, command, configured
 
-from src import ranks
+from src.distributed import ranks
+from src.distributed.launch import needs_launch
 from src.errors import UserError
-from src.launch import needs_launch
 from src.record import read_summary
 from src.run import run
 from src.training import Stop

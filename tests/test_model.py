@@ -5,7 +5,6 @@ import torch
 from conftest import configured
 from safetensors.torch import save_file
 
-from src.architecture import architecture
 from src.errors import UserError
 from src.model import (
     EMBEDDED,
@@ -16,6 +15,7 @@ from src.model import (
     peft_config,
     resolve,
 )
+from src.model.architecture import architecture
 
 
 def test_a_folder_without_a_model_is_named(tmp_path):
@@ -68,7 +68,7 @@ def test_weights_of_another_model_are_refused(tmp_path):
 
 
 def test_random_weights_have_the_architecture_and_are_the_same_each_time(tmp_path, monkeypatch):
-    monkeypatch.setattr("src.random_init.CACHE", tmp_path)
+    monkeypatch.setattr("src.model.random_init.CACHE", tmp_path)
     config = configured("model.init=random").model
     one, again = load_model(config), load_model(config)
     assert one.num_parameters() == pytest.approx(load_model(configured().model).num_parameters(), rel=1e-3)

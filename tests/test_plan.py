@@ -8,9 +8,8 @@ import pytest
 import torch
 from conftest import TOY, command, configured
 
-from src.architecture import FOLDER, architecture
-from src.budget import BudgetWatch, LimitsConfig
-from src.cost_model import (
+from src.bill.budget import BudgetWatch, LimitsConfig
+from src.bill.cost_model import (
     layer_bytes_per_token,
     longest_length,
     mean_length,
@@ -20,10 +19,11 @@ from src.cost_model import (
     sampling_seconds,
     tokens,
 )
+from src.bill.plan import make_plan, plan_of, warnings
+from src.bill.workload import workload
 from src.errors import UserError
-from src.plan import make_plan, plan_of, warnings
+from src.model.architecture import FOLDER, architecture
 from src.record import read_summary
-from src.workload import workload
 
 EXPERIMENTS = ("high_quality_data", "mix_easy_hard", "cosine_length")
 

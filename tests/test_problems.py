@@ -14,7 +14,6 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from pydantic import TypeAdapter, ValidationError
 
-from src.problems.columns import paths_of, value_at
 from src.errors import UserError
 from src.grading import Grader
 from src.grading.code import grade_programs, remark
@@ -32,6 +31,7 @@ from src.problems import (
     normalise,
     published_note,
 )
+from src.problems.columns import paths_of, value_at
 from src.types import Problem
 
 CONF = Path(__file__).parents[1] / "conf"

@@ -9,8 +9,8 @@ import pytest
 from conftest import configured
 
 from src.errors import UserError
+from src.hub.publish import prepare, push
 from src.model import fingerprint, load_model, load_tokenizer
-from src.publish import prepare, push
 from src.record import Record, read_summary
 from src.screen import Screen
 

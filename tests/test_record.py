@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from src.accounting import Ledger
+from src.bill.accounting import Ledger
 from src.checkpoints import Checkpoints, Progress
 from src.errors import UserError
 from src.files import write_whole

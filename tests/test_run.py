@@ -12,7 +12,7 @@ import pytest
 import yaml
 from conftest import TOY, command, configured
 
-from src.accounting import PHASES
+from src.bill.accounting import PHASES
 from src.errors import UserError
 from src.files import write_json
 from src.metrics import TIMING_KEYS

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator
 
 from src.base import Config
-from src.budget import LimitsConfig
+from src.bill.budget import LimitsConfig
 from src.errors import UserError, nearest
 from src.faults import describe
 from src.scaling.stopping import StopWhenConfig

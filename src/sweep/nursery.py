@@ -13,7 +13,7 @@ import socket
 import sys
 from typing import Any, NoReturn
 
-from src.processes import die_with_parent, kill_group
+from src.distributed.processes import die_with_parent, kill_group
 
 
 def import_libraries() -> None:

@@ -12,8 +12,8 @@ from src.hub import hub_reachable, mirrored
 from src.micro.ladder import LADDER, place, provide
 
 EMBEDDED = {
-    "embedded/micro": Path(__file__).parent / "micro" / "weights",
-    "embedded/micro_large": Path(__file__).parent / "micro" / "weights_large",
+    "embedded/micro": Path(__file__).parents[1] / "micro" / "weights",
+    "embedded/micro_large": Path(__file__).parents[1] / "micro" / "weights_large",
 }
 MADE_BY = {
     "embedded/micro": "python -m src.micro.pretrain makes it",
@@ -47,7 +47,7 @@ def resolve(model: ModelConfig) -> str:
     be. Raises UserError for a folder that holds no model.
     """
     if model.init == "random":
-        from src.random_init import random_folder
+        from src.model.random_init import random_folder
 
         return str(random_folder(model))
     return located(model.path)
@@ -119,7 +119,7 @@ def load_model(model: ModelConfig):
 
     prefer_cache(model)
     if model.init == "random":
-        from src.random_init import make_random
+        from src.model.random_init import make_random
 
         make_random(model, load_tokenizer(model))
     try:

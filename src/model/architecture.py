@@ -1,7 +1,7 @@
 """The shape of a language model, read from its config.json alone, and what follows from it: parameters, FLOPs, cache.
 
 Dense decoders with grouped attention and a gated feed-forward layer: Qwen2, Qwen3, Llama, Mistral. To have a hub model
-known where neither hub nor copy is at hand, put its config.json into src/architectures and name it in KNOWN.
+known where neither hub nor copy is at hand, put its config.json into src/model/architectures and name it in KNOWN.
 """
 
 import json

@@ -18,7 +18,7 @@ SEED = 0
 
 def random_folder(model: ModelConfig) -> Path:
     """Where the random model of a configuration lies, or will lie."""
-    from src.architecture import config_json
+    from src.model.architecture import config_json
 
     key = json.dumps([dict(config_json(model)), model.dtype, model.tokenizer, SEED], sort_keys=True)
     return CACHE / f"{model.path.rpartition('/')[2]}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
@@ -29,7 +29,7 @@ def make_random(model: ModelConfig, tokenizer) -> Path:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
-    from src.architecture import config_json
+    from src.model.architecture import config_json
 
     folder = random_folder(model)
     if folder.is_dir():

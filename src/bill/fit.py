@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from src.architecture import architecture
+from src.bill.cost_model import GB, USABLE, Workload, cache_room, memory, peak_memory
+from src.bill.workload import workload
 from src.config import LabConfig
-from src.cost_model import GB, USABLE, Workload, cache_room, memory, peak_memory
 from src.hardware import Spec
 from src.model import LoraConfig
-from src.workload import workload
+from src.model.architecture import architecture
 
 LORA = LoraConfig(rank=16, alpha=32)  # that a suggestion names
 

@@ -11,8 +11,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from src.architecture import Architecture
 from src.hardware import Spec
+from src.model.architecture import Architecture
 
 GB = 1e9
 # TRL's log-probabilities hold a tile of the logits at a time (trl.kernels.chunked_logprob): tokens x vocabulary.

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from src.config import LabConfig
+from src.distributed.processes import TICK_S, adopt_orphans, end_children
+from src.distributed.ranks import SET_FOLDER, error_file, failed_rank, in_set
 from src.hardware import HardwareConfig
-from src.processes import TICK_S, adopt_orphans, end_children
-from src.ranks import SET_FOLDER, error_file, failed_rank, in_set
 
 LAST_WORDS_S = 20.0  # for rank 0 to close its record after another rank failed, and for the rest to end after rank 0
 FAILED, INTERRUPTED = 1, 130  # exit codes, as in src.command_line

@@ -13,8 +13,8 @@ from src.errors import UserError
 from src.screen import Screen, duration
 
 if TYPE_CHECKING:
+    from src.bill.plan import Plan
     from src.config import LabConfig
-    from src.plan import Plan
     from src.record import Record
     from src.training import Stop
 

@@ -1,4 +1,5 @@
-"""Stands over a command and ends it, with all it started, when its owner is gone: `python -m src.guard <seconds> <command>`.
+"""Stands over a command and ends it, with all it started, when its owner is gone:
+`python -m src.distributed.guard <seconds> <command>`.
 
 The owner holds the other end of standard input. When that closes, because the owner closed it or died of whatever, the
 command and its descendants get SIGTERM, and SIGKILL after so many seconds.
@@ -10,7 +11,7 @@ import signal
 import subprocess
 import sys
 
-from src.processes import TICK_S, adopt_orphans, end_children
+from src.distributed.processes import TICK_S, adopt_orphans, end_children
 
 
 def main() -> None:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from src.config import LabConfig
+from src.distributed.ranks import is_first
 from src.errors import RunFailed, ServerDied, UserError
 from src.hardware import visible_gpus
 from src.length import build_schedule
 from src.model import resolve
-from src.ranks import is_first
 
 POLL_S = 0.5
 RESTARTS = 1
@@ -42,8 +42,8 @@ class Server:
         check_free(self.url)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "src.guard", str(PATIENCE_S), *self.command], env=os.environ | self.environment,
-                stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
+                [sys.executable, "-m", "src.distributed.guard", str(PATIENCE_S), *self.command],
+                env=os.environ | self.environment, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
             )
 
     def wait(self) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from itertools import accumulate
 from typing import Any
 
-from src.flops import PASSES, Size, flops
+from src.bill.flops import PASSES, Size, flops
 
 # startup: imports, data, models; training: log-probabilities, backward, optimiser; lost: repeated after a kill.
 PHASES = ("startup", "rollout", "grading", "training", "evaluation", "saving", "lost")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import model_validator
 
 from src.base import Config
-from src.model_card import model_card
+from src.hub.model_card import model_card
 
 if TYPE_CHECKING:
     from src.config import LabConfig

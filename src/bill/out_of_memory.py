@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from src.bill.fit import remedies_below
+from src.bill.plan import Plan
 from src.config import LabConfig
 from src.errors import RunFailed, UserError
-from src.fit import remedies_below
-from src.plan import Plan
 
 # How torch and vLLM say it. vLLM raises plain ValueErrors, in a RuntimeError where its engine is a process.
 COMPUTING = ("out of memory", "can't allocate memory", "DefaultCPUAllocator")

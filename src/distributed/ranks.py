@@ -1,7 +1,7 @@
 """Which of a run's training processes this one is, and how they agree.
 
-A run has one process, or a set of them with ranks from 0 on: started by `src.launch`, `accelerate launch`, torchrun or
-Slurm's srun. Rank 0 writes the record, prints, tracks, measures and decides; the others train along.
+A run has one process, or a set of them with ranks from 0 on: started by `launch.py` beside this, `accelerate launch`,
+torchrun or Slurm's srun. Rank 0 writes the record, prints, tracks, measures and decides; the others train along.
 """
 
 import os
@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from src.distributed.processes import die_with_parent
 from src.errors import UserError
-from src.processes import die_with_parent
 
-SET_FOLDER = "GRPO_LAB_SET"  # environment: where the processes that src.launch started leave word
+SET_FOLDER = "GRPO_LAB_SET"  # environment: where the processes that launch.py started leave word
 FIRST_PORT = 20_000  # of those that Slurm's jobs take for their rendezvous, by job number
 
 
@@ -89,7 +89,7 @@ def gather(rows: list[Any]) -> list[Any]:
 
 @contextmanager
 def failure_noted() -> Iterator[None]:
-    """In a process that `src.launch` started, end with it, and leave word for it when this is the first of the set to
+    """In a process that `launch.py` started, end with it, and leave word for it when this is the first of the set to
     fail; the others fail in its wake."""
     if SET_FOLDER in os.environ:
         die_with_parent()

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from src.architecture import Architecture
+from src.bill.cost_model import Sampling, Workload
 from src.config import LabConfig
-from src.cost_model import Sampling, Workload
 from src.evaluation import SuiteConfig
 from src.length import build_schedule
+from src.model.architecture import Architecture
 from src.problems import HubPool, MicroPool
 from src.types import LEVELS
 

@@ -7,9 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from src.architecture import architecture
-from src.config import LabConfig
-from src.cost_model import (
+from src.bill.cost_model import (
     GB,
     Workload,
     engine_memory,
@@ -22,11 +20,13 @@ from src.cost_model import (
     tokens,
     training_flops,
 )
+from src.bill.fit import faults, largest_batch, remedies
+from src.bill.workload import workload
+from src.config import LabConfig
 from src.errors import UserError
 from src.files import write_json
-from src.fit import faults, largest_batch, remedies
+from src.model.architecture import architecture
 from src.screen import duration
-from src.workload import workload
 
 if TYPE_CHECKING:
     from src.data import Data
