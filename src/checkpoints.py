@@ -18,6 +18,9 @@ class Progress:
     validation: dict[str, float] = field(default_factory=dict)  # accuracy 0 to 1 by step (a string, for JSON)
     length: dict[str, Any] = field(default_factory=dict)  # state of the length schedule
     ledger: dict[str, Any] = field(default_factory=dict)  # state of the account
+    stability: dict[str, Any] = field(default_factory=dict)  # state of the monitor
+    pending: str | None = None  # what the monitor asked for before the next step
+    ended: bool = False  # the monitor stopped training for good
 
     @property
     def best_step(self) -> int | None:

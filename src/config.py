@@ -27,6 +27,7 @@ from src.record import RecordConfig
 from src.reward import RewardConfig
 from src.rollout import RolloutConfig
 from src.scale import ScaleConfig
+from src.stability import StabilityConfig
 from src.summary import FIGURES
 from src.tracking import TrackingConfig
 from src.types import LEVELS
@@ -56,6 +57,7 @@ class LabConfig(Config):
     algorithm: AlgorithmConfig
     rollout: RolloutConfig
     evaluation: EvaluationConfig
+    stability: StabilityConfig
     hardware: HardwareConfig
     tracking: TrackingConfig
     trainer: dict[str, Any]
@@ -82,6 +84,11 @@ class LabConfig(Config):
             raise ValueError(
                 f"mix: needs problems for the role {role}, but problems={self.problems.name} has only "
                 f"{', '.join(sorted(self.problems.pools))}; choose another mix or add problems.pools.{role}"
+            )
+        if self.stability.on_collapse == "rollback" and self.hardware.sharding != "none":
+            raise ValueError(
+                f"stability.on_collapse: rollback cannot put back an optimiser that hardware.sharding={self.hardware.sharding} "
+                "has split; choose decay or stop"
             )
         if not self.objectives:
             raise ValueError("objective: name at least one key of the summary")

@@ -25,11 +25,12 @@ from src.grading import Grader
 from src.length import build_schedule
 from src.lr import trainer_fields
 from src.metrics import step_line
-from src.model import peft_config
+from src.model import load_weights, peft_config
 from src.prompt import messages
 from src.record import Record
 from src.reward import active
 from src.screen import Screen
+from src.stability import Monitor, lower_learning_rate, restore_optimizer
 from src.trl_trainer import TRAINERS, reward_functions
 from src.types import Problem
 
@@ -46,6 +47,12 @@ ZERO2 = {
     "train_micro_batch_size_per_gpu": "auto",
     "gradient_accumulation_steps": "auto",
     "train_batch_size": "auto",
+}
+
+ACTIONS = {
+    "stop": "training ends",
+    "decay": "the learning rate is lowered",
+    "rollback": "back to the best checkpoint, with a lower learning rate",
 }
 
 Validate = Callable[[int], "Measured"]  # measures the policy on the validation problems after a step
@@ -149,6 +156,11 @@ class Session:
         self.progress.ledger = self.ledger.state_dict()
         return self.progress
 
+    def monitor(self) -> Monitor:
+        """The monitor, knowing what the record and the newest checkpoint know. Rank 0's."""
+        shuffled = self.config.mix.order == "shuffled"
+        return Monitor(self.config.stability, shuffled, self.record.steps(), self.progress.stability)
+
     @property
     def policy(self):
         """The model that is trained, without the wrappers of distributed training."""
@@ -176,7 +188,7 @@ class Session:
         `validate` and `log` are rank 0's; the other ranks give None.
         Raises RunFailed when a loss or gradient stops being a number; the last checkpoint is from before.
         """
-        if self.progress.step == self.config.scale.steps:
+        if self.progress.step == self.config.scale.steps or self.progress.ended:
             return None
         checkpoint = self.checkpoints.newest()
         with watch_signals(screen) as interrupted:
@@ -223,6 +235,19 @@ class AfterStep(TrainerCallback):
         self.session, self.validate, self.screen, self.log, self.watches = session, validate, screen, log, watches
         self.stop: Stop | None = None
         self.seconds = session.ledger.read()
+        self.monitor = session.monitor() if is_first() else None
+
+    def on_step_begin(self, args, state, control, optimizer=None, lr_scheduler=None, **_: Any) -> None:
+        """Do what the monitor asked for, on every rank; after a checkpoint's optimiser, which a continued run has loaded."""
+        session, asked = self.session, self.session.progress.pending
+        if asked is None:
+            return
+        best = session.progress.best_step
+        if asked == "rollback" and best is not None:
+            load_weights(session.policy, session.checkpoints.at(best))
+            restore_optimizer(optimizer, session.checkpoints.at(best) / "optimizer.pt")
+        lower_learning_rate(optimizer, lr_scheduler, session.config.stability.decay_factor)
+        session.progress.pending = None
 
     def on_log(self, args, state, control, logs: dict[str, Any], **_: Any) -> None:
         if "loss" not in logs:  # the trainer's closing line
@@ -233,10 +258,11 @@ class AfterStep(TrainerCallback):
                 raise RunFailed(f"the {key.replace('_', ' ')} is not finite at step {step}")
         session.progress.step = step
         decided = self._note_and_decide(step, logs) if is_first() else None
-        self.stop, control.should_training_stop, control.should_save = agree(decided)
+        self.stop, control.should_training_stop, control.should_save, session.progress.pending = agree(decided)
 
-    def _note_and_decide(self, step: int, logs: dict[str, Any]) -> tuple[Stop | None, bool, bool]:
-        """Rank 0's part: what to record of the step, and then whether to stop, to end training, and to save."""
+    def _note_and_decide(self, step: int, logs: dict[str, Any]) -> tuple[Stop | None, bool, bool, str | None]:
+        """Rank 0's part: what to record of the step, and then whether to stop, to end training, and to save, and what to do
+        before the next one."""
         session, config = self.session, self.session.config
         line = step_line(
             step, logs, session.trainer.rollout, list(active(config.reward)), config.reward.language.script
@@ -246,13 +272,14 @@ class AfterStep(TrainerCallback):
         if last or config.batch.due(step, config.evaluation.validation.every_steps):
             measured = self.validate(step)
             session.progress.validation[str(step)] = line["validation/accuracy"] = measured.summary["accuracy"]
+        asked = self._ask_monitor(line)
         line |= self._account(step)
         session.record.step(line)
         if step % config.record.completions_every_steps == 0:
             self._save_completions(step)
         self.log(line)
         self.screen.step(line)
-        return self._decide(line, measured, last)
+        return *self._decide(line, measured, last or asked == "stop"), None if asked == "stop" else asked
 
     def _decide(
         self, line: dict[str, Any], measured: "Measured | None", last: bool
@@ -262,6 +289,25 @@ class AfterStep(TrainerCallback):
         stopping = bool(asked) and not last and config.batch.ends_at(step)
         due = config.batch.due(step, config.record.checkpoint_every_steps)
         return asked[0] if stopping else None, last or stopping, bool(last or stopping or measured or due)
+
+    def _ask_monitor(self, line: dict[str, Any]) -> str | None:
+        """Say what the monitor has found, and return what it asks for."""
+        session, step = self.session, line["step"]
+        alarms = self.monitor.look(line)
+        asked = self.monitor.act(step) if alarms else "none"
+        for alarm in alarms:
+            self.screen.warn(f"going wrong at step {step} ({alarm.signal}): {alarm}")
+        if alarms:
+            line["alarms"] = [alarm.signal for alarm in alarms]
+        if asked != "none":
+            self.screen.note(f"on_collapse: {ACTIONS[asked]} after step {step}")
+        if asked == "stop":
+            session.progress.ended = True
+            if not session.progress.validation:  # no best checkpoint yet: this one is
+                session.progress.validation[str(step)] = line["validation/accuracy"] = self.validate(step).summary["accuracy"]
+        session.progress.stability = self.monitor.state_dict()
+        session.record.save(stability=session.progress.stability)
+        return None if asked == "none" else asked
 
     def _account(self, step: int) -> dict[str, Any]:
         session, ledger, before = self.session, self.session.ledger, self.seconds
