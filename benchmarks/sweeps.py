@@ -7,10 +7,12 @@ time until a finished trial is within one point of the best full run of all swee
 idle while trials remain to be started, and the time from a free slot to the first line of a trial. hydra-optuna-sweeper
 runs in a virtual environment of its own, made here, that sees the libraries of this one.
 
-fleet: 256 slots and 10,000 trials on a simulated clock. A trial follows one of the recorded learning curves (those of
-the full runs of `compare`, or of --curves), stretched to --trial-hours. The sweeper, Optuna and the journal are the real
-ones; composing a configuration is measured on 20 and added for each trial. Reported are the sweeper's own time as a share
-of the simulated time, and its memory along the way.
+fleet: 256 slots and 10,000 trials on a simulated clock. A trial follows one of the recorded learning curves, stretched to
+--trial-hours: those of the full runs of `compare`, or of all full runs below --curves, such as
+`python -m src.run -m +sweep=length_schedules` leaves in outputs/sweeps/length_schedules. The sweeper, Optuna and the
+journal are the real ones; composing a configuration is measured on 20 and added for each trial. Reported are the sweeper's
+own time as a share of the simulated time, by the clock (waits for the disk and for other processes included) and in seconds
+of the processor, both also of the last tenth of the trials, and its memory along the way.
 """
 
 import argparse
@@ -283,7 +285,7 @@ class FleetEngine:
 def recorded_curves(folder: Path) -> list[list[float]]:
     """Validation accuracies along each full run below a folder."""
     curves = []
-    for path in sorted(folder.glob("**/trials/*/metrics.jsonl")):
+    for path in sorted(folder.glob("**/metrics.jsonl")):
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         curve = [line["validation/accuracy"] for line in lines if "validation/accuracy" in line]
         if curve:
@@ -295,8 +297,18 @@ def recorded_curves(folder: Path) -> list[list[float]]:
     return full
 
 
-def seconds_to_compose() -> float:
-    """Of one trial's configuration, the mean of 20."""
+class Own:
+    """Seconds since its making, by the clock and of the processor."""
+
+    def __init__(self) -> None:
+        self.begun = time.perf_counter(), time.process_time()
+
+    def seconds(self) -> list[float]:
+        return [now - begun for now, begun in zip((time.perf_counter(), time.process_time()), self.begun, strict=True)]
+
+
+def seconds_to_compose() -> list[float]:
+    """Of one trial's configuration, the mean of 20: by the clock and of the processor."""
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
     from hydra.types import RunMode
@@ -309,18 +321,18 @@ def seconds_to_compose() -> float:
         loader = GlobalHydra.instance().hydra.config_loader
         space = read_space(SPACE, SIZE)
         composer = Composer(loader, loader.load_configuration("config", overrides=[*SIZE], run_mode=RunMode.MULTIRUN))
-        begun = time.perf_counter()
+        own = Own()
         for number in range(20):
             point = {"mix.easy_share": number / 20, "length": "staged", "length.fraction": 0.75, "lr.peak": 1e-4}
             composer.of_trial(space, point)
-        return (time.perf_counter() - begun) / 20
+        return [seconds / 20 for seconds in own.seconds()]
 
 
 def fleet(folder: Path, curves_from: Path, slots: int, trials: int, trial_hours: float, sampler: str) -> None:
     from src.sweep.budget import Budget
     from src.sweep.config import SweepConfig
     from src.sweep.pruners import build_pruner
-    from src.sweep.samplers import build_sampler
+    from src.sweep.samplers import SamplerMaker
     from src.sweep.screen import SweepScreen
     from src.sweep.space import read_space
     from src.sweep.study import Claims, open_storage, open_study
@@ -328,14 +340,16 @@ def fleet(folder: Path, curves_from: Path, slots: int, trials: int, trial_hours:
     from src.sweep.trial import Spec
 
     class Quiet(SweepScreen):
-        """Counts memory instead of writing a line for each event."""
+        """Notes time and memory at each tenth of the trials instead of writing a line for each event."""
 
-        memory: dict[int, float] = {}
+        def started(self, number: int, title: str, continued: bool) -> None:
+            if number % (trials // 10) == 0:
+                seconds = [now + compose * number for now, compose in zip(own.seconds(), composing, strict=True)]
+                notes.append((number, psutil.Process().memory_info().rss, engine.clock, seconds))
+                print(f"  trial {number}: {seconds[1]:.0f} s of the processor", flush=True)
 
         def event(self, text: str) -> None:
-            number = self.study._storage.get_n_trials(self.study._study_id)
-            if number % (trials // 10) == 0:
-                self.memory.setdefault(number, psutil.Process().memory_info().rss / 2**20)
+            pass
 
     folder.mkdir(parents=True, exist_ok=True)
     space = read_space(SPACE, [])
@@ -350,18 +364,25 @@ def fleet(folder: Path, curves_from: Path, slots: int, trials: int, trial_hours:
         return Spec(trial.number, "", [nowhere], path, path, path, ["accuracy"], 0, False, 60, {}, now)
 
     parts = Sweep(
-        config, study, space, folder, pruner, lambda number: build_sampler({"name": sampler}, space, number), spec,
+        config, study, space, folder, pruner, SamplerMaker({"name": sampler}, space), spec,
         Budget(config.budget, None, None), 0.0, ["accuracy"], 0,
     )
     screen = Quiet(study, [ACCURACY], trials)
     composing = seconds_to_compose()
-    begun = time.perf_counter()
+    notes: list[tuple[int, int, float, list[float]]] = []  # at a trial's start: number, bytes, the two clocks
+    own = Own()
     Sweeper(parts, engine, Claims(study, folder, space, trials), screen).run()
-    own = time.perf_counter() - begun + composing * trials
+    seconds = [now + compose * trials for now, compose in zip(own.seconds(), composing, strict=True)]
     print(f"\n{trials} trials in {slots} slots, a full one {trial_hours:g} h: {engine.clock / 3600:.1f} simulated hours")
-    print(f"the sweeper's own time: {own:.0f} s (of it composing {composing * trials:.0f} s), {own / engine.clock:.2%} of them")
-    print("memory: " + ", ".join(f"{mib:.0f} MiB at {number}" for number, mib in sorted(screen.memory.items())))
-    print(f"at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+    print("| the sweeper's own time | in all | of the simulated time | of it composing | in the last tenth of the trials |")
+    print("|---|---|---|---|---|")
+    late, before = notes[-1][2] - notes[-2][2], notes[-2][3]
+    for place, name in enumerate(("by the clock", "of the processor")):
+        last = (notes[-1][3][place] - before[place]) / late
+        print(f"| {name} | {seconds[place]:.0f} s | {seconds[place] / engine.clock:.2%} | {composing[place] * trials:.0f} s | {last:.2%} |")
+    print("memory: " + ", ".join(f"{size / 2**20:.0f} MiB at {number}" for number, size, _, _ in notes))
+    growth = (notes[-1][1] - notes[1][1]) / (notes[-1][0] - notes[1][0])
+    print(f"at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB; {growth / 1024:.1f} KiB a trial")
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from src.sweep.local import share_gpus
 from src.sweep.locks import FileLock, is_held
 from src.sweep.pruners import OUTCOMES, PRUNERS, Mirror, build_pruner
 from src.sweep.results import importances
-from src.sweep.samplers import SAMPLERS, build_sampler, check_sampler
+from src.sweep.samplers import SAMPLERS, SamplerMaker, build_sampler, check_sampler
 from src.sweep.seeds import surely_out
 from src.sweep.space import read_space
 from src.sweep.study import Claims, open_storage, open_study
@@ -31,10 +31,14 @@ def opened(folder, space=SPACE, directions=("maximize",), base=None, name="study
     return open_study(open_storage(None, folder), name, folder, list(directions), space, base or {"seed": "42"})
 
 
+def yes():
+    return True
+
+
 def taken(study, folder, sampler, n_trials):
     """Every trial that a sweeper gets, each told the value of a plain function."""
     claims = Claims(study, folder, SPACE, n_trials)
-    while claimed := claims.take(lambda number: build_sampler({"name": sampler}, SPACE, number), lambda: True):
+    while claimed := claims.take(SamplerMaker({"name": sampler}, SPACE), yes, yes):
         trial, _ = claimed
         x, y = trial.params["x"], trial.params["y"]
         value = -((x - 0.5) ** 2) + (y == "a")
@@ -139,14 +143,15 @@ def test_storages_that_cannot_be_reached(tmp_path):
 
 def test_a_dead_sweepers_trials_are_taken_up_and_a_living_ones_are_not(tmp_path):
     study = opened(tmp_path)
-    sampler = lambda number: build_sampler({"name": "random"}, SPACE, number)  # noqa: E731
+    sampler = SamplerMaker({"name": "random"}, SPACE)
     dead, living = (Claims(study, tmp_path, SPACE, 3) for _ in range(2))
-    first, _ = dead.take(sampler, lambda: True)
-    living.take(sampler, lambda: True)
+    first, _ = dead.take(sampler, yes, yes)
+    living.take(sampler, yes, yes)
     dead.close()
     lost = study.ask()  # as a kill between asking and writing down the owner leaves it
     third = Claims(study, tmp_path, SPACE, 3)
-    got = [third.take(sampler, lambda: True) for _ in range(3)]
+    assert third.take(sampler, yes, lambda: False) is None  # nor a new one before those that have begun
+    got = [third.take(sampler, yes, yes) for _ in range(3)]
     assert [(claimed[0].number, claimed[1]) for claimed in got[:2]] == [(first.number, True), (lost.number, True)]
     assert got[0][0].params == first.params and got[2] is None
     assert third.others()
@@ -166,7 +171,7 @@ def test_a_lock_goes_with_its_holder(tmp_path):
 
 
 def test_budget():
-    spending = Spending(trials=3, hours=1.0, usd=6.0, full_seconds=[3600.0, 1800.0], full_usd=[3.0, 1.0])
+    spending = Spending(trials=3, hours=1.0, usd=6.0, full=2, full_seconds=5400.0, full_usd=4.0)
     assert Budget(BudgetConfig(trials=4), None, None).refuses(spending) is None
     assert "budget.trials=3" in Budget(BudgetConfig(trials=3), None, None).refuses(spending)
     # The mean trial takes 0.75 h and $2.

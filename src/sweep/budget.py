@@ -1,7 +1,8 @@
 """The budget of a study: what was spent, what the next trial will probably take, and whether that is left."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -15,31 +16,41 @@ class Spending:
     trials: int = 0
     hours: float = 0.0  # of sweeping
     usd: float = 0.0
-    full_seconds: list[float] = field(default_factory=list)  # of each trial that went to its end
-    full_usd: list[float] = field(default_factory=list)
+    full: int = 0  # trials that went to their end
+    full_seconds: float = 0.0  # that these took together
+    full_usd: float = 0.0
     running_seconds: float = 0.0  # still to come of the running trials, by the mean of full ones
     running_usd: float = 0.0
 
 
 class Accounts:
-    """What finished trials took; each is read once, since a study may have thousands."""
+    """What the trials took. Each is added up once, when it has ended, since a study may have thousands."""
 
     def __init__(self) -> None:
-        self._settled: dict[int, tuple[float, float, bool]] = {}  # dollars, seconds, went to its end; by number
+        self.open: set[int] = set()  # numbers of trials that have not ended
+        self._seen = 0
+        self._settled = Spending()
 
     def read(self, trials: Sequence[FrozenTrial]) -> Spending:
-        """The spending of finished trials."""
-        for trial in trials:
-            if trial.number not in self._settled and trial.state.is_finished():
-                account = trial.user_attrs.get("account", {"usd": 0.0, "seconds": 0.0})
-                self._settled[trial.number] = account["usd"], account["seconds"], trial.state == TrialState.COMPLETE
-        full = [(usd, seconds) for usd, seconds, to_the_end in self._settled.values() if to_the_end]
-        return Spending(
-            trials=len(trials),
-            usd=sum(usd for usd, _, _ in self._settled.values()),
-            full_seconds=[seconds for _, seconds in full],
-            full_usd=[usd for usd, _ in full],
-        )
+        """The spending of finished trials, and of earlier sessions on those that are to go on. `trials` are all, by number."""
+        self.open |= set(range(self._seen, len(trials)))
+        self._seen = len(trials)
+        begun = 0.0
+        for number in list(self.open):
+            account = trials[number].user_attrs.get("account", {"usd": 0.0, "seconds": 0.0})
+            if trials[number].state.is_finished():
+                self.open.remove(number)
+                self._settle(account, trials[number].state == TrialState.COMPLETE)
+            else:
+                begun += account["usd"]
+        return replace(self._settled, trials=len(trials), usd=self._settled.usd + begun)
+
+    def _settle(self, account: Mapping[str, Any], to_the_end: bool) -> None:
+        self._settled.usd += account["usd"]
+        if to_the_end:
+            self._settled.full += 1
+            self._settled.full_seconds += account["seconds"]
+            self._settled.full_usd += account["usd"]
 
 
 class Budget:
@@ -52,10 +63,10 @@ class Budget:
 
     def trial_seconds(self, spending: Spending) -> float | None:
         """Seconds that a trial to its end takes, by those there were."""
-        return _mean(spending.full_seconds, self.seconds_expected)
+        return spending.full_seconds / spending.full if spending.full else self.seconds_expected
 
     def trial_usd(self, spending: Spending) -> float | None:
-        return _mean(spending.full_usd, self.usd_expected)
+        return spending.full_usd / spending.full if spending.full else self.usd_expected
 
     def refuses(self, spending: Spending) -> str | None:
         """Why no further trial may start; None if one may."""
@@ -79,7 +90,3 @@ class Budget:
         if self.limits.usd is not None and spending.usd > self.limits.usd:
             return f"budget.usd={self.limits.usd:g} is spent"
         return None
-
-
-def _mean(values: list[float], otherwise: float | None) -> float | None:
-    return sum(values) / len(values) if values else otherwise

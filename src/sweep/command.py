@@ -27,7 +27,7 @@ from src.sweep.plan import (
 )
 from src.sweep.pruners import build_pruner
 from src.sweep.results import write_results, write_yaml
-from src.sweep.samplers import build_sampler, check_sampler
+from src.sweep.samplers import SamplerMaker, check_sampler
 from src.sweep.screen import SweepScreen
 from src.sweep.space import Space, read_space, written
 from src.sweep.study import Claims, open_storage, open_study, without_password
@@ -83,7 +83,7 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
         expected_s = first.scale.reference_seconds_per_step and first.scale.reference_seconds_per_step * first.scale.steps
         parts = Sweep(
             config, study, space, folder, pruner,
-            sampler=lambda number: build_sampler(config.sampler, space, number),
+            sampler=SamplerMaker(config.sampler, space),
             spec=SpecMaker(config, composer, space, name, folder, figure, objective, extend, master),
             budget=Budget(config.budget, expected_s, expected_s and expected_s * price * config.seeds),
             price_usd_per_second=price, figure=figure, objective=objective,

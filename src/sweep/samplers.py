@@ -11,6 +11,7 @@ from typing import Any
 
 import optuna
 from optuna.samplers import BaseSampler
+from optuna.search_space import IntersectionSearchSpace
 
 from src.errors import UserError
 from src.sweep.config import named
@@ -87,6 +88,24 @@ def build_sampler(options: Mapping[str, Any], space: Space, number: int) -> Base
         raise UserError(f"sweep.sampler: {name} refuses its options ({error})") from error
     except ImportError as error:
         raise UserError(f"sweep.sampler: {name} needs a package that is not installed ({error})") from error
+
+
+class SamplerMaker:
+    """Makes the sampler of each trial of a sweep, by the trial's number.
+
+    Optuna's samplers infer the space from the trials that have ended, of which they remember how far they have read.
+    That one memory is handed on: read anew for each trial it would cost as much as the sampling itself.
+    """
+
+    def __init__(self, options: Mapping[str, Any], space: Space) -> None:
+        self.options, self.space = options, space
+        self.inferred: dict[str, IntersectionSearchSpace] = {}  # by the name of a sampler's attribute
+
+    def __call__(self, number: int) -> BaseSampler:
+        sampler = build_sampler(self.options, self.space, number)
+        vars(sampler).update(self.inferred)
+        self.inferred = {k: v for k, v in vars(sampler).items() if isinstance(v, IntersectionSearchSpace)}
+        return sampler
 
 
 def check_sampler(options: Mapping[str, Any], space: Space, objectives: int) -> None:

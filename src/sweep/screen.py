@@ -1,6 +1,7 @@
 """What a person sees of a sweep: a live table on a terminal, a line for each event without one."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +73,7 @@ class SweepScreen:
 
     def _table(self, sweeper: "Sweeper", spending: Spending) -> Table:
         trials = self.study.get_trials(deepcopy=False)
-        counts = {state: sum(trial.state == state for trial in trials) for state in TrialState}
+        counts = Counter(trial.state for trial in trials)
         best = best_trials(self.study)
         left = time_left(spending, self.n_trials, sweeper.engine.slots)
         table = Table(title=f"{self.study.study_name}: {len(trials)} of {self.n_trials} trials", title_justify="left")
@@ -94,7 +95,7 @@ def best_trials(study: Study) -> list[FrozenTrial]:
         return study.best_trials
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     sign = 1 if study.direction == StudyDirection.MAXIMIZE else -1
-    return sorted(complete, key=lambda trial: (-sign * trial.values[0], trial.number))[:1]
+    return [min(complete, key=lambda trial: (-sign * trial.values[0], trial.number))] if complete else []
 
 
 def shown(trial: FrozenTrial) -> str:
@@ -108,7 +109,7 @@ def shown(trial: FrozenTrial) -> str:
 
 def time_left(spending: Spending, n_trials: int, slots: int) -> float | None:
     """Seconds until all trials are done, if each goes to its end; None before the first did."""
-    if not spending.full_seconds:
+    if not spending.full:
         return None
-    mean = sum(spending.full_seconds) / len(spending.full_seconds)
+    mean = spending.full_seconds / spending.full
     return (max(0, n_trials - spending.trials) * mean + spending.running_seconds) / slots

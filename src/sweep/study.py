@@ -8,7 +8,7 @@ import os
 import socket
 import uuid
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,16 @@ from src.sweep.locks import FileLock, held, is_held
 from src.sweep.space import Space
 
 OWNER = "sweeper"  # user attribute of a trial
+
+
+class Journal(JournalFileBackend):
+    """Optuna's, which remembers where each line begins that it ever read; only the next one is ever asked for."""
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        offset = self._log_number_offset.get(log_number_from)
+        if offset is not None:
+            self._log_number_offset = {log_number_from: offset}
+        return super().read_logs(log_number_from)
 
 
 class JournalLock:
@@ -45,7 +55,7 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = JournalLock(path.with_name(f"{path.name}.lock"))
         _mend(path, lock)
-        return _quietly(lambda: JournalStorage(JournalFileBackend(str(path), lock_obj=lock)))
+        return _quietly(lambda: JournalStorage(Journal(str(path), lock_obj=lock)))
     from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
     try:
@@ -158,9 +168,9 @@ class Claims:
     def _lock_of(self, sweeper: str) -> Path:
         return self.folder / "sweepers" / f"{sweeper}.lock"
 
-    def dead(self) -> list[FrozenTrial]:
+    def dead(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         """Running trials that nobody runs. To be called under the claim lock."""
-        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        running = [trial for trial in trials if trial.state == TrialState.RUNNING]
         owners = {trial.user_attrs.get(OWNER) for trial in running} - {self.me}
         # Owner and trial are written under the lock, so one without an owner was left by a kill in between.
         gone = {owner for owner in owners if owner is None or not is_held(self._lock_of(owner))}
@@ -175,14 +185,19 @@ class Claims:
         """Trials so far, whatever became of them."""
         return len(self.study.get_trials(deepcopy=False))
 
-    def take(self, sampler: Callable[[int], Any], new_allowed: Callable[[], bool]) -> tuple[Trial, bool] | None:
+    def take(
+        self, sampler: Callable[[int], Any], new_allowed: Callable[[], bool], again_allowed: Callable[[], bool]
+    ) -> tuple[Trial, bool] | None:
         """The next trial, and whether it was taken over from a dead sweeper; None if there is none to take."""
         with held(self.folder / "claim.lock"):
-            if dead := self.dead():
+            trials = self.study.get_trials(deepcopy=False)
+            if dead := self.dead(trials):
+                if not again_allowed():
+                    return None
                 self.study.sampler = sampler(dead[0].number)
                 trial, adopted = Trial(self.study, dead[0]._trial_id), True
-            elif self.counted() < self.n_trials and new_allowed():
-                self.study.sampler = sampler(self.counted())
+            elif len(trials) < self.n_trials and new_allowed():
+                self.study.sampler = sampler(len(trials))
                 trial, adopted = self.study.ask(), False
             else:
                 return None
@@ -190,4 +205,6 @@ class Claims:
             # A kill can have come between two parameters: those that it has stay as they are.
             for name, distribution in self.space.distributions.items():
                 trial._suggest(name, distribution)
+            # The journal's trials stay in memory, each with distributions of its own: 1 KB that all can share.
+            self.study._storage.get_trial(trial._trial_id).distributions = self.space.distributions
             return trial, adopted

@@ -30,6 +30,7 @@ from src.sweep.trial import Spec, steps_saved
 LOG_LINES = 20  # of a failed trial's log, kept in the study
 LOOK_S = 1.0  # between looks at what other sweepers do, at silent trials and at the budget
 HOURS = "hours"  # study attribute, one for each sweeper
+CLOCK_S = 30.0  # between writings of it
 
 
 @dataclass
@@ -73,6 +74,7 @@ class Sweeper:
     stopping: bool = False  # the running ones were asked to end
     accounts: Accounts = field(default_factory=Accounts)
     looked: float = float("-inf")
+    clock_kept: float = float("-inf")
     nothing_to_take_at: float = float("-inf")
 
     def __post_init__(self) -> None:
@@ -117,7 +119,7 @@ class Sweeper:
                 self._start(self.again.popleft(), now)
             elif self.ending or now - self.nothing_to_take_at < LOOK_S:
                 return
-            elif taken := self.claims.take(self.sweep.sampler, self._affordable):
+            elif taken := self.claims.take(self.sweep.sampler, self._affordable, self._may_go_on):
                 trial, adopted = taken
                 self._start(trial, now, adopted)
             else:
@@ -125,9 +127,15 @@ class Sweeper:
                 return
 
     def _affordable(self) -> bool:
-        refusal = self.sweep.budget.refuses(self.spending())
-        if refusal:
-            self.ending = refusal
+        """Whether the budget has room for one more trial."""
+        return self._unless(self.sweep.budget.refuses(self.spending()))
+
+    def _may_go_on(self) -> bool:
+        """Whether there is budget left for a trial that has begun."""
+        return self._unless(self.sweep.budget.spent(self.spending()))
+
+    def _unless(self, refusal: str | None) -> bool:
+        self.ending = refusal or self.ending
         return refusal is None
 
     def _left(self) -> bool:
@@ -177,7 +185,7 @@ class Sweeper:
     def _skip_seeds(self, trial: Trial, report: Report) -> str | None:
         place = self.sweep.objective
         finished = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        others = [[values[place] for values in other.user_attrs["by_seed"]] for other in finished]
+        others = [[values[place] for values in other.user_attrs["account"]["by_seed"]] for other in finished]
         maximise = self.study.directions[place] == StudyDirection.MAXIMIZE
         return surely_out(report.seed_values, others, maximise)
 
@@ -190,12 +198,14 @@ class Sweeper:
         if outcome is None:
             seconds = self.engine.now() - running.started
             usd = seconds * self.sweep.price_usd_per_second
+            usd += trial.user_attrs.get("account", {}).get("usd", 0.0)  # of earlier attempts
             reason = running.ended_for or ended.how
             lost = Outcome("failed", reason, running.can_pass, [], [], None, None, 0, seconds, usd, 0.0)
             self._died(trial, spec, lost)
         elif outcome.status in ("complete", "pruned"):
             self._finish(trial, spec, outcome)
         elif outcome.status == "interrupted":
+            self._account(trial, spec, outcome)
             self.screen.ended(trial.number, "interrupted", None, outcome.reason)
         else:
             self._died(trial, spec, outcome)
@@ -209,7 +219,6 @@ class Sweeper:
         else:
             self.study.tell(trial, state=TrialState.PRUNED)
             self.screen.ended(trial.number, "pruned", None, outcome.reason)
-        self._keep_clock()
         if outcome.status == "complete" and not self.stopping and self.sweep.enough and (reason := self.sweep.enough()):
             self.stop(f"{reason}; {self._saved()}")
 
@@ -221,28 +230,31 @@ class Sweeper:
         return f"that saves {left} of {self.claims.n_trials} trials, about {duration(left * seconds)} and ${left * usd:.2f}"
 
     def _account(self, trial: Trial, spec: Spec, outcome: Outcome) -> None:
-        columns = list(zip(*outcome.by_seed, strict=True))
-        entries = {
-            "status": outcome.status, "reason": outcome.reason, "folder": spec.folder, "title": spec.title,
-            "by_seed": outcome.by_seed, "spread": [spread(column) for column in columns],
-            "low": outcome.low, "high": outcome.high, "steps": outcome.step, "seconds": outcome.seconds,
-            "usd": outcome.usd, "gpu_hours": outcome.gpu_hours,
+        """Keep with the trial what it took and found. Optuna holds all trials in memory, so nothing empty is kept."""
+        entries: dict[str, Any] = {
+            "folder": spec.folder, "steps": outcome.step, "seconds": outcome.seconds, "usd": outcome.usd,
+            "gpu_hours": outcome.gpu_hours,
+        }
+        if len(outcome.by_seed) > 1:
+            columns = zip(*outcome.by_seed, strict=True)
+            entries |= {"by_seed": outcome.by_seed, "spread": [spread(column) for column in columns]}
+        rest = {
+            "reason": outcome.reason or None, "low": outcome.low, "high": outcome.high,
             "start_delay_s": Channel(Path(spec.control)).start_delay_s(),
         }
-        trial.set_user_attr("account", entries)
-        trial.set_user_attr("by_seed", outcome.by_seed)
+        trial.set_user_attr("account", entries | {key: value for key, value in rest.items() if value is not None})
 
     def _died(self, trial: Trial, spec: Spec, outcome: Outcome) -> None:
         """Try a trial again that ended without a result, unless it would only end the same way."""
         deaths, step, reason = self._deaths(trial), steps_saved(spec), outcome.reason
         trial.set_user_attr("deaths", [*deaths, {"reason": reason, "step": step}])
         earlier = sum(death["step"] >= step for death in deaths)
+        self._account(trial, spec, outcome)
         if outcome.can_pass and earlier < self.sweep.config.retries:
             self.screen.ended(trial.number, "died", None, f"{reason}; taken up again from step {step}")
             if not self.stopping:
                 self.again.append(trial)
         else:
-            self._account(trial, spec, outcome)
             self._fail(trial, reason, Path(spec.log))
 
     def _fail(self, trial: Trial, reason: str, log: Path) -> None:
@@ -275,6 +287,8 @@ class Sweeper:
                 running.ended_for, running.can_pass = f"longer than trial_limit_s={config.trial_limit_s:g}", False
             if running.ended_for:
                 self.engine.kill(number)
+        if now - self.clock_kept >= CLOCK_S:
+            self._keep_clock()
         spending = self.spending()
         if not self.stopping and (reason := self.sweep.budget.spent(spending)):
             self.stop(reason)
@@ -284,13 +298,14 @@ class Sweeper:
         """What the study took so far, this sweeper's running trials included."""
         now, trials = self.engine.now(), self.study.get_trials(deepcopy=False)
         spending = self.accounts.read(trials)
-        expected_s, expected_usd = self.sweep.budget.trial_seconds(spending), self.sweep.budget.trial_usd(spending)
-        for running in self.running.values():
-            seconds = now - running.started
+        expected_s = self.sweep.budget.trial_seconds(spending) or 0.0
+        expected_usd = self.sweep.budget.trial_usd(spending) or 0.0
+        for number in self.accounts.open:  # those of other sweepers as if they had just begun
+            seconds = now - self.running[number].started if number in self.running else 0.0
             usd = seconds * self.sweep.price_usd_per_second
             spending.usd += usd
-            spending.running_seconds += max(0.0, (expected_s or 0.0) - seconds)
-            spending.running_usd += max(0.0, (expected_usd or 0.0) - usd)
+            spending.running_seconds += max(0.0, expected_s - seconds)
+            spending.running_usd += max(0.0, expected_usd - usd)
         earlier = (v for k, v in self.study.user_attrs.items() if k.startswith(f"{HOURS}:") and k != self._clock)
         spending.hours = sum(earlier) + (now - self.begun) / 3600
         return spending
@@ -300,6 +315,7 @@ class Sweeper:
         return f"{HOURS}:{self.claims.me}"
 
     def _keep_clock(self) -> None:
+        self.clock_kept = self.engine.now()
         self.study.set_user_attr(self._clock, (self.engine.now() - self.begun) / 3600)
 
 
