@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from conftest import TOY, configured
 from safetensors.torch import load_file
 
 from src.checkpoints import Checkpoints
@@ -10,7 +11,6 @@ from src.errors import UserError
 from src.run import run
 from src.stability import SIGNALS, StabilityConfig, alarms_of
 from src.training import Stop
-from tests.conftest import TOY, configured
 
 CONFIG = StabilityConfig(
     on_collapse="none", window_steps=4, confirm_steps=2, threshold=3.0, decay_factor=0.3, actions=2
