@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from src.base import Config
 
@@ -14,16 +14,7 @@ class AlgorithmConfig(Config):
     trainer: Literal["grpo", "rloo"]
     completions_per_prompt: int = Field(ge=2)
     prompts_per_step: int = Field(ge=1)
-    # What trainer=rloo makes of a completion's tokens. sequence: TRL's one ratio for all of them. The others have a ratio for
-    # each token, and average over a completion and then over completions, or over all tokens at once.
-    loss: Literal["sequence", "sequence_mean", "token_mean"] = "sequence"
     settings: dict[str, Any]
-
-    @model_validator(mode="after")
-    def _own_loss_is_rloos(self) -> "AlgorithmConfig":
-        if self.loss != "sequence" and self.trainer != "rloo":
-            raise ValueError(f"loss {self.loss} is for trainer rloo; with trainer grpo set settings.loss_type")
-        return self
 
     @property
     def completions_per_step(self) -> int:

@@ -147,8 +147,6 @@ class Session:
         self.trainer.attach(
             list(problems.values()), grader, self.schedule, ledger, self.checkpoints, self._progress_now
         )
-        if config.algorithm.trainer == "rloo":
-            self.trainer.aggregate_tokens(config.algorithm.loss)
         self.trainer.remove_callback(PrinterCallback)
 
     def _progress_now(self):

@@ -144,46 +144,7 @@ class LabGRPOTrainer(LabTrainerMixin, GRPOTrainer):
 
 
 class LabRLOOTrainer(LabTrainerMixin, RLOOTrainer):
-    """TRL's RLOOTrainer: https://huggingface.co/docs/trl/rloo_trainer
-
-    By itself it has one ratio for a whole completion, and so a loss that grows with its length. `aggregate_tokens` gives
-    every token a ratio of its own and averages, as arXiv 2502.04463 does.
-    """
-
-    aggregation = "sequence"  # or "sequence_mean", "token_mean"
-
-    def aggregate_tokens(self, aggregation: str) -> None:
-        self.aggregation = aggregation
-
-    def _get_per_token_logps_and_entropies(self, model, *args: Any, **kwargs: Any) -> tuple:
-        output = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
-        if model is self.model and not torch.is_grad_enabled():
-            self.sampled_logps_BT = output[0]  # of the policy that sampled; TRL keeps only their sum
-        return output
-
-    def _generate_and_score_completions(self, inputs: list[dict]) -> dict:
-        output = super()._generate_and_score_completions(inputs)
-        return output | {"sampled_logps": self.sampled_logps_BT}  # TRL shuffles and splits it with the rest
-
-    def _compute_loss(self, model, inputs: dict) -> torch.Tensor:
-        if self.aggregation == "sequence":
-            return super()._compute_loss(model, inputs)
-        ids_BT = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
-        attended_BT = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
-        mask_BT, advantage_B1 = inputs["completion_mask"], inputs["advantages"].unsqueeze(1)
-        logps_BT, entropy_BT, _ = self._get_per_token_logps_and_entropies(
-            model, ids_BT, attended_BT, mask_BT.size(1), compute_entropy=True
-        )
-        ratio_BT = torch.exp(logps_BT - inputs["sampled_logps"])
-        clipped_BT = ratio_BT.clamp(1 - self.epsilon_low, 1 + self.epsilon_high)
-        loss_BT = -torch.min(ratio_BT * advantage_B1, clipped_BT * advantage_B1)
-        outside_BT = (loss_BT > -ratio_BT * advantage_B1).float()
-        for name, values_BT in (("entropy", entropy_BT), ("clip_ratio/region_mean", outside_BT)):
-            shares = self.accelerator.reduce(torch.stack([(values_BT * mask_BT).sum(), mask_BT.sum()]), reduction="sum")
-            self._metrics["train"][name].append((shares[0] / shares[1]).item())
-        if self.aggregation == "token_mean":
-            return (loss_BT * mask_BT).sum() / mask_BT.sum()
-        return ((loss_BT * mask_BT).sum(1) / mask_BT.sum(1)).mean()
+    """TRL's RLOOTrainer: https://huggingface.co/docs/trl/rloo_trainer"""
 
 
 TRAINERS = {"grpo": LabGRPOTrainer, "rloo": LabRLOOTrainer}
