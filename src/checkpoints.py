@@ -50,10 +50,15 @@ class Checkpoints:
         newest = self.newest()
         return Progress(**json.loads((newest / STATE_FILE).read_text(encoding="utf-8"))) if newest else Progress()
 
-    def optimiser_parts(self) -> int:
-        """Into how many parts DeepSpeed split the newest checkpoint's optimiser state, one for each process; 0 = whole."""
+    def sharding(self) -> tuple[str | None, int]:
+        """Under which `hardware.sharding` the newest checkpoint was written, None without one, and into how many parts its
+        optimiser is split: under DeepSpeed one for each process, otherwise one."""
         newest = self.newest()
-        return len(list(newest.glob("global_step*/*_optim_states.pt"))) if newest else 0
+        if newest is None:
+            return None, 0
+        if parts := len(list(newest.glob("global_step*/*_optim_states.pt"))):
+            return "zero2", parts
+        return ("fsdp2" if (newest / "optimizer.bin").is_file() else "none"), 1
 
     @property
     def partial(self) -> Path:

@@ -55,7 +55,9 @@ class HardwareConfig(Config):
     price_usd_per_gpu_hour: float = Field(ge=0)
     bf16: bool
     gradient_checkpointing: bool
-    sharding: Literal["none", "zero2"]  # over training processes: none = DDP, zero2 = DeepSpeed's ZeRO-2 (arXiv 1910.02054)
+    # Over training processes. none = DDP; zero2 = DeepSpeed's ZeRO-2 (arXiv 1910.02054): gradients and optimiser; fsdp2 =
+    # torch's fully_shard (arXiv 2304.11277): weights too.
+    sharding: Literal["none", "zero2", "fsdp2"]
     grading_workers: int = Field(ge=1)
     cpu_threads: int | None = Field(ge=1)  # of torch in each process; null = torch's own choice
     spec: Spec | None = None  # of each device, for the plan; null = no plan
@@ -66,8 +68,8 @@ class HardwareConfig(Config):
             raise ValueError("device cuda needs gpus of at least 1")
         if self.device == "cuda" and self.processes > self.gpus:
             raise ValueError(f"{self.processes} processes need a GPU each, and gpus is {self.gpus}; lower processes")
-        if self.device == "cpu" and self.sharding != "none":
-            raise ValueError(f"sharding {self.sharding} needs GPUs; set hardware.sharding=none")
+        if self.device == "cpu" and self.sharding == "zero2":
+            raise ValueError("sharding zero2 needs GPUs; set hardware.sharding=none or fsdp2")
         return self
 
     def cost_usd(self, seconds: float) -> float:

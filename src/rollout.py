@@ -5,7 +5,7 @@ Add an engine by adding its config class to `RolloutConfig` and a class with `ge
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 from pydantic import Field
@@ -136,8 +136,10 @@ class Engine(Protocol):
 class TransformersEngine:
     """`model.generate` on padded batches of at most `batch_size` completions."""
 
-    def __init__(self, model, tokenizer, ends: frozenset[int], batch_size: int) -> None:
+    def __init__(self, model, tokenizer, ends: frozenset[int], batch_size: int, device=None) -> None:
+        """`device` is where to sample, if that is not where the model waits."""
         self.model, self.tokenizer, self.ends, self.batch_size = model, tokenizer, ends, batch_size
+        self.device = device or model.device
 
     def generate(
         self, prompts_P: Sequence[TokenIds], samples: int, *, temperature: float, top_p: float, limit: int, seed: int,
@@ -148,8 +150,8 @@ class TransformersEngine:
         # Like lengths together, so that little is padded; the order of the answer stays that of the question.
         rows = sorted(((ids, p) for p, ids in enumerate(prompts_P) for _ in range(samples)), key=lambda row: len(row[0]))
         completions: list[list[TokenIds]] = [[] for _ in prompts_P]
-        training = self.model.training
-        self.model.eval()
+        training, home = self.model.training, self.model.device
+        self.model.eval().to(self.device)
         # Measuring must not move the random state of training. Of this GPU alone: asking the others would take memory there.
         devices = [self.model.device] if self.model.device.type == "cuda" else []
         with torch.random.fork_rng(devices), torch.no_grad(), divergence_in_words():
@@ -159,7 +161,7 @@ class TransformersEngine:
                 for (_, p), ids in zip(batch, self._batch(batch, temperature, top_p, limit), strict=True):
                     completions[p].append(ids)
                 done(len(batch))
-        self.model.train(training)
+        self.model.train(training).to(home)
         return completions
 
     def _batch(self, batch: list[tuple[TokenIds, int]], temperature: float, top_p: float, limit: int) -> list[TokenIds]:
@@ -186,10 +188,13 @@ class TransformersEngine:
 
 
 class VllmEngine:
-    """The vLLM engine or server that TRL's trainer holds, after the trainer's weights were pushed to it."""
+    """The vLLM engine or server that TRL's trainer holds, after the trainer's weights were pushed to it.
 
-    def __init__(self, generation, ends: frozenset[int]) -> None:
-        self.generation, self.ends = generation, ends
+    `pushing_alone` surrounds that, which no other training process takes part in.
+    """
+
+    def __init__(self, generation, ends: frozenset[int], pushing_alone: Callable = nullcontext) -> None:
+        self.generation, self.ends, self.pushing_alone = generation, ends, pushing_alone
 
     def generate(
         self, prompts_P: Sequence[TokenIds], samples: int, *, temperature: float, top_p: float, limit: int, seed: int,
@@ -199,7 +204,8 @@ class VllmEngine:
         all of a prompt's would be equal."""
         sampling = {"temperature": temperature, "top_p": top_p, "top_k": 0}
         own = (self.generation.generation_kwargs or {}) | {"seed": seed}
-        self.generation.sync_weights()
+        with self.pushing_alone():
+            self.generation.sync_weights()
         if self.generation.mode == "server":
             flat = self._ask_server(list(prompts_P), sampling | {"n": samples, "max_tokens": limit}, own)
         else:
@@ -231,7 +237,8 @@ class VllmEngine:
         try:
             return ask()
         except ServerDied:
-            self.generation.recover()
+            with self.pushing_alone():
+                self.generation.recover()
             return ask()
 
 
@@ -269,6 +276,7 @@ class VllmAlone:
 def engine_for(trainer, batch_size: int) -> Engine:
     """The engine that samples from a trainer's policy as it now is."""
     if trainer.args.use_vllm:
-        return VllmEngine(trainer.vllm_generation, trainer.ends)
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    return TransformersEngine(model, trainer.processing_class, trainer.ends, batch_size)
+        return VllmEngine(trainer.vllm_generation, trainer.ends, trainer.pushing_alone)
+    return TransformersEngine(
+        trainer.policy, trainer.processing_class, trainer.ends, batch_size, trainer.accelerator.device
+    )

@@ -24,7 +24,7 @@ from src.distributed.ranks import agree, check_world, is_first, reason_elsewhere
 from src.distributed.server import Server, check_server, server_for, serving, survive
 from src.errors import RunFailed, UserError
 from src.files import write_json
-from src.hardware import check_device, check_sharding
+from src.hardware import HardwareConfig, check_device, check_sharding
 from src.hub.publish import push
 from src.model import resolve
 from src.problems import check_pools
@@ -219,13 +219,16 @@ def prepare_libraries(config: LabConfig) -> None:
         transformers.logging.disable_progress_bar()
 
 
-def check_same_parts(folder: Path, processes: int) -> None:
-    """Raise UserError where a run under ZeRO-2 is to go on with another number of processes, which DeepSpeed refuses."""
-    parts = Checkpoints(folder / "checkpoints", kept=1).optimiser_parts()
-    if parts not in (0, processes):
+def check_same_sharding(folder: Path, hardware: HardwareConfig) -> None:
+    """Raise UserError where the last checkpoint is of another kind of sharding, or under ZeRO-2 of another number of
+    processes, which DeepSpeed refuses."""
+    sharding, parts = Checkpoints(folder / "checkpoints", kept=1).sharding()
+    if sharding not in (None, hardware.sharding):
+        raise UserError(f"resume: its optimiser was saved under another sharding; set hardware.sharding={sharding}")
+    if sharding == "zero2" and parts != hardware.processes:
         raise UserError(
             f"resume: under hardware.sharding=zero2 the optimiser's state is in {parts} parts; set "
-            f"hardware.processes={parts} (only runs with hardware.sharding=none go on with another number)"
+            f"hardware.processes={parts} (runs with hardware.sharding=none or fsdp2 go on with another number)"
         )
 
 
@@ -237,7 +240,7 @@ def open_record(config: LabConfig, data: "Data", folder: Path, plan: Plan | None
 
     if config.resume:
         check_same_problems(pd.read_parquet(folder / "problems.parquet")["id"], data)
-        check_same_parts(folder, config.hardware.processes)
+        check_same_sharding(folder, config.hardware)
         return Record.reopen(folder)
     text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     summary = {"experiment": config.name, "scale": config.scale.name, "seed": config.seed}

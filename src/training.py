@@ -19,6 +19,7 @@ from src.bill.flops import size_of
 from src.checkpoints import Checkpoints
 from src.completions import row
 from src.config import LabConfig
+from src.distributed import fsdp
 from src.distributed.ranks import agree, is_first, world_size
 from src.errors import RunFailed, UserError
 from src.grading import Grader
@@ -96,6 +97,8 @@ def trl_config(config: LabConfig, output_dir: Path):
         "ddp_timeout": PATIENCE_S,
         "ddp_find_unused_parameters": False,  # every weight takes part in every pass; looking for others costs time
         "deepspeed": ZERO2 if hardware.sharding == "zero2" else None,
+        "fsdp": hardware.sharding == "fsdp2" or None,
+        "fsdp_config": dict(fsdp.SETTINGS) if hardware.sharding == "fsdp2" else None,
     }
     fields |= trainer_fields(config.lr, config.scale.steps) | config.rollout.trainer_fields()
     fields |= algorithm.settings | config.trainer
@@ -161,8 +164,8 @@ class Session:
 
     @property
     def policy(self):
-        """The model that is trained, without the wrappers of distributed training."""
-        return self.trainer.accelerator.unwrap_model(self.trainer.model)
+        """The model that is trained, without the wrappers of distributed training; see `LabTrainerMixin.policy`."""
+        return self.trainer.policy
 
     def restore(self) -> None:
         """Go back to the newest checkpoint's schedule and account, and drop the record's lines of later steps."""
@@ -255,6 +258,8 @@ class AfterStep(TrainerCallback):
             if not math.isfinite(logs.get(key, math.nan)):
                 raise RunFailed(f"the {key.replace('_', ' ')} is not finite at step {step}")
         session.progress.step = step
+        if self._measures(step):
+            session.trainer.gather_weights()
         decided = self._note_and_decide(step, logs) if is_first() else None
         self.stop, control.should_training_stop, control.should_save, session.progress.pending = agree(decided)
 
@@ -267,7 +272,7 @@ class AfterStep(TrainerCallback):
         )
         last = step == config.scale.steps
         measured = None
-        if last or config.batch.due(step, config.evaluation.validation.every_steps):
+        if self._measures(step):
             measured = self.validate(step)
             session.progress.validation[str(step)] = line["validation/accuracy"] = measured.summary["accuracy"]
         asked = self._ask_monitor(line)
@@ -278,6 +283,10 @@ class AfterStep(TrainerCallback):
         self.log(line)
         self.screen.step(line)
         return *self._decide(line, measured, last or asked == "stop"), None if asked == "stop" else asked
+
+    def _measures(self, step: int) -> bool:
+        config = self.session.config
+        return step == config.scale.steps or config.batch.due(step, config.evaluation.validation.every_steps)
 
     def _decide(
         self, line: dict[str, Any], measured: "Measured | None", last: bool

@@ -4,7 +4,7 @@ checkpoints, and the step's rollout for the record. The policy gradient itself i
 
 import shutil
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from trl import GRPOTrainer, RLOOTrainer
 from src.bill.accounting import Ledger
 from src.checkpoints import Checkpoints, Progress
 from src.completions import end_tokens, graded
+from src.distributed import fsdp
 from src.distributed.ranks import gather
 from src.errors import RunFailed
 from src.grading import Grader
@@ -29,6 +30,7 @@ class LabTrainerMixin:
 
     batch: RewardBatch  # the completions being rewarded
     rollout: Rollout  # that of the step in hand
+    whole: fsdp.WholeCopy | None = None  # under FSDP2
 
     def attach(
         self,
@@ -43,6 +45,36 @@ class LabTrainerMixin:
         self.problems, self.grader, self.schedule, self.ledger = problems, grader, schedule, ledger
         self.checkpoints, self.progress = checkpoints, progress
         self.ends = end_tokens(self.processing_class, self.model.generation_config)
+        if self.is_fsdp_enabled:
+            self.whole = fsdp.WholeCopy(self.model)
+
+    # -- sharded weights ------------------------------------------------------------------------------------------
+
+    def create_accelerator_and_postprocess(self) -> None:
+        super().create_accelerator_and_postprocess()
+        if self.args.fsdp and not self.is_fsdp_enabled:
+            fsdp.enable(self.accelerator, self.args.fsdp_plugin_args)
+            self.is_fsdp_enabled = True
+
+    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> tuple:
+        prepared = super()._prepare_for_training(*args, **kwargs)
+        if self.is_fsdp_enabled:
+            fsdp.keep_in_step(self.model)
+        return prepared
+
+    @property
+    def policy(self):
+        """The model that is trained, whole; under FSDP2 rank 0's copy, as `gather_weights` left it."""
+        return self.whole.model if self.whole else self.accelerator.unwrap_model(self.model)
+
+    def gather_weights(self) -> None:
+        """Have `policy` hold the weights as they are now; all processes must come here."""
+        if self.whole:
+            self.whole.update(self.model)
+
+    def pushing_alone(self) -> AbstractContextManager[None]:
+        """Where rank 0 pushes `policy` to vLLM without the other processes."""
+        return self.whole.in_place_of_shards(self.vllm_generation) if self.whole else nullcontext()
 
     # -- sampling -------------------------------------------------------------------------------------------------
 

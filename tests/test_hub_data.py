@@ -15,8 +15,43 @@ from src.prompt import prompt_token_ids
 from src.text import has_format
 
 OPEN_RS_ROW = {"problem": "Find 1+{n}.", "solution": "It is $\\boxed{{{m}}}$.", "answer": "{m}", "level": "Easy"}
-GURU = ("You are a knowledgeable math assistant. Answer the following questions and think step by step. ",
-        " Please output the final answer within \\boxed{}.")
+GURU_REQUEST = " Please output the final answer within \\boxed{}."
+AIME = {"id": 1, "problem": "Find n.", "solution": "...", "answer": "33", "url": "x", "year": "2024"}
+OLYMPIAD = {"id": 7, "question": "Find all n.", "solution": ["..."], "answer": "$n=2$", "is_multiple_answer": False}
+HUMANEVAL = {
+    "task_id": "HumanEval/0", "prompt": 'def twice(n):\n    """Twice n."""\n', "canonical_solution": "    return 2 * n\n",
+    "test": "def check(candidate):\n    assert candidate(3) == 6\n", "entry_point": "twice",
+}
+SUPERGPQA = {
+    "uuid": "u", "question": "Which is lightest?", "options": ["Oxygen", "Hydrogen", "Iron"], "answer": "Hydrogen",
+    "answer_letter": "B", "discipline": "Science", "field": "Chemistry", "difficulty": "easy", "is_calculation": False,
+}
+ZEBRA = {
+    "id": "lgp-test-2x2-0#mc-0", "puzzle": "There are 2 houses.", "question": "Who lives first?",
+    "choices": ["Eric", "Arnold"], "answer": "Arnold", "created_at": "2024-07-03",
+}
+MATH = {"problem": "Find r.", "solution": "...", "answer": "\\frac{1}{2}", "subject": "A", "level": 2, "unique_id": "a"}
+MINERVA = {"problem": "Find r.", "solution": "So \\$r=2$ and it is $\\boxed{4 \\times 10^{33}}$ erg.", "type": "Physics", "idx": 0}
+# Of each suite: where the hub has its file, a row as it is there, and the gold answer to be read from it.
+SUITES = {
+    "aime24": ("HuggingFaceH4/aime_2024/data/train-00000-of-00001.parquet", AIME, "33"),
+    "aime25": ("yentinglin/aime_2025/data/train-00000-of-00001.parquet", AIME | {"year": "2025"}, "33"),
+    "amc23": ("knoveleng/AMC-23/data/train-00000-of-00001.parquet", {"problem": "Find n.", "answer": "27"}, "27"),
+    "math_500": ("HuggingFaceH4/MATH-500/test.jsonl", MATH, "\\frac{1}{2}"),
+    "minerva": ("knoveleng/Minerva-Math/data/train-00000-of-00001.parquet", MINERVA, "4 \\times 10^{33}"),
+    "olympiadbench": ("knoveleng/OlympiadBench/data/train-00000-of-00001.parquet", OLYMPIAD, "$n=2$"),
+    "gsm8k": ("openai/gsm8k/main/test-00000-of-00001.parquet",
+              {"question": "How many?", "answer": "Two and two make four.\n#### 4"}, "4"),
+    "humaneval": ("openai/openai_humaneval/openai_humaneval/test-00000-of-00001.parquet", HUMANEVAL, HUMANEVAL["test"].strip()),
+    "supergpqa": ("m-a-p/SuperGPQA/SuperGPQA-all.jsonl", SUPERGPQA, "B"),
+    "zebralogic": ("WildEval/ZebraLogic/mc_mode/test-00000-of-00001.parquet", ZEBRA, "B"),
+}
+CARDS = {  # what tells configurations and splits where file names do not
+    "openai/gsm8k": ("main", "test", "main/test-*"),
+    "WildEval/ZebraLogic": ("mc_mode", "test", "mc_mode/test-*"),
+    "m-a-p/SuperGPQA": ("default", "train", "SuperGPQA-all.jsonl"),
+    "openai/openai_humaneval": ("openai_humaneval", "test", "openai_humaneval/test-*"),
+}
 
 
 def rows(template, count):
@@ -27,10 +62,12 @@ def guru_rows(rates):
     return [
         {
             "data_source": "math__deepscaler_preview",
-            "prompt": [{"role": "user", "content": f"{GURU[0]}What is {n} squared?{GURU[1]}"}],
+            "prompt": [{"role": "user", "content": f"What is {n} squared?{GURU_REQUEST}"}],
             "ability": "math",
             "reward_model": {"ground_truth": str(n * n), "style": "rule"},
-            "extra_info": {"index": n, "qwen2.5_7b_pass_rate": rate, "split": "train"},
+            "extra_info": {"index": n, "split": "train"},
+            "qwen2.5_7b_pass_rate": rate,
+            "qwen3_30b_pass_rate": 1.0,
         }
         for n, rate in enumerate(rates, 1)
     ]
@@ -55,16 +92,16 @@ def mirror(tmp_path, monkeypatch):
     (root / "agentica-org/DeepScaleR-Preview-Dataset/deepscaler.json").write_text(json.dumps(raw))
     parquet(root / "LLM360/guru-RL-92k/train/math__combined_54.4k.parquet", guru_rows((0.0, 0.0625, 0.25, 0.3125, 1.0)))
     parquet(root / "LLM360/guru-RL-92k/train/codegen__taco_8.8k.parquet", [{"other": 1}])  # of another layout
-    aime = {"id": 1, "problem": "Find n.", "solution": "...", "answer": "33", "url": "x", "year": "2024"}
-    parquet(root / "HuggingFaceH4/aime_2024/data/train-00000-of-00001.parquet", [aime])
-    (root / "HuggingFaceH4/MATH-500").mkdir(parents=True)
-    math = {"problem": "Find r.", "solution": "...", "answer": "\\frac{1}{2}", "level": 2, "unique_id": "a"}
-    (root / "HuggingFaceH4/MATH-500/test.jsonl").write_text(json.dumps(math) + "\n")
-    gsm = {"question": "How many?", "answer": "Two and two make four.\n#### 4"}
-    parquet(root / "openai/gsm8k/main/test-00000-of-00001.parquet", [gsm])
-    (root / "openai/gsm8k/README.md").write_text(
-        "---\nconfigs:\n- config_name: main\n  data_files:\n  - split: test\n    path: main/test-*\n---\n"
-    )
+    for path, row, _ in SUITES.values():
+        if path.endswith(".parquet"):
+            parquet(root / path, [row])
+        else:
+            (root / path).parent.mkdir(parents=True)
+            (root / path).write_text(json.dumps(row) + "\n")
+    for repository, (config, split, pattern) in CARDS.items():
+        (root / repository / "README.md").write_text(
+            f"---\nconfigs:\n- config_name: {config}\n  data_files:\n  - split: {split}\n    path: {pattern}\n---\n"
+        )
     monkeypatch.setenv(MIRROR, str(root))
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
@@ -100,11 +137,31 @@ def test_guru_by_pass_rate_without_its_instruction(mirror, grader):
     assert pools.by_role["easy"][0].question == "What is 4 squared?" and pools.by_role["easy"][0].answer == "16"
 
 
-@pytest.mark.parametrize(("name", "answer"), [("aime24", "33"), ("math_500", "\\frac{1}{2}"), ("gsm8k", "4")])
-def test_benchmarks_of_the_real_layout(mirror, grader, name, answer):
-    suite, notes = load_suite(configured("scale=open_rs").evaluation.suites[name].pool, name, grader)
-    assert [problem.answer for problem in suite] == [answer]
-    assert any("rows where the publication counts" in note for note in notes)
+@pytest.mark.parametrize("scale", ["open_rs", "qwen2_5"])
+def test_benchmarks_of_the_real_layout(mirror, grader, scale):
+    suites = configured(f"scale={scale}", *(["mix=scaling"] if scale == "qwen2_5" else [])).evaluation.suites
+    for name, suite in suites.items():
+        problems, notes = load_suite(suite.pool, name, grader, suite.grading)
+        assert [problem.answer for problem in problems] == [SUITES[name][2]], name
+        assert not any("cannot be read" in note for note in notes), notes
+        if suite.grading == "math":
+            (verdict,) = grader.grade([f"It is \\boxed{{{problems[0].answer}}}"], [problems[0].answer])
+            assert verdict.correct, name
+
+
+def test_a_program_is_graded_by_the_tests_of_humaneval(mirror, grader):
+    from src.grading.code import grade_programs
+
+    suite = configured("scale=qwen2_5", "mix=scaling").evaluation.suites["humaneval"]
+    (problem,), _ = load_suite(suite.pool, "humaneval", grader, suite.grading)
+    programs = [f"```python\n{HUMANEVAL['prompt']}    return {n} * n\n```" for n in (2, 3)]
+    assert [verdict.correct for verdict in grade_programs(programs, [problem] * 2, 1)] == [True, False]
+
+
+def test_multiple_choice_shows_the_puzzle_and_lettered_options(mirror, grader):
+    suite = configured("scale=qwen2_5", "mix=scaling").evaluation.suites["zebralogic"]
+    (problem,), _ = load_suite(suite.pool, "zebralogic", grader)
+    assert problem.question.startswith("There are 2 houses.\nWho lives first?\n(A) Eric\n(B) Arnold")
 
 
 def test_a_model_from_the_mirror(mirror):

@@ -4,12 +4,14 @@ import json
 
 import pytest
 
+from conftest import configured
+
 from src.bill.accounting import Ledger
 from src.checkpoints import Checkpoints, Progress
 from src.errors import UserError
 from src.files import write_whole
 from src.record import Record, look_up, new_folder
-from src.run import check_same_parts
+from src.run import check_same_sharding
 
 
 @pytest.fixture
@@ -80,15 +82,27 @@ def test_a_half_written_checkpoint_does_not_count(tmp_path):
     assert checkpoints.newest().name == "checkpoint-5"
 
 
-def test_a_split_optimiser_goes_on_with_as_many_processes_only(tmp_path):
-    part = tmp_path / "checkpoints" / "checkpoint-5" / "global_step5"  # as DeepSpeed's save_checkpoint names them
+def test_a_checkpoint_goes_on_under_the_sharding_it_was_written_with(tmp_path):
+    def hardware(sharding, processes):
+        return configured("scale=open_rs").hardware.model_copy(update={"sharding": sharding, "processes": processes})
+
+    folder = tmp_path / "checkpoints" / "checkpoint-5"
+    check_same_sharding(tmp_path, hardware("zero2", 2))  # nothing is written yet
+    part = folder / "global_step5"  # as DeepSpeed's save_checkpoint names them
     part.mkdir(parents=True)
-    check_same_parts(tmp_path, 2)
+    check_same_sharding(tmp_path, hardware("none", 2))
+    with pytest.raises(UserError, match="set hardware.sharding=none"):
+        check_same_sharding(tmp_path, hardware("zero2", 2))
     for number in range(3):
         (part / f"bf16_zero_pp_rank_{number}_mp_rank_00_optim_states.pt").touch()
-    check_same_parts(tmp_path, 3)
+    check_same_sharding(tmp_path, hardware("zero2", 3))
     with pytest.raises(UserError, match="hardware.processes=3"):
-        check_same_parts(tmp_path, 2)
+        check_same_sharding(tmp_path, hardware("zero2", 2))
+    part.rename(tmp_path / "elsewhere")
+    (folder / "optimizer.bin").touch()  # as accelerate writes it under FSDP2
+    check_same_sharding(tmp_path, hardware("fsdp2", 2))
+    with pytest.raises(UserError, match="set hardware.sharding=fsdp2"):
+        check_same_sharding(tmp_path, hardware("none", 2))
 
 
 def test_every_second_is_charged_once():

@@ -8,7 +8,7 @@ weights once for the whole running batch, and each completion's cache (arXiv 221
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from src.hardware import Spec
@@ -47,7 +47,7 @@ class Workload:
     reference: bool  # a copy of the first weights is held
     extra_forwards: int  # over all completions, without gradients: the reference's and the sampler's check
     checkpointing: bool
-    zero_stage: int | None
+    sharding: Literal["none", "zero2", "fsdp2"]
     engine: Literal["transformers", "vllm_colocate", "vllm_server"]
     engine_share: float  # of a GPU's memory for vLLM
     engine_sleeps: bool
@@ -58,6 +58,11 @@ class Workload:
     def engine_bytes(self) -> int:
         """Of a weight where tokens are sampled: vLLM samples in the half precision that float32 weights compute in."""
         return 2 if self.engine != "transformers" and self.mixed else self.element_bytes
+
+    @property
+    def compute_bytes(self) -> int:
+        """Of a weight or activation in training."""
+        return 2 if self.mixed else self.element_bytes
 
     @property
     def longest(self) -> int:
@@ -102,7 +107,7 @@ def layer_bytes_per_token(a: Architecture, element_bytes: int) -> float:
 
 def activation_bytes(w: Workload) -> float:
     """Kept for the backward pass at the longest length, and the layer in hand."""
-    a, size = w.architecture, 2 if w.mixed else w.element_bytes
+    a, size = w.architecture, w.compute_bytes
     tokens = w.device_batch * w.longest
     layer = tokens * layer_bytes_per_token(a, size)
     if w.checkpointing:  # each layer's input, and one layer computed again with its gradients
@@ -112,7 +117,7 @@ def activation_bytes(w: Workload) -> float:
 
 def logit_bytes(w: Workload) -> float:
     """The tile of logits, and float32 gradients of the output layer and of its input."""
-    a, size = w.architecture, 2 if w.mixed else w.element_bytes
+    a, size = w.architecture, w.compute_bytes
     tokens = w.device_batch * w.longest
     tile = min(tokens, TILE_TOKENS) * min(a.vocabulary, TILE_VOCABULARY) * size
     return 2 * tile + 4 * a.head_weights + 4 * tokens * a.hidden
@@ -133,19 +138,35 @@ def evaluation_cache_bytes(w: Workload) -> float:
     return max(min(e.batch, e.completions) * (w.prompt_longest + e.limit) for e in w.evaluations) * per_token
 
 
+def gathered_bytes(w: Workload) -> float:
+    """Weights that FSDP2 has whole at once: embeddings and head, and of the layers the one in hand with its gradients and
+    the next one; TRL gathers the reference model all at once."""
+    if w.sharding != "fsdp2" or w.processes == 1:
+        return 0.0
+    a = w.architecture
+    policy = a.parameters - a.block_weights + 3 * a.block_weights / a.layers
+    return w.compute_bytes * max(policy, a.parameters if w.reference else 0.0)
+
+
+def measured_bytes(w: Workload) -> float:
+    """Rank 0's copy of sharded weights, on the GPU while transformers samples from it."""
+    return w.architecture.parameters * w.element_bytes if w.sharding == "fsdp2" and w.engine == "transformers" else 0.0
+
+
 def memory(w: Workload, spec: Spec) -> dict[str, float]:
     """Bytes on each training GPU, by part."""
-    a, shard = w.architecture, w.processes
-    stage = w.zero_stage or 0
-    size = w.element_bytes
-    weights = a.parameters * (size + (2 if w.mixed else 0)) / (shard if stage == 3 else 1)
-    gradients = w.trained_parameters * size / (shard if stage >= 2 else 1)
-    # ZeRO keeps float32 weights and both of Adam's moments, shared out; plain AdamW two moments in the weights' type.
-    optimiser = w.trained_parameters * (12 / shard if stage else 2 * size)
-    reference = a.parameters * size / (shard if stage == 3 else 1) if w.reference else 0.0
+    a, n, size = w.architecture, w.processes, w.element_bytes
+    everything = n if w.sharding == "fsdp2" else 1
+    cast = 2 if w.mixed and w.sharding != "fsdp2" else 0  # autocast keeps its copies of float32 weights
+    weights = a.parameters * (size + cast) / everything
+    gradients = w.trained_parameters * size / (n if w.sharding != "none" else 1)
+    # ZeRO keeps float32 weights and both of Adam's moments, shared out; AdamW itself two moments in the weights' type.
+    optimiser = w.trained_parameters * (12 / n if w.sharding == "zero2" else 2 * size / everything)
+    reference = a.parameters * size / everything if w.reference else 0.0
     vllm = w.engine_share * spec.memory_bytes if w.engine == "vllm_colocate" else 0.0
     return {
         "weights": weights, "gradients": gradients, "optimiser": optimiser, "reference model": reference,
+        "gathered weights": gathered_bytes(w), "weights to measure": measured_bytes(w),
         "activations": activation_bytes(w), "logits": logit_bytes(w),
         "KV cache": max(cache_bytes(w), evaluation_cache_bytes(w)),
         "vLLM": vllm, "libraries": spec.base_gb * GB,
@@ -155,8 +176,9 @@ def memory(w: Workload, spec: Spec) -> dict[str, float]:
 def peak_memory(w: Workload, parts: dict[str, float]) -> tuple[float, float]:
     """The most bytes at once in training and in sampling, which take turns."""
     held = sum(parts[name] for name in ("weights", "gradients", "optimiser", "reference model", "libraries"))
-    training = held + parts["activations"] + parts["logits"] + (0.0 if w.engine_sleeps else parts["vLLM"])
-    return training, held - parts["gradients"] + parts["KV cache"] + parts["vLLM"]
+    training = held + parts["gathered weights"] + parts["activations"] + parts["logits"]
+    sampling = held - parts["gradients"] + parts["weights to measure"] + parts["KV cache"] + parts["vLLM"]
+    return training + (0.0 if w.engine_sleeps else parts["vLLM"]), sampling
 
 
 def cache_room(w: Workload, spec: Spec) -> float:
@@ -246,19 +268,31 @@ def sampling_seconds(
     return prefill + forwards * (overhead + second)
 
 
+def gather_seconds(w: Workload, spec: Spec) -> float:
+    """Seconds in which a process gets the others' shares of all weights, or hands out gradients; 0 unless FSDP2 shards."""
+    if w.sharding != "fsdp2":
+        return 0.0
+    return w.architecture.parameters * w.compute_bytes * (1 - 1 / w.processes) / (spec.link_gb_per_s * GB)
+
+
 def seconds(w: Workload, spec: Spec) -> dict[str, float]:
     """Seconds of the whole run by phase."""
     rollout = sum(sampling_seconds(w, spec, w.completions, w.prompt_mean, limit) for limit in w.limits)
+    if w.engine == "transformers":  # every token of sharded weights
+        rollout += sum(longest_length(w.natural, limit, w.completions) for limit in w.limits) * gather_seconds(w, spec)
     rate = w.processes * spec.training_flops_per_s
     passes = w.completions * (w.uses + w.extra_forwards) / (w.processes * w.device_batch)
-    training = sum(sum(training_flops(w, limit).values()) / rate for limit in w.limits)
-    training += len(w.limits) * passes * w.architecture.layers * 3 * spec.layer_seconds
+    computing = sum(sum(training_flops(w, limit).values()) / rate for limit in w.limits)
+    # Forward, backward, and gradients the other way, beside the computing.
+    moving = len(w.limits) * passes * 3 * gather_seconds(w, spec)
+    training = max(computing, moving) + len(w.limits) * passes * w.architecture.layers * 3 * spec.layer_seconds
     # Adam reads and writes weights, gradients and two moments; the weights go to the sampler once a batch.
-    states = w.trained_parameters * (16 if w.zero_stage else 4 * w.element_bytes)
+    states = w.trained_parameters * (16 if w.sharding == "zero2" else 4 * w.element_bytes)
     training += w.steps * 2 * states / (spec.bandwidth_gb_per_s * GB)
     sync = len(w.limits) * w.architecture.parameters * w.engine_bytes / (spec.link_gb_per_s * GB)
+    measuring = w if w.engine == "vllm_server" else replace(w, generators=1)  # rank 0 measures alone
     measured = sum(
-        e.times * sampling_seconds(w, spec, e.completions, e.prompt_mean, e.limit, e.batch) for e in w.evaluations
+        e.times * sampling_seconds(measuring, spec, e.completions, e.prompt_mean, e.limit, e.batch) for e in w.evaluations
     )
     return {
         "startup": spec.startup_seconds,

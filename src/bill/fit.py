@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from src.bill.cost_model import GB, USABLE, Workload, cache_room, memory, peak_memory
-from src.bill.workload import workload
+from src.bill.workload import numbers, workload
 from src.config import LabConfig
 from src.hardware import Spec
 from src.model import LoraConfig
@@ -60,8 +60,11 @@ def changes(config: LabConfig, w: Workload) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     if not w.checkpointing:
         found["hardware.gradient_checkpointing=true"] = {"checkpointing": True}
-    if w.processes > 1:
-        found |= {} if w.zero_stage else {"hardware.sharding=zero2": {"zero_stage": 2}}
+    if w.processes > 1 and w.sharding != "fsdp2":
+        if w.sharding == "none" and config.hardware.device == "cuda":
+            found["hardware.sharding=zero2"] = {"sharding": "zero2"}
+        element_bytes, mixed = numbers(config, "fsdp2")
+        found["hardware.sharding=fsdp2"] = {"sharding": "fsdp2", "element_bytes": element_bytes, "mixed": mixed}
     if w.engine == "vllm_colocate":
         if not w.engine_sleeps:
             found["rollout.sleep=true"] = {"engine_sleeps": True}

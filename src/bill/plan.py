@@ -207,7 +207,7 @@ def warnings(config: LabConfig, plan: Plan | None) -> list[str]:
         found.append(f"the plan does not fit: {refusal(plan).removeprefix('plan: ')}")
     if plan and (limit := config.budget.reached(plan.hours, plan.usd)):
         found.append(f"{limit} will probably end the run before its last step: the plan is {estimate(config, plan)}")
-    # bfloat16 has 8 significant bits: a step below 0.2 % of a weight is rounded away. DeepSpeed keeps float32 copies.
+    # bfloat16 has 8 significant bits: a step below 0.2 % of a weight is rounded away. Sharded weights are kept in float32.
     if config.model.dtype != "float32" and config.model.lora is None and config.hardware.sharding == "none":
         found.append(
             f"weights in {config.model.dtype} round away the small steps of fine-tuning; set model.dtype=float32 "

@@ -20,13 +20,13 @@ def workload(config: LabConfig, shape: Architecture) -> Workload:
     fields: dict[str, Any] = config.algorithm.settings | config.trainer
     beta = fields.get("beta", DEFAULT_BETA[config.algorithm.trainer])
     lora = config.model.lora
-    element_bytes = ELEMENT_BYTES[config.model.dtype]
+    element_bytes, mixed = numbers(config, hardware.sharding)
     server = rollout.engine == "vllm_server"
     return Workload(
         architecture=shape,
         trained_parameters=shape.lora_parameters(lora) if lora else shape.parameters,
         element_bytes=element_bytes,
-        mixed=hardware.bf16 and element_bytes == 4,
+        mixed=mixed,
         processes=hardware.processes,
         generators=max(1, hardware.gpus - hardware.processes) if server else hardware.processes,
         device_batch=hardware.device_batch_size,
@@ -42,13 +42,20 @@ def workload(config: LabConfig, shape: Architecture) -> Workload:
         reference=bool(beta) and lora is None,
         extra_forwards=bool(beta) + scores_again(config, fields),
         checkpointing=hardware.gradient_checkpointing,
-        zero_stage=2 if hardware.sharding == "zero2" else None,
+        sharding=hardware.sharding,
         engine=rollout.engine,
         engine_share=getattr(rollout, "gpu_memory_share", 0.0),
         engine_sleeps=getattr(rollout, "sleep", False),
         engine_positions=fields.get("vllm_max_model_length") or shape.positions,
         evaluations=tuple(evaluations(config)),
     )
+
+
+def numbers(config: LabConfig, sharding: str) -> tuple[int, bool]:
+    """Bytes of a weight in training, and whether it is a float32 one that is computed with in bf16. Under FSDP2 every
+    weight is, where hardware.bf16 is set: accelerate makes it so."""
+    loaded = 4 if sharding == "fsdp2" and config.hardware.bf16 else ELEMENT_BYTES[config.model.dtype]
+    return loaded, config.hardware.bf16 and loaded == 4
 
 
 def limits(config: LabConfig) -> tuple[int, ...]:
