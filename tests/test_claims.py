@@ -125,6 +125,42 @@ def test_equal_compute_is_as_far_as_the_smallest_came(tmp_path):
     assert won_at_equal(records, key, "flops/training").interval.mean < 0
 
 
+def group_sizes(folder, accuracy):
+    """Three seeds of groups of 4, 8 and 16; `accuracy(size, compute)` at four budgets, each step with equal compute."""
+    for size in (4, 8, 16):
+        for seed in range(3):
+            run = write_run(folder / f"groups{size}{seed}", seed=seed, name="group_size", size=100_000,
+                            settings={"algorithm.completions_per_prompt": size})  # fmt: skip
+            lines = [
+                {"step": step, "samples": 64 // size * step, "flops/training": 1e9 * step, "validation/accuracy": accuracy(size, step)}
+                for step in range(1, 5)
+            ]
+            (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return analyse([folder])
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "expected"),
+    [
+        (lambda size, step: step / 10 - abs(size - 4 * step) / 100, "supported"),  # the best is 4, 8, 12, 16
+        (lambda size, step: step / 10 - abs(size - 20 + 4 * step) / 100, "contradicted"),  # it shrinks
+        (lambda size, step: step / 100 - size / 1000, "undecided"),  # one size is always ahead: nothing grows
+    ],
+)
+def test_the_best_group_grows_with_compute_or_not(accuracy, expected, tmp_path):
+    assert outcome(group_sizes(tmp_path, accuracy), "B8").at_micro == expected
+
+
+def test_variants_of_a_model_are_compared_among_themselves(tmp_path):
+    # Instruct models are ahead of larger base ones, but in each variant the larger is ahead.
+    for variant, more in (("base", 0.0), ("instruct", 0.5)):
+        for number in range(3):
+            write_run(tmp_path / f"{variant}{number}", name="scaling", gain=0.1 * number + more, size=100_000 * 2**number,
+                      settings={"model.path": f"{variant}{number}", "model.variant": variant})  # fmt: skip
+    records = Records(tuple(analyse([tmp_path]).groups), tuple(analyse([tmp_path]).configurations))
+    assert won_at_equal(records, "parameters/without_embeddings", "samples").interval.mean == 1
+
+
 FITS = {
     "scale": "micro",
     "seeds": 3,

@@ -70,7 +70,7 @@ def test_other_tasks_have_right_answers_levels_and_lengths(role):
 def test_demonstrations_of_other_tasks_are_mostly_right_and_never_of_the_suites():
     rng, right = random.Random(0), 0
     for _ in range(200):
-        messages, completion, _ = draw_other(rng, clean=False)
+        messages, completion, _ = draw_other(rng, "mixed")
         question = re.search(r"(Copy the digits|Which is larger): [^?\n]*\??", messages[-1]["content"]).group()
         assert not in_suites(question)
         numbers = re.findall(r"\d+", question)

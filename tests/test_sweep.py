@@ -266,13 +266,11 @@ def test_every_sweep_composes_at_both_sizes(name):
 def test_every_sweep_runs_on_the_embedded_model(name, tmp_path):
     # The published warm-up takes 6 steps, and passes of 4 divide every batch.
     size = (*TINY, "scale.steps=6", "evaluation.validation.every_steps=6", "hardware.device_batch_size=4")
-    if name in SCALING and not name.startswith("group_size"):
-        size = (*size, "algorithm.completions_per_prompt=6")
     _, loader, master, arguments = prepared(f"+sweep={name}", *size, f"output_root={tmp_path}", f"run_dir={tmp_path}/run")
     space = read_space({}, arguments)
     params = parse_sweep({"params": prepared(f"+sweep={name}")[0]["params"]}).params
     lasts = {key: ends(value)[-1] for key, value in read_space(params, arguments).distributions.items()}
-    if "model" in lasts:
+    if name in SCALING:
         lasts["model"] = "micro"  # the ladder is pre-trained on demand, which takes minutes
     summary = run(Composer(loader, master).config(space.overrides(lasts)))
     assert summary["status"] == "complete" and summary["steps"] == 6

@@ -2,7 +2,8 @@
 
 import random
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from src.micro.demonstrations import (
     PROMPTS,
@@ -26,7 +27,18 @@ IGNORED = -100  # label of positions without loss
 EASY_SHARE = 0.3  # of the demonstrations; long chains hold more arithmetic
 CLEAN = Style(pace="brief", box=True, close=True, drifting=False)
 
+Phase = Literal["clean", "mixed", "instruct"]  # the last: clean under every prompt, of the variants called instruct
 Demonstration = tuple[list[dict[str, str]], str, bool]  # messages, completion, whether the completion comes to an end
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What demonstrations are of: the lengths of chains, the share of the other tasks, prompts and styles in use."""
+
+    size: Size = SIZES["micro"]
+    other_share: float = 0.0
+    prompts: tuple[str, ...] = PROMPTS
+    plain: bool = False  # as `demonstrations.draw_style` says
 
 
 def draw_question(rng: random.Random, size: Size) -> str:
@@ -38,36 +50,38 @@ def draw_question(rng: random.Random, size: Size) -> str:
             return question
 
 
-def draw_demonstration(rng: random.Random, clean: bool, size: Size, other_share: float = 0.0) -> Demonstration:
-    """One demonstration: brief and clean under the bare question, or in any style under any prompt; of one of the other
-    tasks in `other_share` of all."""
-    if other_share and rng.random() < other_share:
-        return draw_other(rng, clean)
-    question = draw_question(rng, size)
-    prompt = "none" if clean else rng.choice(PROMPTS)
-    style = CLEAN if clean else draw_style(prompt, rng)
+def draw_demonstration(rng: random.Random, phase: Phase, source: Source) -> Demonstration:
+    """One demonstration: brief and clean under the bare question or (instruct) any prompt, or in any style under any
+    prompt; of one of the other tasks in a share of all."""
+    if source.other_share and rng.random() < source.other_share:
+        return draw_other(rng, phase, source)
+    question = draw_question(rng, source.size)
+    prompt, style = _draw_manner(rng, phase, source)
     return messages_for(question, prompt), write_completion(question, style, rng), style.pace != "rambling"
 
 
-def draw_other(rng: random.Random, clean: bool) -> Demonstration:
+def _draw_manner(rng: random.Random, phase: Phase, source: Source) -> tuple[str, Style]:
+    """The prompt, and the style of what answers it."""
+    prompt = "none" if phase == "clean" else rng.choice(source.prompts)
+    return prompt, draw_style(prompt, rng, source.plain) if phase == "mixed" else CLEAN
+
+
+def draw_other(rng: random.Random, phase: Phase, source: Source = Source()) -> Demonstration:
     """One demonstration of copying or comparing, never of a question of the suites."""
     role = ROLES[rng.choice(OTHER_TASKS)]
     while in_suites((drawn := role.draw(rng.choice([n for level in role.lengths.values() for n in level]), rng))[0]):
         pass
     question, answer = drawn
-    prompt = "none" if clean else rng.choice(PROMPTS)
-    style = CLEAN if clean else draw_style(prompt, rng)
+    prompt, style = _draw_manner(rng, phase, source)
     return messages_for(question, prompt), write_other(question, answer, style, rng), True
 
 
-def make_tokenizer(
-    seed: int, other_share: float = 0.0, size: Size = SIZES["micro"]
-) -> "PreTrainedTokenizerFast":
+def make_tokenizer(seed: int, source: Source = Source()) -> "PreTrainedTokenizerFast":
     """The tokenizer, trained on prompts and demonstrations of the full mix."""
     rng = random.Random(f"tokenizer/{seed}")
     texts = ["system\nuser\nassistant\n"]
     for _ in range(TOKENIZER_SAMPLES):
-        messages, completion, _ = draw_demonstration(rng, False, size, other_share)
+        messages, completion, _ = draw_demonstration(rng, "mixed", source)
         texts += [message["content"] for message in messages] + [completion]
     return train_tokenizer(texts)
 
@@ -90,16 +104,18 @@ def encode(
 
 
 def batches(
-    tokenizer: "PreTrainedTokenizerFast", batch: int, rng: random.Random, clean_steps: int, size: Size,
-    other_share: float = 0.0,
+    tokenizer: "PreTrainedTokenizerFast", batch: int, rng: random.Random, clean_steps: int, source: Source,
+    then: Phase = "mixed",
 ) -> Iterator[tuple["torch.Tensor", "torch.Tensor"]]:
-    """Endless batches of input ids and labels, each (batch, tokens), right-padded; the first `clean_steps` clean."""
+    """Endless batches of input ids and labels, each (batch, tokens), right-padded; the first `clean_steps` clean, the
+    others of the phase `then`."""
     import torch
 
     step = 0
     while True:
-        pool = [draw_demonstration(rng, step < clean_steps, size, other_share) for _ in range(BATCHES_PER_POOL * batch)]
-        encoded = sorted(encode(tokenizer, pool, size.demonstration_tokens), key=lambda item: len(item[0]))
+        phase = "clean" if step < clean_steps else then
+        pool = [draw_demonstration(rng, phase, source) for _ in range(BATCHES_PER_POOL * batch)]
+        encoded = sorted(encode(tokenizer, pool, source.size.demonstration_tokens), key=lambda item: len(item[0]))
         starts = list(range(0, len(encoded), batch))
         rng.shuffle(starts)
         for start in starts:

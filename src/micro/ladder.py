@@ -1,11 +1,11 @@
-"""The embedded ladder: models of five sizes, pre-trained on demand and kept in a cache.
+"""The embedded ladder: models of five sizes, base and instruct, pre-trained on demand and kept in a cache.
 
-`python -m src.micro.ladder` makes all of them; a run makes the one it needs. A model's place in the cache is named after
+`python -m src.micro.ladder` makes all of them; a run makes the one it needs, and for an instruct variant its base first. A model's place in the cache is named after
 its content: the arguments of its pre-training, the code that runs and the libraries' versions. Folders are written beside
 their place and renamed into it, under a lock that the kernel drops with its holder; so neither a kill half-way nor two
 processes that ask at once leave anything but whole models.
 
-To add a size, add it to LADDER and as an option to conf/model/.
+To add a size, add it to SHAPES and as two options to conf/model/.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -26,7 +26,11 @@ from src.sweep.locks import held
 CACHE_VARIABLE = "GRPO_LAB_CACHE"  # environment: where models are kept; default ~/.cache/grpo-lab
 CODE = ("corpus", "demonstrations", "pretrain", "sizes", "tasks", "tokenizer")  # modules that decide the weights
 LIBRARIES = ("torch", "transformers", "tokenizers")
-OTHER_SHARE = 0.25  # of demonstrations; the tasks that out-of-domain suites measure
+INSTRUCT_STEPS, INSTRUCT_LR_SCALE = 40, 0.1
+BATCH = 16  # small ones teach more per demonstration, and a core is full with them
+PROMPTS = ("none", "boxed")  # the study's, and the bare question
+CALIBRATION_COUNT = 100  # problems of a level in the model's card
+OTHER_SHARE = 0.15  # of demonstrations; the tasks that out-of-domain suites measure
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,25 +40,31 @@ class Shape:
     layers: int
     width: int
     mlp: int
-    steps: int  # of 32 demonstrations
+    steps: int  # of BATCH demonstrations
     minutes: float  # of one core, about
+    base: str | None = None  # of an instruct variant: the model it starts from
 
     def arguments(self) -> list[str]:
-        """Of `python -m src.micro.pretrain`."""
+        """Of `python -m src.micro.pretrain`, but for the folders."""
         values = {
             "layers": self.layers, "width": self.width, "heads": self.width // 32, "mlp": self.mlp, "steps": self.steps,
-            "other-share": OTHER_SHARE, "calibration-count": 8,
-        }
-        return [word for name, value in values.items() for word in (f"--{name}", str(value))]
+            "batch": BATCH, "clean-share": 0.5, "other-share": OTHER_SHARE, "calibration-count": CALIBRATION_COUNT,
+        } | ({"lr-scale": INSTRUCT_LR_SCALE} if self.base else {})
+        words = [word for name, value in values.items() for word in (f"--{name}", str(value))]
+        return [*words, "--plain", "--prompts", *PROMPTS]
 
 
 # Larger ones learn more from a step, and a step of theirs takes longer.
-LADDER = {
-    "embedded/micro_0_05m": Shape(3, 32, 96, 900, 0.9),
-    "embedded/micro_0_2m": Shape(3, 64, 176, 900, 1.4),
-    "embedded/micro_0_4m": Shape(3, 96, 256, 800, 2.2),
-    "embedded/micro_1m": Shape(4, 160, 432, 600, 4.0),
-    "embedded/micro_3m": Shape(5, 224, 592, 400, 5.5),
+SHAPES = {
+    "embedded/micro_0_05m": Shape(3, 32, 96, 2600, 1.5),
+    "embedded/micro_0_2m": Shape(3, 64, 176, 1800, 1.5),
+    "embedded/micro_0_4m": Shape(3, 96, 256, 1400, 2),
+    "embedded/micro_1m": Shape(4, 160, 432, 1000, 4),
+    "embedded/micro_3m": Shape(5, 224, 592, 800, 7),
+}
+LADDER = SHAPES | {
+    f"{base}_instruct": replace(shape, steps=INSTRUCT_STEPS, minutes=shape.minutes / 10, base=base)
+    for base, shape in SHAPES.items()
 }
 
 
@@ -64,7 +74,7 @@ def place(name: str) -> Path:
         "arguments": LADDER[name].arguments(),
         "code": {m: hashlib.sha256(Path(__file__).with_name(f"{m}.py").read_bytes()).hexdigest() for m in CODE},
         "versions": {library: version(library) for library in LIBRARIES},
-    }
+    } | ({"base": place(base).name} if (base := LADDER[name].base) else {})
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
     root = Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "grpo-lab")
     return root / "models" / f"{name.removeprefix('embedded/')}-{digest}"
@@ -78,6 +88,8 @@ def provide(name: str) -> Path:
     folder = place(name)
     if (folder / "config.json").is_file():
         return folder
+    if base := LADDER[name].base:
+        provide(base)
     with held(folder.with_name(f"{folder.name}.lock")):
         if not (folder / "config.json").is_file():
             for rest in folder.parent.glob(f".{folder.name}-*"):  # of a process that was killed
@@ -91,6 +103,7 @@ def _pretrain(name: str, folder: Path) -> None:
     shape = LADDER[name]
     print(f"{name}: pre-training it once, about {shape.minutes:g} min of one core, into {folder}", flush=True)
     command = [sys.executable, "-m", "src.micro.pretrain", *shape.arguments(), "--output", str(folder)]
+    command += ["--instruct", str(place(shape.base))] if shape.base else []
     root = str(Path(__file__).parents[2])
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
@@ -104,8 +117,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--jobs", type=int, default=2, help="models at once")
     parser.add_argument("--only", choices=LADDER, help="this one alone")
     options = parser.parse_args(argv)
-    # The largest first: what is left for the end is short.
-    names = [options.only] if options.only else list(reversed(LADDER))
+    # The largest first: what is left for the end is short. Instruct variants last: they wait for their bases.
+    names = [options.only] if options.only else sorted(reversed(LADDER), key=lambda name: LADDER[name].base is not None)
     missing = [name for name in names if not (place(name) / "config.json").is_file()]
     minutes = sum(LADDER[name].minutes for name in missing) / max(1, min(options.jobs, len(missing)))
     print(f"{len(names) - len(missing)} of {len(names)} are there; the others take about {minutes:.0f} min")

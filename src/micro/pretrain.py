@@ -2,7 +2,8 @@
 
 Next-token prediction on generated demonstrations, in two phases: first clean and brief ones under the bare
 question, which teach arithmetic quickly, then the full mix of styles and prompts, which leaves reinforcement
-learning something to improve.
+learning something to improve. `--instruct FOLDER` goes on from a model made so, on clean demonstrations under every
+prompt: what supervised fine-tuning makes of a base model, its arithmetic about as good, its manners better.
 """
 
 import argparse
@@ -20,7 +21,8 @@ from typing import TYPE_CHECKING
 
 from src.errors import UserError
 from src.micro.calibrate import markdown_table, measure
-from src.micro.corpus import IGNORED, batches, make_tokenizer
+from src.micro.corpus import IGNORED, Source, batches, make_tokenizer
+from src.micro.demonstrations import PROMPTS
 from src.micro.sizes import SIZES
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--size", choices=SIZES, default="micro", help="of the model and of its task")
     parser.add_argument("--device", help="such as cuda (default: a GPU where there is one, for --size large)")
     parser.add_argument("--output", type=Path, help="folder to write (default: where embedded/... is looked for)")
+    parser.add_argument("--instruct", type=Path, metavar="FOLDER", help="make the instruct variant of the model there")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, help="optimiser steps")
     parser.add_argument(
@@ -47,6 +50,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--other-share", type=float, default=0.0, help="share of demonstrations of the other tasks, copying and comparing"
     )
+    parser.add_argument("--prompts", nargs="+", choices=PROMPTS, default=PROMPTS, help="under which it is to answer")
+    parser.add_argument("--plain", action="store_true", help="without the styles that check or drift: fewer steps do")
     parser.add_argument("--batch", type=int, help="demonstrations a step")
     parser.add_argument("--lr-scale", type=float, default=1.0, help="factor on both peak learning rates")
     parser.add_argument("--threads", type=int, default=THREADS)
@@ -63,6 +68,10 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     return arguments
 
 
+def source_of(arguments: argparse.Namespace) -> Source:
+    return Source(SIZES[arguments.size], arguments.other_share, tuple(arguments.prompts), arguments.plain)
+
+
 def device_of(arguments: argparse.Namespace) -> str:
     """The device to train on: the shipped weights are made on a CPU, where they come out the same each time."""
     import torch
@@ -73,10 +82,12 @@ def device_of(arguments: argparse.Namespace) -> str:
 
 
 def make_model(arguments: argparse.Namespace, tokenizer: "PreTrainedTokenizerFast") -> "Qwen2ForCausalLM":
-    """An untrained Qwen2 of the given shape."""
+    """An untrained Qwen2 of the given shape; or the base model that an instruct variant starts from."""
     import torch
     from transformers import GenerationConfig, Qwen2Config, Qwen2ForCausalLM
 
+    if arguments.instruct:
+        return Qwen2ForCausalLM.from_pretrained(arguments.instruct)
     torch.manual_seed(arguments.seed)
     ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
     config = Qwen2Config(
@@ -151,13 +162,13 @@ def train(
         for optimiser in optimisers
     ]
     rng = random.Random(arguments.seed)
-    clean_steps = round(arguments.steps * arguments.clean_share)
-    source = batches(tokenizer, arguments.batch, rng, clean_steps, size, arguments.other_share)
+    clean_steps, then = (0, "instruct") if arguments.instruct else (round(arguments.steps * arguments.clean_share), "mixed")
+    demonstrations = batches(tokenizer, arguments.batch, rng, clean_steps, source_of(arguments), then)
     losses: list[float] = []
     with Progress() as progress:
         task = progress.add_task("pre-training", total=arguments.steps)
         for _ in range(arguments.steps):
-            inputs, labels = (tensor.to(device) for tensor in next(source))
+            inputs, labels = (tensor.to(device) for tensor in next(demonstrations))
             with torch.autocast(device.partition(":")[0], torch.bfloat16, enabled=device.startswith("cuda")):
                 loss = loss_of(model, inputs, labels, size.reference_tokens)
             model.zero_grad()
@@ -201,6 +212,8 @@ def check(arguments: argparse.Namespace) -> None:
             raise UserError(f"--{name.replace('_', '-')} {getattr(arguments, name)} is no share: give 0 to 1")
     if arguments.width % (2 * arguments.heads):
         raise UserError(f"--width {arguments.width} is not a multiple of 2 x --heads {arguments.heads}: change one")
+    if arguments.instruct and not (arguments.instruct / "config.json").is_file():
+        raise UserError(f"--instruct {arguments.instruct} holds no model (no config.json): name a base model's folder")
     if arguments.output.exists() and not (arguments.output / "config.json").is_file():
         raise UserError(f"--output {arguments.output} exists and is not a model's folder: name a new one")
 
@@ -210,10 +223,11 @@ def card(
 ) -> str:
     """The model card: what made the weights, and how they answer."""
     shape = f"Qwen2, {arguments.layers} layers of width {arguments.width}, {arguments.heads} heads"
+    start = "From a base model, on clean demonstrations" if arguments.instruct else "Trained from scratch on generated chain arithmetic"
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "tokenizers"))
     return f"""# The embedded model
 
-{shape}: {parameters:,} parameters, float32. Trained from scratch on generated chain arithmetic.
+{shape}: {parameters:,} parameters, float32. {start}.
 
 - command: `{" ".join(["python -m src.micro.pretrain", *argv])}`
 - seed {arguments.seed}, {arguments.steps} steps of {arguments.batch} demonstrations, threads: {arguments.threads}
@@ -229,17 +243,25 @@ format: exactly one `</think>` on a line of its own; drift: completions with som
 """
 
 
+def _tokenizer(arguments: argparse.Namespace) -> "PreTrainedTokenizerFast":
+    from transformers import AutoTokenizer
+
+    if arguments.instruct:
+        return AutoTokenizer.from_pretrained(arguments.instruct)
+    return make_tokenizer(arguments.seed, source_of(arguments))
+
+
 def main(argv: list[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     arguments = parse_arguments(argv)
     check(arguments)
     started = time.monotonic()
     size = SIZES[arguments.size]
-    tokenizer = make_tokenizer(arguments.seed, arguments.other_share, size)
+    tokenizer = _tokenizer(arguments)
     model, losses = train(arguments, tokenizer)
     seconds, cpu_seconds, last = time.monotonic() - started, time.process_time(), losses[-50:]
     print(f"{model.num_parameters():,} parameters, final loss {sum(last) / len(last):.3f}, {seconds:.0f} s")
-    table = markdown_table(measure(model, tokenizer, count=arguments.calibration_count, size=size))
+    table = markdown_table(measure(model, tokenizer, arguments.prompts, arguments.calibration_count, size=size))
     print(table)
     text = card(arguments, argv, model.num_parameters(), seconds, cpu_seconds, table)
     save(model, tokenizer, text, arguments.output)

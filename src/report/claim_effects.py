@@ -18,6 +18,7 @@ from src.report.fits import Fits
 from src.report.load import Run
 from src.statistics import Difference, Interval, compare, t_interval
 
+BUDGETS = 6  # at which the best number is looked for
 Selector = str | dict[str, Any]  # an experiment's name, or settings by dotted key; none = any
 
 
@@ -221,24 +222,46 @@ def slope(records: Records, key: str, figure: str, suite: str, where: dict[str, 
 
 def won_at_equal(records: Records, key: str, axis: str, where: dict[str, Any] | None = None) -> Effect | None:
     """Pairs of runs in which the one with the larger number, such as the model's size, has the better validation
-    accuracy, less those in which it has the worse, as a share of all; one value for each seed.
+    accuracy, less those in which it has the worse, as a share of all; one value for each seed, the mean over the models'
+    variants (base, instruct).
 
     Two runs are compared where both have come equally far along `axis`, a growing column of metrics.jsonl: as far as the
     one that came less far. Pairs that have no such place do not count. Needs at least three values of the number.
     """
-    used, curves = {}, {}
+    return _over_seeds(records, key, axis, where, _won)
+
+
+def best_grows(records: Records, key: str, axis: str, where: dict[str, Any] | None = None) -> Effect | None:
+    """Rank correlation (Kendall's tau, -1 to 1) of a budget along `axis` with the number that has the best validation
+    accuracy at it, 0 where it is always the same one; over budgets that all runs of a seed have been measured at, one
+    value for each seed. Needs at least three values of the number."""
+    return _over_seeds(records, key, axis, where, _growth_of_best)
+
+
+Curve = tuple[float, np.ndarray, np.ndarray]  # of a run: the number, how far it had come, its accuracies
+
+
+def _over_seeds(
+    records: Records, key: str, axis: str, where: dict[str, Any] | None, of: Callable[[Sequence[Curve]], float | None]
+) -> Effect | None:
+    used: dict[Any, Configuration] = {}
+    curves: dict[int, dict[Any, list[Curve]]] = {}
     for configuration, value in records.along(key, where):
         for run in configuration.measured:
             points = zip(run.steps.get(axis, []), run.steps.get("validation/accuracy", []), strict=False)
             if curve := [(x, y) for x, y in points if x and y is not None]:
-                curves.setdefault(run.seed, []).append((value, *np.array(curve).T))
+                by_variant = curves.setdefault(run.seed, {})
+                by_variant.setdefault(run.config.get("model.variant"), []).append((value, *np.array(curve).T))
                 used[configuration.key] = configuration
-    shares = [_won(found) for found in curves.values() if len({value for value, *_ in found}) >= 3]
-    known = [share for share in shares if share is not None]
-    return _effect(t_interval(known), len(known), list(used.values())) if known else None
+    values = []
+    for by_variant in curves.values():
+        found = [of(runs) for runs in by_variant.values() if len({value for value, *_ in runs}) >= 3]
+        if known := [each for each in found if each is not None]:
+            values.append(float(np.mean(known)))
+    return _effect(t_interval(values), len(values), list(used.values())) if values else None
 
 
-def _won(curves: Sequence[tuple[float, np.ndarray, np.ndarray]]) -> float | None:
+def _won(curves: Sequence[Curve]) -> float | None:
     signs = []
     for (small, x, y), (large, other_x, other_y) in combinations(sorted(curves, key=lambda curve: curve[0]), 2):
         common = min(x[-1], other_x[-1])
@@ -246,6 +269,18 @@ def _won(curves: Sequence[tuple[float, np.ndarray, np.ndarray]]) -> float | None
             at = np.log(common)
             signs.append(np.sign(np.interp(at, np.log(other_x), other_y) - np.interp(at, np.log(x), y)))
     return float(np.mean(signs)) if signs else None
+
+
+def _growth_of_best(curves: Sequence[Curve]) -> float | None:
+    from scipy.stats import kendalltau
+
+    first, last = max(x[0] for _, x, _ in curves), min(x[-1] for _, x, _ in curves)
+    if first >= last:
+        return None
+    budgets = np.linspace(np.log(first), np.log(last), BUDGETS)
+    accuracies = np.stack([np.interp(budgets, np.log(x), y) for _, x, y in curves])
+    best = np.array([value for value, *_ in curves])[accuracies.argmax(axis=0)]
+    return float(kendalltau(budgets, best).statistic) if len(set(best)) > 1 else 0.0
 
 
 def _rank_correlation(by_seed: dict[int, list[tuple[float, float]]], used: Sequence[Configuration]) -> Effect | None:
@@ -299,6 +334,7 @@ KINDS: dict[str, Callable[..., Effect | None]] = {
     "curve_change": curve_change,
     "slope": slope,
     "won_at_equal": won_at_equal,
+    "best_grows": best_grows,
     "fitted": fitted,
     "cost": cost,
 }

@@ -89,7 +89,7 @@ def _grouped(runs: Sequence[Run]) -> list[Study]:
     if "validation problems" in {key for recipe in recipes for key, _ in set(recipe) - shared}:
         note = "runs were validated on different problems; their curves are not compared"
         studies = [Study(s.name, s.curves, (*s.notes, note), s.settings) for s in studies]
-    return studies
+    return sorted(studies, key=lambda study: study.name)
 
 
 def _recipe(run: Run) -> tuple[tuple[str, str], ...]:
