@@ -156,7 +156,7 @@ def close(
     progress = session.progress
     record.save(
         steps=progress.step, best_step=progress.best_step, validation=progress.validation, evaluation=evaluation,
-        cost=cost(config, session.ledger),
+        stability=progress.stability, cost=cost(config, session.ledger),
     )
     if stop is None:
         values = [look_up(record.summary, key) for key in config.objectives]

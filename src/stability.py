@@ -150,12 +150,14 @@ class Monitor:
         of its problems than of the policy, and are not looked at."""
         self.config, self.lines = config, list(lines)
         self.signals = [signal for signal in SIGNALS if shuffled or not signal.by_problems]
-        state = state or {"alarms": [], "since_step": 0, "actions": 0}
+        state = state or {"alarms": [], "answered": 0, "since_step": 0, "actions": 0}
         self.alarms = [Alarm(**alarm) for alarm in state["alarms"]]
+        self.answered: int = state["answered"]  # of the alarms
         self.since_step, self.actions = state["since_step"], state["actions"]  # of the last action, and how many there were
 
     def state_dict(self) -> dict[str, Any]:
-        return {"alarms": [asdict(alarm) for alarm in self.alarms], "since_step": self.since_step, "actions": self.actions}
+        alarms = [asdict(alarm) for alarm in self.alarms]
+        return {"alarms": alarms, "answered": self.answered, "since_step": self.since_step, "actions": self.actions}
 
     def look(self, line: Line) -> list[Alarm]:
         """New alarms of this step; each signal has one, and again after an action."""
@@ -170,7 +172,10 @@ class Monitor:
         return new
 
     def act(self, step: int) -> Action:
-        """What to do after an alarm at this step; what came before is not compared with any more."""
+        """What to do at this step about alarms that nothing was done about; what came before is not compared with any more."""
+        if len(self.alarms) == self.answered:
+            return "none"
+        self.answered = len(self.alarms)
         if self.config.on_collapse in ("none", "stop"):
             return self.config.on_collapse
         self.since_step, self.actions = step, self.actions + 1

@@ -243,10 +243,10 @@ class AfterStep(TrainerCallback):
         session, asked = self.session, self.session.progress.pending
         if asked is None:
             return
-        best = session.progress.best_step
-        if asked == "rollback" and best is not None:
-            load_weights(session.policy, session.checkpoints.at(best))
-            restore_optimizer(optimizer, session.checkpoints.at(best) / "optimizer.pt")
+        if asked == "rollback":
+            best = session.checkpoints.at(session.progress.best_step)
+            load_weights(session.policy, best)
+            restore_optimizer(optimizer, best / "optimizer.pt")
         lower_learning_rate(optimizer, lr_scheduler, session.config.stability.decay_factor)
         session.progress.pending = None
 
@@ -301,19 +301,17 @@ class AfterStep(TrainerCallback):
         """Say what the monitor has found, and return what it asks for."""
         session, step = self.session, line["step"]
         alarms = self.monitor.look(line)
-        asked = self.monitor.act(step) if alarms else "none"
+        # Without a validation there is no best checkpoint yet to end at or to go back to.
+        asked = self.monitor.act(step) if session.progress.validation else "none"
         for alarm in alarms:
             self.screen.warn(f"going wrong at step {step} ({alarm.signal}): {alarm}")
-        if alarms:
-            line["alarms"] = [alarm.signal for alarm in alarms]
         if asked != "none":
             self.screen.note(f"on_collapse: {ACTIONS[asked]} after step {step}")
-        if asked == "stop":
-            session.progress.ended = True
-            if not session.progress.validation:  # no best checkpoint yet: this one is
-                session.progress.validation[str(step)] = line["validation/accuracy"] = self.validate(step).summary["accuracy"]
+        session.progress.ended = asked == "stop"
         session.progress.stability = self.monitor.state_dict()
-        session.record.save(stability=session.progress.stability)
+        if alarms:
+            line["alarms"] = [alarm.signal for alarm in alarms]
+            session.record.save(stability=session.progress.stability)
         return None if asked == "none" else asked
 
     def _account(self, step: int) -> dict[str, Any]:

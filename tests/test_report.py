@@ -54,6 +54,16 @@ def test_the_verdict_tells_gain_from_noise(three_seeds):
     assert not any("Seeds are too few" in sentence for sentence in words)
 
 
+def test_runs_that_went_wrong_are_named(tmp_path):
+    write_run(tmp_path / "fine", seed=0)
+    folder = write_run(tmp_path / "ruined", seed=1)
+    summary = json.loads((folder / "summary.json").read_text())
+    alarm = {"signal": "entropy", "says": "entropy rises", "since": 7, "step": 8, "value": 0.4, "best": 0.1}
+    (folder / "summary.json").write_text(json.dumps(summary | {"stability": {"alarms": [alarm]}}))
+    (said,) = [note for note in notes(analyse([tmp_path])) if "went wrong" in note]
+    assert said.startswith("1 run of 2 went wrong on the way") and said.endswith("/ruined: entropy rises, since step 7.")
+
+
 def test_a_single_seed_claims_nothing_of_a_recipe(tmp_path):
     write_run(tmp_path / "run", gain=0.3)
     words = analyse([tmp_path]).sentences[0][1]

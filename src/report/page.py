@@ -35,6 +35,7 @@ CLOSED = (
     "published_scaling_data_reuse",
     "published_scaling_final_pass1",
 )
+ALARMED_NAMED = 5  # runs that went wrong, in the note on them
 TITLE = "What works, with error bars"
 
 
@@ -200,9 +201,24 @@ def notes(analysis: Analysis) -> list[str]:
         found.append(
             "Runs at scale micro train a model of under a million parameters on generated arithmetic: what they show is shown of that model."
         )
+    found += gone_wrong(analysis)
     if not analysis.ranked:
         found.append("No run was measured to its end, so there is no verdict yet.")
     return found
+
+
+def gone_wrong(analysis: Analysis) -> list[str]:
+    """A sentence on the runs that the monitor had something to say of."""
+    alarmed = [run for run in analysis.runs if run.summary.get("stability", {}).get("alarms")]
+    if not alarmed:
+        return []
+    told = []
+    for run in alarmed[:ALARMED_NAMED]:
+        first = run.summary["stability"]["alarms"][0]
+        told.append(f"{run.folder.parent.name}/{run.folder.name}: {first['says']}, since step {first['since']}")
+    rest = len(alarmed) - len(told)
+    more = f"; and {_number(rest, 'other')}" if rest else ""
+    return [f"{_number(len(alarmed), 'run')} of {len(analysis.runs)} went wrong on the way: {'; '.join(told)}{more}."]
 
 
 def footer(analysis: Analysis) -> str:
