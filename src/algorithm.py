@@ -12,6 +12,8 @@ class AlgorithmConfig(Config):
     """A TRL trainer, the shape of one batch, and the fields of TRL's config that make the method."""
 
     trainer: Literal["grpo", "rloo"]
+    # How the reward becomes an advantage: as that trainer does it, or as RLOO does in GRPO's trainer (src/leave_one_out.py).
+    advantages: Literal["of_trainer", "leave_one_out"] = "of_trainer"
     completions_per_prompt: int = Field(ge=2)
     prompts_per_step: int = Field(ge=1)
     settings: dict[str, Any]

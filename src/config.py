@@ -97,7 +97,21 @@ class LabConfig(Config):
                 raise ValueError(f"objective: the summary has no {key}; {nearest(key, self.objective_keys())}")
         trainer_fields(self.lr, self.scale.steps)  # a warm-up longer than the run is refused here
         _ = self.batch  # raises where it does not come out even
+        self._check_leave_one_out()
         return self
+
+    def _check_leave_one_out(self) -> None:
+        if self.algorithm.advantages != "leave_one_out":
+            return
+        fields = self.algorithm.settings | self.trainer
+        if self.algorithm.trainer != "grpo":
+            raise ValueError("algorithm.advantages: leave_one_out goes with trainer: grpo; TRL's rloo has it already")
+        # The KL in the reward is taken from log-probabilities that TRL's trainer computes only in this case.
+        if fields.get("beta") and self.batch.generation_every_steps == 1:
+            raise ValueError(
+                "algorithm.settings.beta: the KL in the reward needs two updates a batch or more; set num_iterations to 2, "
+                "or beta to 0"
+            )
 
     @property
     def objectives(self) -> list[str]:

@@ -139,7 +139,7 @@ class Session:
             {"prompt": messages(config.prompt, problem.question), "problem": index[problem.id]}
             for problem in presentations
         ]
-        self.trainer = TRAINERS[config.algorithm.trainer](
+        self.trainer = TRAINERS[config.algorithm.trainer, config.algorithm.advantages](
             model=model,
             reward_funcs=reward_functions(config.reward, lambda: self.trainer.batch),
             args=trainer_config,

@@ -18,6 +18,7 @@ from src.distributed import fsdp
 from src.distributed.ranks import gather
 from src.errors import RunFailed
 from src.grading import Grader
+from src.leave_one_out import LeaveOneOutTrainer
 from src.length import LengthSchedule
 from src.metrics import Rollout
 from src.reward import REWARDS, RewardBatch, RewardConfig, active
@@ -179,7 +180,15 @@ class LabRLOOTrainer(LabTrainerMixin, RLOOTrainer):
     """TRL's RLOOTrainer: https://huggingface.co/docs/trl/rloo_trainer"""
 
 
-TRAINERS = {"grpo": LabGRPOTrainer, "rloo": LabRLOOTrainer}
+class LabLeaveOneOutTrainer(LabTrainerMixin, LeaveOneOutTrainer):
+    """GRPOTrainer with RLOO's advantages."""
+
+
+TRAINERS = {  # by algorithm.trainer and algorithm.advantages
+    ("grpo", "of_trainer"): LabGRPOTrainer,
+    ("grpo", "leave_one_out"): LabLeaveOneOutTrainer,
+    ("rloo", "of_trainer"): LabRLOOTrainer,
+}
 
 
 def reward_functions(config: RewardConfig, batch: Callable[[], RewardBatch]) -> list[Callable[..., list[float]]]:

@@ -118,3 +118,17 @@ def test_every_model_and_experiment_composes():
         assert configured(f"model={path.stem}").model.path
     for path in (CONF / "experiment").glob("*.yaml"):
         assert configured(f"+experiment={path.stem}", "hardware.device_batch_size=8" if path.stem == "group_size" else "seed=1")
+
+
+def test_the_published_efficiency_study():
+    """arXiv 2502.04463: 100 batches of 32 prompts x 8 completions, two updates each."""
+    config = configured("+experiment=efficient", "scale=h200", "reward.alpha=0.2")
+    settings, batch, lr = config.algorithm.settings, config.batch, config.lr
+    assert (batch.prompts_per_generation, config.algorithm.completions_per_prompt, batch.generation_every_steps) == (32, 8, 2)
+    assert (config.scale.steps, batch.presentations) == (200, 3200)
+    assert (settings["beta"], settings["epsilon"], settings["scale_rewards"]) == (1e-3, 0.2, "none")
+    assert (config.algorithm.advantages, settings["loss_type"]) == ("leave_one_out", "grpo")
+    assert (lr.schedule, lr.peak, lr.warmup_steps) == ("constant_warmup", 5e-6, 6)
+    assert (config.rollout.temperature, config.scale.completion_budget, config.scale.prompt_budget) == (1.0, 32000, 512)
+    assert {term: weight for term, weight in config.reward.weights.items() if weight} == {"efficient": 1}
+    assert (config.prompt.system, config.seed) == (None, 42)

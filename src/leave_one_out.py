@@ -1,0 +1,69 @@
+"""RLOO (arXiv 2402.14740) with GRPO's losses: the advantages of the one in the other's trainer.
+
+TRL's RLOOTrainer weighs and clips a completion as a whole, by the product of its tokens' ratios, and adds its tokens up:
+long completions count more, and at thousands of tokens nearly all of them are clipped. TRL's GRPOTrainer has ratios of
+single tokens and all ways to average them, but another baseline and the KL in the loss. Here its advantages are replaced,
+and its loss is called without the KL.
+"""
+
+from typing import Any
+
+import torch
+from trl import GRPOTrainer
+
+EPSILON = 1e-4  # added to every std, as TRL does
+
+
+def leave_one_out(rewards_B: torch.Tensor, penalties_B: torch.Tensor, group: int, scale: str) -> torch.Tensor:
+    """Advantages of B completions, `group` of each prompt next to each other: the reward less its penalty, over the mean of
+    the same for the prompt's other completions.
+
+    `scale` as in TRL's `scale_rewards`: "none"; "group" divides the rewards' part by the std of the prompt's rewards (the
+    penalty's part never, or it would be all there is where rewards are nearly equal); "batch" whitens advantages over
+    the batch: less their mean, divided by their std.
+    """
+    rewards_PG, penalties_PG = rewards_B.view(-1, group), penalties_B.view(-1, group)
+    advantages_PG = _over_the_others(rewards_PG)
+    if scale == "group":
+        advantages_PG = advantages_PG / (rewards_PG.std(dim=1, keepdim=True) + EPSILON)
+    advantages_B = (advantages_PG - _over_the_others(penalties_PG)).view(-1)
+    if scale == "batch":
+        advantages_B = (advantages_B - advantages_B.mean()) / (advantages_B.std() + EPSILON)
+    return advantages_B
+
+
+def _over_the_others(values_PG: torch.Tensor) -> torch.Tensor:
+    """Each value less the mean of the others in its row."""
+    group = values_PG.size(1)
+    return (values_PG - values_PG.mean(dim=1, keepdim=True)) * group / (group - 1)
+
+
+class LeaveOneOutTrainer(GRPOTrainer):
+    """TRL's GRPOTrainer with RLOO's advantages, `beta` times the KL to the start inside the reward."""
+
+    rewards_BR: torch.Tensor  # of all processes, set by the class in front
+
+    def _generate_and_score_completions(self, inputs: list[dict]) -> dict[str, Any]:
+        output = super()._generate_and_score_completions(inputs)
+        rewards_B = (self.rewards_BR * self.reward_weights.to(self.rewards_BR.device)).sum(dim=1)
+        penalties_B = self.beta * self._kl(output) if self.beta else torch.zeros_like(rewards_B)
+        advantages_B = leave_one_out(rewards_B, penalties_B, self.num_generations, self.scale_rewards)
+        own = len(output["advantages"])
+        start = self.accelerator.process_index * own
+        output["advantages"] = advantages_B[start : start + own]
+        return output
+
+    def _kl(self, output: dict[str, Any]) -> torch.Tensor:
+        """Estimate of the KL for each completion of all processes, nats: its log ratio to the start (k1)."""
+        mask = output["completion_mask"]
+        log_ratios_B = ((output["old_per_token_logps"] - output["ref_per_token_logps"]) * mask).sum(dim=1)
+        kl_B, tokens_B = self.accelerator.gather(log_ratios_B), self.accelerator.gather(mask.sum(dim=1))
+        self._metrics["train"]["kl"].append((kl_B.sum() / tokens_B.sum().clamp(min=1)).item())
+        return kl_B
+
+    def _compute_loss(self, model, inputs: dict[str, Any]) -> torch.Tensor:
+        beta, self.beta = self.beta, 0.0  # it is in the reward
+        try:
+            return super()._compute_loss(model, inputs)
+        finally:
+            self.beta = beta
