@@ -106,6 +106,16 @@ def test_a_sweep_prunes_is_continued_and_its_best_run_again(tmp_path, monkeypatc
         sweep(*prepared(*BASE[1:], "lr.peak=1e-4,2e-3", "sweep.sampler=grid", "scale.steps=3"))
 
 
+def test_a_scaling_study_ends_when_its_forecast_is_narrow_and_says_what_that_saved(tmp_path):
+    arguments = ("seed=1,2,3", "sweep.sampler=grid", "scale.steps=4", "scale.completion_budget=128", "sweep.n_jobs=1",
+                 "evaluation.validation.problems_per_level=8")  # fmt: skip
+    result = swept(tmp_path, *arguments, "sweep.stop_when={width: 0.99, sizes: 1}")
+    assert result.returncode == 0, result.stderr
+    assert len(trials(tmp_path)) == 1
+    stopped = yaml.safe_load((tmp_path / "outputs/sweeps/mix_easy_hard/summary.yaml").read_text())["ended"]
+    assert "within stop_when.width=0.99; that saves 2 of 3 trials, about" in stopped
+
+
 def test_kills_lose_nothing_and_repeat_nothing(tmp_path):
     arguments = (
         "mix.easy_share=interval(0,1)", "lr.peak=tag(log,interval(1e-4,1e-2))", "sweep.sampler=random",
