@@ -142,10 +142,12 @@ def test_a_hanging_answer_is_killed_and_counted_wrong() -> None:
             Verdict(True, "1+4", "equal"),
             Verdict(False, "1+5", "different"),
         ]
-        start = time.perf_counter()
-        assert grader.grade([box(HANGS)], ["5"])[0].reason == "timeout"
-        assert time.perf_counter() - start < 0.1  # it does not get a second chance
-        assert grader.timeouts == 1
+        seconds = []
+        for _ in range(3):
+            start = time.perf_counter()
+            assert grader.grade([box(HANGS)], ["5"])[0].reason == "timeout"
+            seconds.append(time.perf_counter() - start)
+        assert min(seconds) < 0.1 and grader.timeouts == 1  # it does not get a second chance
 
 
 def test_equal_work_is_done_once() -> None:
@@ -160,12 +162,15 @@ def test_equal_work_is_done_once() -> None:
 
 
 def test_a_batch_of_seen_answers_takes_milliseconds(grader: Grader) -> None:
-    golds = [rf"\frac{{{number}}}{{7}}" for number in range(1, 13) for _ in range(6)]
-    texts = [f"<think>\n3 + 4 = 7\n</think>\n{box(gold)}" for gold in golds]
-    grader.check_gold(golds)
-    start = time.perf_counter()
-    assert all(verdict.correct for verdict in grader.grade(texts, golds))
-    assert time.perf_counter() - start < 0.01
+    def seconds(below: int) -> float:
+        golds = [rf"\frac{{{number}}}{{{below}}}" for number in range(1, 13) for _ in range(6)]
+        texts = [f"<think>\n3 + 4 = 7\n</think>\n{box(gold)}" for gold in golds]
+        grader.check_gold(golds)
+        start = time.perf_counter()
+        assert all(verdict.correct for verdict in grader.grade(texts, golds))
+        return time.perf_counter() - start
+
+    assert min(map(seconds, (13, 17, 19, 23))) < 0.01  # at best: other work may come between
 
 
 def test_threads_may_grade_at_the_same_time(grader: Grader) -> None:
@@ -263,19 +268,19 @@ def test_workers_end_with_a_killed_parent(start_script: Callable[..., subprocess
     workers = children(parent.pid)
     assert len(workers) >= 2
     parent.kill()
-    assert wait_until(lambda: not any(map(running, workers)), 6), "workers outlive their parent"
+    assert wait_until(lambda: not any(map(running, workers)), 30), "workers outlive their parent"
 
 
 @pytest.mark.parametrize("starting", [True, False])
 def test_ctrl_c_is_left_to_the_parent(start_script: Callable[..., subprocess.Popen[str]], starting: bool) -> None:
     parent = start_script()
     if starting:
-        assert wait_until(lambda: len(children(parent.pid)) >= 2, 10)
+        assert wait_until(lambda: len(children(parent.pid)) >= 2, 30)
         time.sleep(0.1)
     else:
         assert parent.stdout is not None and parent.stdout.readline() == "ready\n"
     os.killpg(parent.pid, signal.SIGINT)
-    output = parent.communicate(timeout=10)[1]
+    output = parent.communicate(timeout=30)[1]
     assert output.count("Traceback") == 1 and "spawn_main" not in output, output
 
 

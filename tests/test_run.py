@@ -102,7 +102,7 @@ def start(tmp_path, *arguments):
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )
     path = tmp_path / "run" / "metrics.jsonl"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not (path.is_file() and path.read_text().count("\n") >= 3):
         assert process.poll() is None and time.monotonic() < deadline, process.stdout.read()
         time.sleep(0.02)
@@ -120,7 +120,7 @@ def undisturbed(tmp_path_factory):
 def test_a_run_that_was_ended_goes_on_as_if_nothing_had_happened(number, tmp_path, undisturbed):
     process = start(tmp_path)
     process.send_signal(number)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=300)
     status = read_summary(tmp_path / "run")["status"]
     if number == signal.SIGINT:
         assert (process.returncode, status) == (130, "interrupted")

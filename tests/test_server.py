@@ -40,7 +40,7 @@ def impatient(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
 
 
-def a_server(folder, late_s=0.0, timeout_s=30.0, code=STUBBORN):
+def a_server(folder, late_s=0.0, timeout_s=60.0, code=STUBBORN):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -52,7 +52,7 @@ def a_server(folder, late_s=0.0, timeout_s=30.0, code=STUBBORN):
 def family(server):
     """The guard, the server and the server's child."""
     guard = psutil.Process(server.process.pid)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while len(guard.children(recursive=True)) < 2 and time.monotonic() < deadline:
         time.sleep(0.02)
     return [guard, *guard.children(recursive=True)]
