@@ -4,7 +4,8 @@
     python benchmarks/plan.py --calibrate       # the rates of this machine, for conf/hardware/cpu.yaml
 
 Each run is a process of its own with evaluation all but off; the first two steps are warm-up. Peak memory is the
-largest resident size of the run's own process. Further overrides do the same for other models and on a GPU.
+largest resident size of the run's own process; on a GPU, what nvidia-smi sees taken of it above what was before, looked at
+five times a second. Further overrides do the same for other models; with `--as-given` they alone are measured, once.
 """
 
 import argparse
@@ -14,9 +15,15 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from src.hardware import visible_gpus
+
 WARM_UP = 2
+LOOK_EVERY_S = 0.2
 QUIET = ("+experiment=mix_easy_hard", "evaluation.suites={}", "evaluation.validation.problems_per_level=1",
          "evaluation.validation.samples=1", "evaluation.validation.every_steps=100000", "tracking=none")
 HALF = ("algorithm.prompts_per_step=6", "hardware.device_batch_size=36")
@@ -32,19 +39,33 @@ def measure(steps: int, folder: Path, overrides: tuple[str, ...]) -> dict:
     """A run's seconds a step by phase, peak memory in GB, and its own plan."""
     command = [sys.executable, "-m", "src.run", *QUIET, *overrides, f"scale.steps={steps}", f"run_dir={folder}",
                f"output_root={folder.parent}"]
+    before = gpu_bytes()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)  # of this child alone, grading workers not counted
+    taken = [0]
+    while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
+        taken.append(gpu_bytes() - before)
+        time.sleep(LOOK_EVERY_S)
+    _, status, usage = ended  # of this child alone, grading workers not counted
     if status:
         sys.exit(f"the run with {' '.join(overrides) or 'no overrides'} failed: {status}")
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()][WARM_UP:]
     phases = ("rollout", "grading", "training", "saving")
     seconds = {phase: statistics.median(line[f"seconds/{phase}"] for line in lines) for phase in phases}
     plan = json.loads((folder / "plan.json").read_text())
-    return {"seconds": seconds, "peak_gb": usage.ru_maxrss * 1024 / 1e9, "plan": plan}
+    on_gpu = "device: cuda" in (folder / "config.yaml").read_text()
+    return {"seconds": seconds, "peak_gb": (max(taken) if on_gpu else usage.ru_maxrss * 1024) / 1e9, "plan": plan}
 
 
-def compare(steps: int, folder: Path, extra: tuple[str, ...]) -> None:
-    for number, (name, overrides) in enumerate(SETTINGS.items()):
+def gpu_bytes() -> int:
+    """Memory taken of the first GPU that may be used; 0 without one."""
+    if not (gpus := visible_gpus()):
+        return 0
+    query = ["nvidia-smi", f"--id={gpus[0]}", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+    return int(subprocess.run(query, capture_output=True, text=True, check=True).stdout) * 2**20
+
+
+def compare(steps: int, folder: Path, extra: tuple[str, ...], settings: dict[str, tuple[str, ...]] = SETTINGS) -> None:
+    for number, (name, overrides) in enumerate(settings.items()):
         found = measure(steps, folder / str(number), (*overrides, *extra))
         plan, step = found["plan"], sum(found["seconds"].values())
         planned_gb = max(plan["peak_gb"].values())
@@ -83,11 +104,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--calibrate", action="store_true")
+    parser.add_argument("--as-given", action="store_true", help="one run, with the overrides alone")
     parser.add_argument("overrides", nargs="*", help="further overrides of every run, such as scale=... hardware=...")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        work = calibrate if arguments.calibrate else compare
-        work(arguments.steps, Path(folder), tuple(arguments.overrides))
+        if arguments.calibrate:
+            calibrate(arguments.steps, Path(folder), tuple(arguments.overrides))
+        else:
+            settings = {"as given": ()} if arguments.as_given else SETTINGS
+            compare(arguments.steps, Path(folder), tuple(arguments.overrides), settings)
 
 
 if __name__ == "__main__":

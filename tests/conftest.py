@@ -17,6 +17,7 @@ from omegaconf import OmegaConf, open_dict
 
 from src.command_line import CONF, config_from
 from src.config import LabConfig
+from src.hardware import visible_gpus
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
@@ -36,6 +37,14 @@ TOY = (
     "record.completions_every_steps=2",
     "tracking=none",
 )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a GPU where there is none. Without importing torch, which takes seconds."""
+    if not visible_gpus():
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA GPU, and none is visible here"))
 
 
 def composed(*overrides: str) -> dict:

@@ -117,6 +117,36 @@ def test_two_processes_learn_as_one_does(one, two):
     assert before[0] == before[1]
 
 
+def test_two_processes_share_out_the_weights_and_one_goes_on_with_them(one, tmp_path):
+    """FSDP2 on the batches of one process: learns as it does, and its checkpoints are whole."""
+    import torch
+
+    process = start(tmp_path, *LEARNING[1:], "hardware.sharding=fsdp2")
+    started = wait_for_steps(process, tmp_path, LEARNING_STEPS - 4)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=PATIENCE_S)
+    assert_gone(started)
+    assert process.returncode == 130, errors[-3000:]
+    folder = tmp_path / "run"
+    for sharding in ("none", "zero2"):  # from this checkpoint neither goes on
+        refused = command(f"resume={folder}", f"hardware.sharding={sharding}", cwd=tmp_path)
+        assert refused.returncode == 2 and refused.stderr.count("\n") == 1
+
+    result = command(f"resume={folder}", "hardware.processes=1", cwd=tmp_path, patience_s=PATIENCE_S)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert problems_by_step(folder) == problems_by_step(one)
+    assert [line["learning_rate"] for line in lines(folder)] == [line["learning_rate"] for line in lines(one)]
+    shared, alone = (read_summary(path)["evaluation"]["validation"] for path in (folder, one))
+    assert shared["before"]["accuracy"] == alone["before"]["accuracy"]
+    assert shared["after"]["gain"]["ci_low"] > 0
+    assert shared["after"]["gain"]["ci_high"] >= alone["after"]["gain"]["ci_low"]
+    checkpoint = folder / "checkpoints" / f"checkpoint-{LEARNING_STEPS}"
+    state = torch.load(checkpoint / "optimizer.bin", weights_only=True)["state"]
+    whole = torch.load(checkpoint / "pytorch_model_fsdp.bin", weights_only=True)
+    assert {int(entry["step"]) for entry in state.values()} == {LEARNING_STEPS}
+    assert all(state[name]["exp_avg"].shape == whole[name].shape for name in state) and len(state) > 20
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-
 from conftest import configured
 
 from src.bill.accounting import Ledger

@@ -38,6 +38,8 @@ class WholeCopy:
     def __init__(self, model) -> None:
         """To be made before `model` is sharded."""
         self.model = copy.deepcopy(model).cpu() if is_first() else None
+        for module in self.model.modules() if self.model else ():
+            module.__dict__.pop("forward", None)  # TRL's and accelerate's, which are bound to the model that is sharded
 
     def update(self, sharded) -> None:
         """Take over the weights as they are now; all processes must come here."""
