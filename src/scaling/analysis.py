@@ -91,7 +91,9 @@ def _figures(study: Study, found: list[Fitted], made: list[Forecast], number: in
     figures = [loss_against(fitted, number) for fitted in best.values()]
     if found:
         figures.append(slopes(found, number))
-    return figures + [against_truth(study.curves, each, number, place) for place, each in enumerate(made, 1)]
+    law = best["data"].law if best else ""
+    shown = [each for each in made if each.law == law]
+    return figures + [against_truth(study.curves, each, number, place) for place, each in enumerate(shown, 1)]
 
 
 def write(analysed: Analysed, folder: Path) -> Path:

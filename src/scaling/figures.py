@@ -30,51 +30,72 @@ def loss_against(fitted: Fitted, number: int) -> Figure:
 
 
 def _point(size: int, x: float, y: float, kind: str) -> Row:
-    return {"size": f"{size:,}", "x": short(x), "loss": short(y), "kind": kind}
+    return {"size": named(size), "x": short(x), "loss": short(y), "kind": kind}
+
+
+def named(size: float) -> str:
+    """Parameters as 55 K, 1.2 M, 7 B."""
+    power = min(int(np.log10(max(size, 1)) // 3), 4)
+    return f"{float(f'{size / 1000**power:.2g}'):g} {'_KMBT'[power].replace('_', '')}".strip()
+
+
+def _log_axis(values: list[float]) -> dict:
+    """Labels and lines at powers of ten, over short ranges at twice and five times them too: all run into each other."""
+    low, high = np.log10(min(values)), np.log10(max(values))
+    steps = (1, 2, 5) if high - low < 2.5 else (1,)
+    ticks = [step * 10.0**n for n in range(int(np.floor(low)), int(np.ceil(high)) + 1) for step in steps]
+    return {"format": "~e" if high > 5 else "~f", "values": ticks}
 
 
 def _log_log(rows: list[Row], x_title: str) -> dict:
     sizes = list(dict.fromkeys(row["size"] for row in rows))
-    x = {"field": "x", "type": "quantitative", "title": x_title, "scale": {"type": "log"}, "axis": {"format": "~e"}}
-    y = {"field": "loss", "type": "quantitative", "title": "loss = 1 - accuracy", "scale": {"type": "log"}}
+    axis = _log_axis([row["x"] for row in rows])
+    x = {"field": "x", "type": "quantitative", "title": x_title, "axis": axis}
+    x["scale"] = {"type": "log", "nice": False, "padding": 8}
+    y = {"field": "loss", "type": "quantitative", "title": "loss = 1 - accuracy", "axis": {"format": ".2~f"}}
+    y["scale"] = x["scale"]
     colour = {
         "field": "size", "type": "nominal", "title": "parameters", "sort": sizes,
         "scale": {"domain": sizes, "range": [COLOURS[n % len(COLOURS)] for n in range(len(sizes))]},
     }
-    return chart(
-        None,
-        rows,
-        height=280,
-        layer=[
-            {
-                "params": [zoom()],
-                "transform": [{"filter": "datum.kind == 'measured'"}],
-                "mark": {"type": "point", "filled": True, "size": 14, "opacity": 0.45},
-                "encoding": {"x": x, "y": y, "color": colour, "tooltip": [{"field": f} for f in ("size", "x", "loss")]},
-            },
-            {
-                "transform": [{"filter": "datum.kind != 'measured'"}],
-                "mark": {"type": "line", "strokeWidth": 2},
-                "encoding": {"x": x, "y": y, "color": colour},
-            },
-        ],
-    )
+    marks = {  # by kind: points that a fit saw are filled, held-out ones are rings
+        "measured": {"type": "point", "filled": True, "size": 14, "opacity": 0.45},
+        "held out": {"type": "point", "filled": False, "size": 18, "opacity": 0.6, "strokeWidth": 1},
+        "law": {"type": "line", "strokeWidth": 2},
+        "low": {"type": "line", "strokeWidth": 1, "strokeDash": [3, 3]},
+        "high": {"type": "line", "strokeWidth": 1, "strokeDash": [3, 3]},
+    }
+    layers = [
+        {
+            "transform": [{"filter": f"datum.kind == '{kind}'"}],
+            "mark": mark,
+            "encoding": {"x": x, "y": y, "color": colour, "tooltip": [{"field": f} for f in ("size", "x", "loss")]},
+        }
+        for kind, mark in marks.items()
+        if any(row["kind"] == kind for row in rows)
+    ]
+    layers[0]["params"] = [zoom()]
+    return chart(None, rows, height=280, layer=layers)
 
 
 def slopes(found: list[Fitted], number: int) -> Figure:
     """k of each size with its interval, and the saturating curve through them, for compute and data."""
     rows: list[Row] = []
+    aside = {"compute": 0.97, "data": 1.03}  # so that the two stand beside each other
     for fitted in found:
         if fitted.law == "free":
             low_S, high_S = np.percentile(fitted.resampled.k_BS, (2.5, 97.5), axis=0)
             rows += [
-                {"x": fitted.axis, "size": size, "k": short(k), "low": short(low), "high": short(high), "kind": "free"}
+                {"x": fitted.axis, "size": short(size * aside[fitted.axis]), "k": short(k), "low": short(low),
+                 "high": short(high), "kind": "free"}
                 for size, k, low, high in zip(fitted.best.sizes_S, fitted.best.k_BS[0], low_S, high_S, strict=True)
             ]
         elif fitted.law == "saturating":
             sizes = np.geomspace(fitted.best.sizes_S.min(), fitted.best.sizes_S.max(), STEPS_OF_A_LINE)
             rows += [{"x": fitted.axis, "size": short(s), "k": short(fitted.best.k_of(s)[0]), "kind": "law"} for s in sizes]
-    x = {"field": "size", "type": "quantitative", "title": "parameters", "scale": {"type": "log"}, "axis": {"format": "~e"}}
+    scale = {"type": "log", "nice": False, "padding": 20}
+    axis = _log_axis([row["size"] for row in rows])
+    x = {"field": "size", "type": "quantitative", "title": "parameters", "scale": scale, "axis": axis}
     colour = {"field": "x", "type": "nominal", "title": None, "scale": {"range": list(COLOURS[:2])}}
     spec = chart(
         None,
@@ -107,18 +128,19 @@ def slopes(found: list[Fitted], number: int) -> Figure:
 
 
 def against_truth(curves: tuple[Curve, ...], forecast: Forecast, number: int, place: int) -> Figure:
-    """The held-out losses and what was forecast for them."""
+    """The losses that the fit saw, the held-out ones, and what was forecast for them, with its interval."""
     held, rows = forecast.held_out, []
-    for x, y, size, guess in zip(held.x_P, held.y_P, held.size_P, forecast.log_loss_BP[0], strict=True):
-        name = int(held.sizes_S[size])
-        rows += [_point(name, np.exp(x), np.exp(y), "measured"), _point(name, np.exp(x), np.exp(guess), "forecast")]
-    rows += [
-        _point(curve.size, x, y, "measured")
-        for curve in curves
-        for x, y in zip(curve.compute_T if forecast.axis == "compute" else curve.data_T, curve.loss_T, strict=True)
-        if np.log(x) < held.x_P.min()
-    ]
-    rows.sort(key=lambda row: (float(row["size"].replace(",", "")), row["x"]))
+    first = {int(held.sizes_S[s]): held.x_P[held.size_P == s].min() for s in np.unique(held.size_P)}
+    for curve in curves:
+        x_T = curve.compute_T if forecast.axis == "compute" else curve.data_T
+        for x, y in zip(x_T, curve.loss_T, strict=True):
+            seen = curve.size not in first or np.log(x) < first[curve.size] - 1e-9
+            rows.append(_point(curve.size, x, y, "measured" if seen else "held out"))
+    low_P, high_P = np.percentile(forecast.log_loss_BP[1:], (2.5, 97.5), axis=0)
+    for kind, guess_P in (("law", forecast.log_loss_BP[0]), ("low", low_P), ("high", high_P)):
+        guesses = zip(held.x_P, guess_P, held.size_P, strict=True)
+        rows += [_point(int(held.sizes_S[size]), np.exp(x), np.exp(y), kind) for x, y, size in guesses]
     title = f"forecast {forecast.kind} from {forecast.seen} ({forecast.law}, {forecast.axis})"
+    caption = "Dots: losses that the fit saw. Rings: held out. Lines: the forecast, dashed its 95 % interval."
     name = f"scaling{number}_forecast{place}"
-    return Figure(name, title, "Dots: measured losses. Lines: the forecast.", SECTION, _log_log(rows, LABELS[forecast.axis]))
+    return Figure(name, title, caption, SECTION, _log_log(rows, LABELS[forecast.axis]))
