@@ -1,7 +1,7 @@
 """Errors for people: one line that says what is wrong and what to do."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 
 class UserError(Exception):
@@ -14,6 +14,13 @@ class RunFailed(RuntimeError):
 
 class ServerDied(Exception):
     """The vLLM server ended while it was asked for completions; every training process raises it at the same place."""
+
+
+def refuse_unknown(names: Iterable[str], known: Collection[str], what: str) -> None:
+    """Raise ValueError, with the nearest right one, for the first name that is none of `known`."""
+    for name in names:
+        if name not in known:
+            raise ValueError(f"no {what} is called {name}; {nearest(name, known)}")
 
 
 def nearest(name: str, choices: Iterable[str], n: int = 3) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from src.base import Config
-from src.errors import UserError, nearest
+from src.errors import UserError, refuse_unknown
 from src.problems import ROLES
 from src.types import LEVELS, Problem
 
@@ -39,9 +39,8 @@ class MixConfig(Config):
     @field_validator("weights")
     @classmethod
     def _usable(cls, weights: dict[str, float]) -> dict[str, float]:
+        refuse_unknown(weights, ROLES, "role")
         for role, weight in weights.items():
-            if role not in ROLES:
-                raise ValueError(f"no role is called {role}; {nearest(role, ROLES)}")
             if not (math.isfinite(weight) and weight >= 0):
                 raise ValueError(f"the weight of {role} must be 0 or more, not {weight}")
         if not any(weights.values()):

@@ -13,9 +13,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import ROOT, SHARED, TOY, command
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from benchmarks.perturb import CHANGES, make_problems, sibling
 from src.curate.canonical import canonical
+from src.curate.card import run_command
 from src.curate.config import CurateConfig, load_config, parse, shipped
 from src.curate.difficulty import wilson
 from src.curate.duplicates import find_copies, sign, signature_type
@@ -88,11 +90,12 @@ def test_malformed_rows_are_set_aside_with_file_and_line_and_the_rest_is_read(tm
             '{"problem": "caf\udce9", "answer": "1"}',
             row("", "1"),
             row("What is 4 + 4?", answer="\\frac{16}{2}"),
+            row("What is \ud800?", "1"),
         ],
     )
     steps = curate(config(tmp_path, path), Screen())
     assert [c.question for c in steps[0].candidates()] == ["What is 3 + 4?", "What is 4 + 4?"]
-    assert steps[0].rows == 8
+    assert steps[0].rows == 9
     assert [(reason, place) for reason, place, _ in dropped(tmp_path, "1_read")] == [
         ("malformed row", "line 2"),
         ("unreadable gold answer", "line 3"),
@@ -100,17 +103,49 @@ def test_malformed_rows_are_set_aside_with_file_and_line_and_the_rest_is_read(tm
         ("malformed row", "line 5"),
         ("malformed row", "line 6"),
         ("no question", "line 7"),
+        ("malformed row", "line 9"),
     ]
     details = {place: detail for _, place, detail in dropped(tmp_path, "1_read")}
     assert details["line 5"] == "the pass rate is 7, not a number from 0 to 1"
     assert details["line 6"] == "not UTF-8 text"
 
 
-def test_a_csv_row_with_too_few_values_is_set_aside(tmp_path):
-    (tmp_path / "raw.csv").write_text('problem,answer,rate\n"What is\n3 + 4?",7,0.5\nshort,1\nWhat is 1 + 1?,2,0.25\n')
+def test_a_malformed_csv_row_is_set_aside_and_takes_no_other_with_it(tmp_path):
+    rows = ['"What is\n3 + 4?",7,0.5', "short,1", "What is 1 + 1?,2,0.25", '"never closed,3,1', "What is 2 + 2?,4,1", '"5","5",1']
+    (tmp_path / "raw.csv").write_text("\n".join(["problem,answer,rate", *rows, '"nor this,6,1', "7,7,1"]) + "\n")
     steps = curate(config(tmp_path, str(tmp_path / "raw.csv")), Screen())
-    assert [c.answer for c in steps[0].candidates()] == ["7", "2"]
-    assert [place for _, place, _ in dropped(tmp_path, "1_read")] == ["line 4"]
+    assert [c.answer for c in steps[0].candidates()] == ["7", "2", "4", "5", "7"]
+    assert [place for _, place, _ in dropped(tmp_path, "1_read")] == ["line 4", "line 6", "line 9"]
+
+
+def test_a_parquet_row_that_is_no_text_is_set_aside(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    bytes_of = pa.array([b"Q: 1 + 1?", b"Q: caf\xe9?", b"Q: 1 + 2?"])
+    question = pa.Array.from_buffers(pa.string(), 3, bytes_of.buffers())  # Parquet does not check what it is told is text
+    table = pa.table({"problem": question, "answer": ["2", "1", "3"], "rate": [0.5] * 3})
+    pq.write_table(table, tmp_path / "raw.parquet")
+    steps = curate(config(tmp_path, str(tmp_path / "raw.parquet")), Screen())
+    assert [c.place.rpartition(", ")[2] for c in steps[0].candidates()] == ["row 1", "row 3"]
+    assert dropped(tmp_path, "1_read") == [("malformed row", "row 2", "not UTF-8 text")]
+
+
+def test_a_question_that_is_a_list_does_not_stop_a_prefix_from_being_stripped(tmp_path):
+    path = write(tmp_path / "raw.jsonl", [row("Q: What is 3 + 4?"), row(["What", "is it?"])])
+    source = {"loader": "file", "path": path, "level": "hard", "columns": COLUMNS | {"strip_prefix": "Q:"}}
+    steps = curate(config(tmp_path, path, read={"sources": {"mine": source}, "grading_workers": 1}), Screen())
+    assert [c.question for c in steps[0].candidates()] == ["What is 3 + 4?"]
+    assert steps[0].dropped == {"malformed row": 1}
+
+
+def test_a_source_without_rows_or_without_a_column_and_an_output_that_is_none_are_errors(tmp_path):
+    empty = write(tmp_path / "empty.jsonl", [])
+    assert message_of(curate, config(tmp_path, empty), Screen()) == f"{empty} holds no rows"
+    late = write(tmp_path / "late.jsonl", [{"problem": "1 + 1?", "answer": "2"}] * 1_000 + [row("1 + 2?", "3")])
+    assert message_of(curate, config(tmp_path, late), Screen()).startswith(f"{late} (in its first 1,000 rows) has no column rate")
+    message = message_of(curate, config(tmp_path, late, output=f"{late}/out"), Screen())
+    assert f"{late}/out cannot be written (Not a directory); nothing was finished before" in message
 
 
 def test_answers_can_come_from_the_box_of_a_solution(tmp_path):
@@ -380,6 +415,8 @@ def test_the_draw_is_exact_seeded_and_stratified(tmp_path):
     assert first["core"]["pass_rate"].max() < 0.7 <= first["easy"]["pass_rate"].min()
     assert set(first["core"]["level"]) == {"hard"} and set(first["easy"]["level"]) == {"easy"}
     assert first["core"].equals(again["core"]) and not first["core"].equals(other["core"])
+    (tmp_path / "a" / "6_draw" / "core.parquet").unlink()
+    assert drawn(1, "a")["core"].equals(first["core"])  # a step that lost a file is done again
     assert set(first["core"]["source"].value_counts()) <= {24, 25, 26}  # eight strata are rounded, each by less than one
     lengths = first["core"]["problem"].str.len() // 20
     assert lengths.value_counts().max() - lengths.value_counts().min() <= 3  # 168 hard ones of four even lengths
@@ -409,6 +446,7 @@ def test_an_empty_result_is_an_error_with_the_funnel(tmp_path):
         "nothing is left after the step filter: read: 3 -> 2: 1 malformed row; then duplicates: 2 -> 2; "
         "then filter: 2 -> 0: 2 trivial; see "
     )
+    assert message.endswith(f"/5_filter/dropped.parquet, which begins with {path}, line 1 (pass rate 1)")
 
 
 def test_finished_steps_are_taken_and_changed_ones_done_again(tmp_path, capsys):
@@ -463,7 +501,7 @@ def test_a_full_disk_leaves_finished_steps(tmp_path):
     command = [sys.executable, "-c", limited, str(kept.stat().st_size // 2), str(tmp_path / "c.yaml")]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert result.returncode == 2 and "Traceback" not in result.stderr
-    assert "step duplicates" in result.stderr and "read stay finished" in result.stderr
+    assert "step duplicates" in result.stderr and "what is finished stays (read)" in result.stderr
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["1_read"]
 
 
@@ -482,6 +520,7 @@ def test_the_card_and_a_run_on_the_drawn_pools(measured, tmp_path):
     for name in ("funnel", "rate", "length", "source"):
         assert (tmp_path / "out" / "figures" / f"{name}.png").stat().st_size > 1000
         assert "<svg" in (tmp_path / "out" / "figures" / f"{name}.svg").read_text()
+    assert f"\npython -m src.curate micro output={tmp_path}/out " in card
     words = next(shlex.split(line) for line in card.splitlines() if line.startswith("python -m src.run"))
     toy = [option for option in TOY if "problems_per_level" not in option and "steps=" not in option]
     smaller = ["evaluation.validation.problems_per_level=2", "scale.steps=1", "evaluation.validation.every_steps=1"]
@@ -492,6 +531,15 @@ def test_the_card_and_a_run_on_the_drawn_pools(measured, tmp_path):
     trained = set(pd.read_parquet(tmp_path / "run" / "problems.parquet")["question"])
     drawn = {q for entry in content["files"].values() for q in pd.read_parquet(entry["path"])["problem"]}
     assert trained and trained <= drawn
+
+
+def test_the_command_that_trains_is_good_for_any_folder_and_any_roles(tmp_path):
+    settings = {"output": f"{tmp_path}/a mix, [its]", "draw": {"roles": {"broad": {"level": "hard"}}}}
+    words = shlex.split(run_command(config(tmp_path, "raw.jsonl", **settings)))
+    overrides = OverridesParser.create().parse_overrides(words[3:])
+    path = next(each.value() for each in overrides if each.key_or_group == "problems.pools.broad.path")
+    assert path == f"{tmp_path}/a mix, [its]/6_draw/broad.parquet"
+    assert [each.key_or_group for each in overrides if each.is_delete()] == ["problems.pools.core", "problems.pools.easy"]
 
 
 @pytest.mark.parametrize("name", shipped())
@@ -508,8 +556,12 @@ def test_every_shipped_curation_is_valid(name):
         (["gru"], "no curation is called gru; did you mean guru?"),
         (["guru"], "data is not set; add data=VALUE to the command"),
         (["guru", "data=x", "draw.sed=1"], "draw has no key sed; did you mean seed?"),
-        (["guru", "data=x", "filter.rules=[multi-prt]"], "no rule is called 'multi-prt'; did you mean multi-part?"),
+        (["guru", "data=x", "filter.rules=[multi-prt]"], "no rule is called multi-prt; did you mean multi-part?"),
         (["guru", "data=x", "difficulty.by=hand"], "difficulty"),
+        (["guru", "data=x", "draw.seed=[1"], "expected ',' or ']'"),
+        (["guru", "data=x", "draw"], "draw sets nothing; write key=value"),
+        (["micro", "overlap.evaluation=open_r"], "no evaluation is called open_r; did you mean open_rs?"),
+        (["micro", "difficulty.model.path=./no"], "difficulty.model.path: ./no holds no model"),
         (["micro", "draw.easy_from=0.3"], "easy_from and easy_share are two ways"),
         (["guru", "data=/nowhere"], "/nowhere/guru_math_5120.parquet does not exist"),
     ],

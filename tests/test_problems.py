@@ -312,7 +312,7 @@ def test_a_pool_without_a_readable_answer_or_without_a_problem(tmp_path, grader)
         ("a.csv", b'problem,answer\na,1\n"b"x,2\n', "a.csv, line 3: not CSV"),
         ("a.csv", b"problem,answer\n", "a.csv holds no rows"),
         ("a.csv", b"problem,answer\na,1\nb\xff,2\n", "a.csv, line 3: not UTF-8 text"),
-        ("a.parquet", b"PAR2 is not a format", "a.parquet is not a Parquet file"),
+        ("a.parquet", b"PAR2 is not a format", "a.parquet cannot be read as Parquet"),
         ("a.txt", b"", "a.txt is not JSONL, Parquet or CSV by its name: it must end in .jsonl,"),
         (
             "a.jsonl",

@@ -1,6 +1,7 @@
 """The entry: `python -m src.curate <curation> [key=value ...]` goes from raw problems to the pools of a run."""
 
 import argparse
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("curation", help=f"a YAML file, or one that is shipped: {', '.join(shipped())}")
     parser.add_argument("overrides", nargs="*", help="such as draw.seed=1 or output=curated/mine; duplicates=null leaves a step out")
     options = parser.parse_args(arguments)
+    command = shlex.join(["python", "-m", "src.curate", options.curation, *options.overrides])
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what Slurm sends ends a curation as Ctrl-C does
     try:
         config = load_config(options.curation, options.overrides)
@@ -30,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         screen = Screen()
         steps = curate(config, screen)
-        screen.note(f"card: {write_card(config, steps)}")
+        screen.note(f"card: {write_card(config, steps, command)}")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT

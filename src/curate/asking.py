@@ -8,6 +8,7 @@ from typing import Any, Literal
 from src.base import Config
 from src.completions import end_tokens
 from src.curate.store import file_hash, key_of
+from src.errors import UserError
 from src.evaluation import SamplingConfig
 from src.model import ModelConfig, load_model, load_tokenizer, resolve
 from src.prompt import PromptConfig, prompt_token_ids
@@ -31,11 +32,17 @@ class AskConfig(Config):
         settings["model"].pop("path")
         return key_of(weights_identity(self.model), settings)
 
-    def check(self) -> None:
-        """Raise UserError for a model folder that is none, and for vLLM where it is not installed."""
-        resolve(self.model)
+    def check(self, where: str) -> None:
+        """Raise UserError for a model that is not there, and for vLLM where it is not installed; `where` is the place in
+        the curation.
+        """
         if self.engine == "vllm":
-            check_vllm("engine: vllm", "engine: transformers")
+            check_vllm(f"{where}.engine=vllm", f"{where}.engine=transformers")
+        try:
+            if not Path(resolve(self.model)).is_dir():
+                load_tokenizer(self.model)  # with its words for a hub out of reach
+        except UserError as error:
+            raise UserError(str(error).replace("model.path", f"{where}.model.path")) from error
 
 
 def weights_identity(model: ModelConfig) -> str:
@@ -46,7 +53,6 @@ def weights_identity(model: ModelConfig) -> str:
         return key_of([(path.name, file_hash(path)) for path in files])
     from transformers import AutoConfig
 
-    load_tokenizer(model)  # with its words for a hub out of reach
     return f"{model.path}@{AutoConfig.from_pretrained(model.path, revision=model.revision)._commit_hash}"
 
 
@@ -54,7 +60,6 @@ class Asker:
     """Asks one model; it is loaded at the first question."""
 
     def __init__(self, config: AskConfig) -> None:
-        config.check()
         self.config, self.identity = config, config.identity()
         self.tokenizer = load_tokenizer(config.model)
         self._engine: Engine | None = None

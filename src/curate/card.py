@@ -1,5 +1,7 @@
 """The data card: what was read, what each step kept and why not the rest, how the result looks, and hashes of it all."""
 
+import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,16 +18,17 @@ from src.record import commit
 from src.report.page import write_images
 
 
-def write_card(config: CurateConfig, steps: Sequence[Finished]) -> Path:
-    """Write card.md, card.json and figures/ into the output folder; returns the path of card.md."""
+def write_card(config: CurateConfig, steps: Sequence[Finished], command: str) -> Path:
+    """Write card.md, card.json and figures/ into the output folder; `command` made them. Returns the path of card.md."""
     folder = Path(config.output)
     figures = all_figures(steps)
     files = _files(config, steps)
     lines = [
         f"# {config.name}",
         "",
-        f"{steps[0].rows:,} rows read, {steps[-1].kept:,} problems left. Made by `python -m src.curate {config.name}` at "
-        f"commit {commit()}.",
+        f"{steps[0].rows:,} rows read, {steps[-1].kept:,} problems left. Made at commit {commit()} by",
+        "",
+        f"```\n{command}\n```",
         "",
         *_funnel(steps),
         *_reasons(steps),
@@ -83,9 +86,17 @@ def _files(config: CurateConfig, steps: Sequence[Finished]) -> dict[str, Path]:
 
 def run_command(config: CurateConfig) -> str:
     """A command that trains on the drawn pools."""
-    given = [f"problems.pools.{role}.path={path}" for role, path in _files(config, ()).items()]
-    absent = [f"'~problems.pools.{role}' mix.weights.{role}=0" for role in DRAWN if role not in config.draw.roles]
-    return " ".join(["python -m src.run problems=files mix=easy_hard mix.size=null", *given, *absent])
+    words = ["problems=files", "mix=easy_hard", "mix.size=null"]
+    words += [f"problems.pools.{role}.path={_for_hydra(str(path))}" for role, path in _files(config, ()).items()]
+    for role in DRAWN:
+        if role not in config.draw.roles:
+            words += [f"~problems.pools.{role}", f"mix.weights.{role}=0"]
+    return f"python -m src.run {shlex.join(words)}"
+
+
+def _for_hydra(text: str) -> str:
+    """Commas, brackets and such mean something to Hydra unless they are quoted."""
+    return text if re.fullmatch(r"[\w./-]+", text) else f'"{text}"'
 
 
 def _use(config: CurateConfig) -> list[str]:

@@ -13,7 +13,7 @@ from src.curate.duplicates import DuplicatesConfig
 from src.curate.filters import FilterConfig
 from src.curate.overlap import OverlapConfig
 from src.curate.read import ReadConfig
-from src.errors import UserError, nearest
+from src.errors import UserError, nearest, refuse_unknown
 from src.faults import describe
 from src.problems import UNSET
 
@@ -38,9 +38,7 @@ class CurateConfig(Config):
     @field_validator("published")
     @classmethod
     def _steps(cls, published: dict[str, int]) -> dict[str, int]:
-        for step in published:
-            if step not in STEPS:
-                raise ValueError(f"no step is called {step}; {nearest(step, STEPS)}")
+        refuse_unknown(published, STEPS, "step")
         return published
 
     def steps(self) -> dict[str, Config]:
@@ -53,16 +51,19 @@ def load_config(curation: str, overrides: Sequence[str]) -> CurateConfig:
 
     Raises UserError with one line that names every fault.
     """
+    import yaml
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    if bare := [override for override in overrides if "=" not in override]:
+        raise UserError(f"{bare[0]} sets nothing; write key=value, such as draw.seed=1")
     try:
         content = OmegaConf.load(_path(curation))
         merged = OmegaConf.merge(content, OmegaConf.from_dotlist(list(overrides)))
         if missing := _unset(OmegaConf.to_container(merged)):
             raise UserError(f"{missing[0]} is not set; add {missing[0]}=VALUE to the command")
         return parse({"name": Path(curation).stem, **OmegaConf.to_container(merged, resolve=True)})
-    except (OmegaConfBaseException, ValueError, OSError) as error:
+    except (OmegaConfBaseException, yaml.YAMLError, ValueError, OSError) as error:
         raise UserError(f"{curation}: {' '.join(str(error).split())}") from error
 
 

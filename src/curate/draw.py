@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from src.base import Config
 from src.curate.store import Candidate, Finished, Table, Writer
-from src.errors import UserError, nearest
+from src.errors import UserError, refuse_unknown
 from src.mix import apportion, rank
 
 if TYPE_CHECKING:
@@ -42,9 +42,7 @@ class DrawConfig(Config):
     @field_validator("roles")
     @classmethod
     def _known(cls, roles: dict[str, RoleConfig]) -> dict[str, RoleConfig]:
-        for role in roles:
-            if role not in DRAWN:
-                raise ValueError(f"no role to draw is called {role}; {nearest(role, DRAWN)}")
+        refuse_unknown(roles, DRAWN, "role to draw")
         return roles
 
     @model_validator(mode="after")

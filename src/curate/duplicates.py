@@ -5,6 +5,9 @@ template that ask for different things are kept. The first copy stays. A problem
 compared, and some 50 in memory; texts are never held.
 """
 
+import os
+import pickle
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,17 +173,17 @@ def _compare(signatures: "np.ndarray", rows: "np.ndarray", copies: Copies, near_
 def _write(previous: Finished, writer: Writer, signatures: "np.ndarray", copies: Copies) -> None:
     import numpy as np
 
-    last = {int(copies.first[row]): row for row in np.flatnonzero(copies.kind).tolist()}  # last copy of each original
-    held: dict[int, Candidate] = {}  # originals whose copies are still to come
-    for row, candidate in enumerate(previous.candidates()):
-        if row in last:
-            held[row] = candidate
-        if not copies.kind[row]:
-            writer.keep(candidate)
-            continue
-        original = int(copies.first[row])
-        same = signatures["answer"][row] == signatures["answer"][original]
-        reason = KINDS[copies.kind[row]] if same else OTHER_ANSWER
-        writer.drop(candidate, reason, candidate.answer, held[original], round(float(copies.share[row]), 4))
-        if last[original] == row:
-            del held[original]
+    places = dict.fromkeys(copies.first[np.flatnonzero(copies.kind)].tolist(), 0)  # of originals in a file, in bytes
+    with tempfile.TemporaryFile(dir=writer.folder) as originals:
+        for row, candidate in enumerate(previous.candidates()):
+            if row in places:
+                places[row] = originals.seek(0, os.SEEK_END)
+                pickle.dump(candidate, originals)
+            if not copies.kind[row]:
+                writer.keep(candidate)
+                continue
+            original = int(copies.first[row])
+            same = signatures["answer"][row] == signatures["answer"][original]
+            reason = KINDS[copies.kind[row]] if same else OTHER_ANSWER
+            originals.seek(places[original])
+            writer.drop(candidate, reason, candidate.answer, pickle.load(originals), round(float(copies.share[row]), 4))

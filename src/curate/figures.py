@@ -10,6 +10,8 @@ LENGTH_BIN = 100  # characters
 LONGEST = 2_000  # characters; longer questions share the last bin
 RATE_BIN = 1 / 16
 SOURCES_SHOWN = 20
+TICKS = 6
+PADDING = 20  # pixels: the letters of whoever looks at an SVG may be wider than those it was laid out with
 
 Row = dict[str, Any]
 
@@ -21,7 +23,7 @@ def all_figures(steps: Sequence[Finished]) -> list[Figure]:
     counts = {name: _counts(step.candidates()) for name, step in stages}
     for field, title, axis in (
         ("rate", "Pass rates", "pass rate"),
-        ("length", "Lengths", "characters of the question"),
+        ("length", "Lengths", f"characters of the question ({LONGEST:,}: or more)"),
     ):
         rows = [
             {"stage": stage, "value": value, "share": number / sum(values[field].values())}
@@ -29,7 +31,8 @@ def all_figures(steps: Sequence[Finished]) -> list[Figure]:
             for value, number in sorted(values[field].items())
         ]
         if rows:
-            figures.append(_histogram(field, title, axis, rows, LENGTH_BIN if field == "length" else RATE_BIN))
+            width, end = (LENGTH_BIN, LONGEST) if field == "length" else (RATE_BIN, 1)
+            figures.append(_histogram(field, title, axis, rows, width, end))
     figures.append(_sources({stage: values["source"] for stage, values in counts.items()}))
     return figures
 
@@ -42,7 +45,8 @@ def funnel_figure(steps: Sequence[Finished]) -> Figure:
         rows.append({"step": step.name, "problems": step.kept, "text": lost, "published": step.published})
     widest = 1.25 * max(row.get("published") or row["problems"] for row in rows)
     y = {"field": "step", "type": "nominal", "sort": [row["step"] for row in rows], "title": None}
-    x = {"field": "problems", "type": "quantitative", "scale": {"domain": [0, widest]}, "axis": {"grid": False}}
+    axis = {"grid": False, "tickCount": TICKS}
+    x = {"field": "problems", "type": "quantitative", "scale": {"domain": [0, widest]}, "axis": axis}
     text = {"x": x, "y": y, "text": {"field": "text", "type": "nominal"}}
     layers: list[dict[str, Any]] = [
         {"mark": {"type": "bar", "color": COLOURS[0]}, "encoding": {"x": x, "y": y}},
@@ -52,7 +56,7 @@ def funnel_figure(steps: Sequence[Finished]) -> Figure:
         published = x | {"field": "published"}
         tick = {"type": "tick", "color": COLOURS[4], "thickness": 3}
         layers.append({"mark": tick, "encoding": {"x": published, "y": y}})
-    spec = chart(None, rows, layer=layers, height=28 * len(rows))
+    spec = chart(None, rows, layer=layers, height=28 * len(rows), padding=PADDING)
     caption = "What each step kept" + (", red: as published." if len(layers) == 3 else ".")
     return Figure("funnel", "Funnel", caption, "curation", spec)
 
@@ -71,15 +75,18 @@ def _counts(candidates: Iterator[Candidate]) -> dict[str, dict[Any, int]]:
     return counts
 
 
-def _histogram(name: str, title: str, axis: str, rows: list[Row], width: float) -> Figure:
+def _histogram(name: str, title: str, axis: str, rows: list[Row], width: float, end: float) -> Figure:
     rows = [row | {"end": row["value"] + width} for row in rows]
     encoding = {
-        "x": {"field": "value", "type": "quantitative", "bin": "binned", "title": axis},
+        "x": {
+            "field": "value", "type": "quantitative", "bin": "binned", "title": axis, "scale": {"domain": [0, end]},
+            "axis": {"tickCount": 2 * TICKS},
+        },
         "x2": {"field": "end"},
         "y": {"field": "share", "type": "quantitative", "title": "share of problems", "axis": {"format": ".0%"}},
         "color": _stage_colour(),
     }
-    spec = chart(None, rows, mark={"type": "bar", "opacity": 0.55}, encoding=encoding)
+    spec = chart(None, rows, mark={"type": "bar", "opacity": 0.55}, encoding=encoding, padding=PADDING)
     spec["encoding"]["y"]["stack"] = None
     return Figure(name, title, f"By {axis}.", "curation", spec)
 
@@ -93,11 +100,11 @@ def _sources(counts: dict[str, dict[str, int]]) -> Figure:
     ]
     encoding = {
         "y": {"field": "source", "type": "nominal", "sort": names, "title": None, "axis": {"labelLimit": 260}},
-        "x": {"field": "problems", "type": "quantitative"},
+        "x": {"field": "problems", "type": "quantitative", "axis": {"tickCount": TICKS}},
         "yOffset": {"field": "stage"},
         "color": _stage_colour(),
     }
-    spec = chart(None, rows, mark="bar", encoding=encoding, height=max(60, 40 * len(names)))
+    spec = chart(None, rows, mark="bar", encoding=encoding, height=max(60, 40 * len(names)), padding=PADDING)
     return Figure("source", "Sources", f"The {len(names)} largest sources.", "curation", spec)
 
 
@@ -106,5 +113,6 @@ def _stage_colour() -> dict[str, Any]:
         "field": "stage",
         "type": "nominal",
         "title": None,
+        "legend": {"orient": "top"},
         "scale": {"domain": ["after reading", "at the end"], "range": list(COLOURS[:2])},
     }

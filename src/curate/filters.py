@@ -15,7 +15,7 @@ from src.base import Config
 from src.curate.asking import AskConfig, Asker
 from src.curate.cache import Cache
 from src.curate.store import Candidate, Finished, Writer, key_of
-from src.errors import nearest
+from src.errors import refuse_unknown
 from src.text import script_share
 
 TRIVIAL, IMPOSSIBLE, JUDGED = "trivial", "impossible", "rejected by the judge"
@@ -117,9 +117,7 @@ class FilterConfig(Config):
     @field_validator("rules")
     @classmethod
     def _known(cls, rules: list[str]) -> list[str]:
-        for rule in rules:
-            if rule not in RULES:
-                raise ValueError(f"no rule is called {rule!r}; {nearest(rule, RULES)}")
+        refuse_unknown(rules, RULES, "rule")
         return rules
 
 

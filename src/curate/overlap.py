@@ -44,7 +44,8 @@ def _suites_of(evaluation: str) -> dict[str, PoolConfig]:
 
     path = EVALUATIONS / f"{evaluation}.yaml"
     if not path.is_file():
-        raise UserError(f"overlap.evaluation: {nearest(evaluation, [p.stem for p in EVALUATIONS.glob('*.yaml')])}")
+        known = [option.stem for option in EVALUATIONS.glob("*.yaml")]
+        raise UserError(f"overlap.evaluation: no evaluation is called {evaluation}; {nearest(evaluation, known)}")
     suites = OmegaConf.to_container(OmegaConf.load(path).suites)
     pool = TypeAdapter(PoolConfig)
     return {name: pool.validate_python(suite["pool"]) for name, suite in suites.items()}

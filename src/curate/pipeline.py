@@ -13,12 +13,10 @@ from src.curate.draw import draw
 from src.curate.duplicates import drop_duplicates
 from src.curate.filters import apply_filters
 from src.curate.overlap import drop_overlap
-from src.curate.read import content_of, read
+from src.curate.read import check_pool, content_of, read
 from src.curate.store import Finished, Writer, discard, finish, finished, key_of, partial_folder
 from src.errors import UserError
 from src.grading import VERSION, Grader
-from src.problems import FilePool
-from src.problems.rows import check_file
 from src.screen import Screen
 
 RULES = 1  # to be raised when a step comes to decide otherwise on the same input and settings
@@ -45,19 +43,23 @@ def curate(config: CurateConfig, screen: Screen) -> list[Finished]:
             done.append(result)
             screen.note(f"{line(result)}{taken}")
             if not result.kept:
-                raise UserError(f"nothing is left after the step {name}: {funnel(done)}; see {folder}/dropped.parquet")
+                first = next(iter(result.examples.values()))[0]
+                raise UserError(
+                    f"nothing is left after the step {name}: {funnel(done)}; see {folder}/dropped.parquet, which begins with "
+                    f"{first['place']}" + (f" ({first['detail']})" if first["detail"] else "")
+                )
     return done
 
 
 def check(config: CurateConfig) -> None:
-    """Raise UserError for faults that show before anything is read: a file, a model or an engine that is not there."""
-    pools = [*config.read.sources.values(), *(config.overlap.pools().values() if config.overlap else ())]
-    for pool in pools:
-        if isinstance(pool, FilePool):
-            check_file(pool.path)
-    for asking in (config.difficulty, config.filter and config.filter.judge):
+    """Raise UserError for faults that show before anything is read: a file, data set, model or engine that is not there."""
+    for where, asking in (("difficulty", config.difficulty), ("filter.judge", config.filter and config.filter.judge)):
         if isinstance(asking, AskConfig):
-            asking.check()
+            asking.check(where)
+    for name, pool in config.read.sources.items():
+        check_pool(f"read.sources.{name}", pool)
+    for name, pool in (config.overlap.pools() if config.overlap else {}).items():
+        check_pool(f"overlap.suites.{name}", pool)
 
 
 def step_folder(config: CurateConfig, name: str) -> Path:
@@ -80,10 +82,10 @@ def funnel(steps: Sequence[Finished]) -> str:
 def _input(name: str, settings: Config, done: Sequence[Finished]) -> list[Any]:
     """What decides a step's result."""
     if name == "read":
-        return [VERSION, [[source, content_of(source, pool)] for source, pool in settings.sources.items()]]
+        return [VERSION, [[source, content_of(pool)] for source, pool in settings.sources.items()]]
     content: list[Any] = [settings.model_dump(mode="json", exclude={"cache": True}), done[-1].sha256]
     if name == "overlap":
-        content.append([[suite, content_of(suite, pool)] for suite, pool in settings.pools().items()])
+        content.append([[suite, content_of(pool)] for suite, pool in settings.pools().items()])
     asked = [asking for asking in (settings, getattr(settings, "judge", None)) if isinstance(asking, AskConfig)]
     return [*content, *(asking.identity() for asking in asked), *([VERSION] if name == "difficulty" else [])]
 
@@ -100,10 +102,10 @@ def _carry_out(
             rows = STEPS[name](settings, previous, grader, writer, count)
         finish(writer.folder, folder, key, writer, previous.kept if previous else rows, started)
     except OSError as error:
-        kept = f"{', '.join(step.name for step in done)} stay finished" if done else "nothing was finished before"
+        kept = f"what is finished stays ({', '.join(step.name for step in done)})" if done else "nothing was finished before"
         raise UserError(
-            f"step {name}: {folder.parent} cannot be written ({error.strerror or error}); {kept}: make room and give the "
-            "same command again"
+            f"step {name}: {folder.parent} cannot be written ({error.strerror or error}); {kept}: make room "
+            "or choose another output, and give the same command again"
         ) from error
     finally:
         discard(folder)

@@ -9,12 +9,14 @@ from pydantic import Field
 from src.base import Config
 from src.curate.store import Candidate, Dropped, Writer, file_hash
 from src.errors import UserError
-from src.problems import FilePool, HubPool, MicroPool, PoolConfig, gold_faults, load_micro, question_id
+from src.problems import FilePool, HubPool, MicroPool, PoolConfig, gold_faults, load_micro, published_note, question_id
 from src.problems.choices import with_choices
 from src.problems.columns import check_columns, fields_of
 from src.problems.rows import Malformed, Row, Table, check_file, open_hub, stream_file, stream_hub
 
 if TYPE_CHECKING:
+    import datasets
+
     from src.grading import Grader
 
 MALFORMED = "malformed row"
@@ -38,8 +40,8 @@ def read(config: ReadConfig, grader: "Grader", writer: Writer, done: Callable[[i
             rows += len(part)
             _sift(part, grader, writer)
             done(len(part))
-        if isinstance(pool, FilePool | HubPool) and pool.published_rows not in (None, rows):
-            writer.notes.append(f"{name} has {rows} rows where the publication counts {pool.published_rows}")
+        if note := published_note(pool, rows):
+            writer.notes.append(f"{name} has {note}")
         total += rows
     return total
 
@@ -67,23 +69,33 @@ def _candidates(name: str, pool: PoolConfig) -> Iterator[Candidate | Dropped]:
         for problem, place in zip(loaded.problems, loaded.places, strict=True):
             yield _candidate(name, place, problem.question, problem.answer, problem.level, problem.pass_rate)
         return
-    source, rows = _rows(name, pool)
+    source, rows = _rows(pool)
     first = list(itertools.islice(rows, ROWS_CHECKED))
+    if not first:
+        raise UserError(f"{source} holds no rows")
     whole = [row for row in first if isinstance(row, Row)]
     if whole:
-        check_columns(Table(source, whole), pool.columns)
+        part = f" (in its first {ROWS_CHECKED:,} rows)" if len(first) == ROWS_CHECKED else ""
+        check_columns(Table(f"{source}{part}", whole), pool.columns)
     for row in itertools.chain(first, rows):
         yield _from_row(name, source, row, pool)
 
 
-def _rows(name: str, pool: FilePool | HubPool) -> tuple[str, Iterator[Row | Malformed]]:
+def _rows(pool: FilePool | HubPool) -> tuple[str, Iterator[Row | Malformed]]:
     if isinstance(pool, FilePool):
         return pool.path, stream_file(pool.path)
-    return pool.dataset, stream_hub(_opened(name, pool))
+    return pool.dataset, stream_hub(_opened(pool))
 
 
-def _opened(name: str, pool: HubPool):
-    alternative = f"a local file will do: {name}: {{loader: file, path: FILE}}"
+def check_pool(where: str, pool: PoolConfig) -> None:
+    """Raise UserError for a file or data set that is not there; `where` is the place in the curation."""
+    if isinstance(pool, FilePool):
+        check_file(pool.path)
+    if isinstance(pool, HubPool):
+        _opened(pool, f"a local file will do: {where}={{loader: file, path: FILE, ...}}")
+
+
+def _opened(pool: HubPool, alternative: str = "it was there when the curation began") -> "datasets.Dataset":
     return open_hub(pool.dataset, pool.config, pool.split, pool.revision, alternative, pool.files)
 
 
@@ -107,9 +119,9 @@ def _candidate(source: str, place: str, question: str, answer: str, level: str, 
     return Candidate(question_id(question), question, answer, level, rate, None, None, None, source, place)
 
 
-def content_of(name: str, pool: PoolConfig) -> list:
+def content_of(pool: PoolConfig) -> list:
     """What identifies a pool's content: its settings, and the hash of its file or of its copy of the hub's data set."""
     if isinstance(pool, FilePool):
         return [pool.model_dump(mode="json"), file_hash(check_file(pool.path))]
-    fingerprint = _opened(name, pool)._fingerprint if isinstance(pool, HubPool) else ""
+    fingerprint = _opened(pool)._fingerprint if isinstance(pool, HubPool) else ""
     return [pool.model_dump(mode="json"), fingerprint]

@@ -180,7 +180,7 @@ def finish(partial: Path, folder: Path, key: str, writer: Writer, rows: int, sta
             "rows": rows,
             "kept": writer.kept.count,
             "dropped": dict(writer.reasons.most_common()),
-            "sha256": file_hash(partial / "kept.parquet"),
+            "files": {path.name: file_hash(path) for path in sorted(partial.glob("*.parquet"))},
             "seconds": round(time.perf_counter() - started, 2),
             "notes": writer.notes,
             "examples": writer.examples,
@@ -190,17 +190,18 @@ def finish(partial: Path, folder: Path, key: str, writer: Writer, rows: int, sta
     partial.rename(folder)
 
 
-def finished(folder: Path, key: str | None = None, published: int | None = None) -> Finished | None:
-    """The finished step in a folder; None if there is none for this key, or its rows were changed since."""
+def finished(folder: Path, key: str, published: int | None = None) -> Finished | None:
+    """The finished step in a folder; None if there is none for this key, or one of its files was changed since."""
     try:
         content = json.loads((folder / "step.json").read_text(encoding="utf-8"))
-        whole = content["sha256"] == file_hash(folder / "kept.parquet")
-    except (FileNotFoundError, json.JSONDecodeError):
+        files = content.pop("files")
+        whole = all(file_hash(folder / name) == sha256 for name, sha256 in files.items())
+    except (OSError, ValueError, KeyError):  # what cannot be read is done again, and fails there if it must
         return None
-    if not whole or key not in (None, content.pop("key")):
+    if not whole or key != content.pop("key"):
         return None
-    content.pop("key", None)
-    return Finished(folder.name.partition("_")[2], folder, **content, published=published)
+    name = folder.name.partition("_")[2]
+    return Finished(name, folder, **content, sha256=files["kept.parquet"], published=published)
 
 
 def file_hash(path: Path) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from src.base import Config
-from src.errors import UserError, nearest
+from src.errors import UserError, refuse_unknown
 from src.problems.choices import ChoicesConfig, with_choices
 from src.problems.columns import ColumnMap, Fields, read_fields
 from src.problems.rows import Table, check_file, read_file, read_hub
@@ -118,9 +118,7 @@ class ProblemsConfig(Config):
     @field_validator("pools", "minus")
     @classmethod
     def _known_roles(cls, value: dict[str, Any]) -> dict[str, Any]:
-        for role in value:
-            if role not in ROLES:
-                raise ValueError(f"no role is called {role}; {nearest(role, ROLES)}")
+        refuse_unknown(value, ROLES, "role")
         return value
 
     @model_validator(mode="after")

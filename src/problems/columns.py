@@ -1,6 +1,7 @@
 """From rows of any layout to the fields of a problem, by a map of columns."""
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from src.grading.extraction import last_box
 from src.problems.rows import Row, Table
 from src.types import LEVELS
 
+_HALVES = re.compile("[\ud800-\udfff]")  # of UTF-16 pairs: JSON can spell one alone, a file cannot hold it
 MISSING = object()  # what a row holds at a path it does not have; None is a null that it does have
 
 
@@ -61,7 +63,8 @@ def check_columns(table: Table, columns: ColumnMap) -> None:
     for path in columns.paths():
         require_path(table, path)
     if columns.strip_prefix or columns.strip_suffix:
-        asked = [_text(table.source, row, columns.question, "question") for row in table.rows]
+        values = [value_at(row.record, columns.question) for row in table.rows]
+        asked = [value.strip() for value in values if isinstance(value, str)]  # what is no text is said of its row
         _require_affix(table, "strip_prefix", [text.startswith(columns.strip_prefix) for text in asked], columns)
         _require_affix(table, "strip_suffix", [text.endswith(columns.strip_suffix) for text in asked], columns)
 
@@ -120,7 +123,7 @@ def require_path(table: Table, path: str) -> None:
 
 def _require_affix(table: Table, name: str, found: list[bool], columns: ColumnMap) -> None:
     affix = getattr(columns, name)
-    if not any(found):
+    if found and not any(found):
         raise UserError(
             f"{table.source}: columns.{name} {affix!r} was found in no question; give it exactly as it stands"
         )
@@ -133,6 +136,8 @@ def _text(source: str, row: Row, path: str, what: str) -> str:
         return ""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
+    if isinstance(value, str) and _HALVES.search(value):
+        raise _wrong(source, row, what, "holds half a character (a lone surrogate), which no file can hold")
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         return str(value).strip()
     raise _wrong(

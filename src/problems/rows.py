@@ -5,6 +5,7 @@ Files are read row by row. To read another file format, add a generator to READE
 
 import csv
 import json
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from src.hub import hub_reachable, mirrored
 
 if TYPE_CHECKING:
     import datasets
+    import pyarrow
 
 ROWS_AT_ONCE = 1_000  # decoded together from a table
 
@@ -93,21 +95,34 @@ def read_jsonl(file: Path) -> Iterator[Row | Malformed]:
 
 
 def read_csv(file: Path) -> Iterator[Row | Malformed]:
-    """Comma-separated values, the first line naming the columns; all values are text."""
-    reader = csv.reader((line for _, line in _lines(file)), strict=True)
-    header: list[str] | None = None
+    """Comma-separated values, the first line naming the columns; all values are text.
+
+    A record may span lines and is named by its first. What is no record costs its first line alone: reading goes on at
+    the next one, so that a quote that is never closed takes no other rows with it.
+    """
+    lines, again = _lines(file), deque[tuple[int, str]]()
+    taken: list[tuple[int, str]] = []  # lines of the record that is being read
+
+    def texts() -> Iterator[str]:
+        while line := again.popleft() if again else next(lines, None):
+            taken.append(line)
+            yield line[1]
+
+    reader, header = csv.reader(texts(), strict=True), None
     while True:
-        start = reader.line_num + 1  # a quoted value may span lines: a record is named by its first
+        taken.clear()
         try:
             values = next(reader, None)
         except csv.Error as error:
-            yield Malformed(f"line {reader.line_num}", f"not CSV ({error})")
+            yield Malformed(f"line {taken[0][0]}", f"not CSV ({error})")
+            again.extendleft(reversed(taken[1:]))
+            reader = csv.reader(texts(), strict=True)
             continue
         if values is None:
             return
-        place = f"line {start}"
+        place = f"line {taken[0][0]}"
         if any("\udc80" <= letter <= "\udcff" for value in values for letter in value):
-            yield Malformed(f"line {reader.line_num}", "not UTF-8 text")
+            yield Malformed(place, "not UTF-8 text")
         elif header is None:
             header = values
         elif values and len(values) != len(header):
@@ -124,9 +139,10 @@ def read_parquet(file: Path) -> Iterator[Row | Malformed]:
     try:
         with pyarrow.parquet.ParquetFile(file) as table:
             batches = table.iter_batches(batch_size=ROWS_AT_ONCE)
-            yield from _numbered(record for batch in batches for record in batch.to_pylist())
+            for row in _numbered(record for batch in batches for record in _records_of(batch)):
+                yield Malformed(row.place, "not UTF-8 text") if row.record is None else row
     except (pyarrow.ArrowInvalid, OSError) as error:
-        raise UserError(f"{file} is not a Parquet file ({_first_line(error)})") from error
+        raise UserError(f"{file} cannot be read as Parquet ({_first_line(error)})") from error
 
 
 READERS: dict[str, Callable[[Path], Iterator[Row | Malformed]]] = {
@@ -194,6 +210,16 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
 
 def _numbered(records: Iterable[dict[str, Any]]) -> Iterator[Row]:
     return (Row(f"row {number}", record) for number, record in enumerate(records, start=1))
+
+
+def _records_of(batch: "pyarrow.RecordBatch") -> list[dict[str, Any] | None]:
+    """The rows of a batch, None for one whose text is not UTF-8: Parquet says what is text and does not check it."""
+    try:
+        return batch.to_pylist()
+    except UnicodeDecodeError:
+        if len(batch) == 1:
+            return [None]
+        return [record for row in range(len(batch)) for record in _records_of(batch.slice(row, 1))]
 
 
 def _records(columns: dict[str, list[Any]]) -> Iterator[dict[str, Any]]:
