@@ -111,8 +111,9 @@ def test_malformed_rows_are_set_aside_with_file_and_line_and_the_rest_is_read(tm
 
 
 def test_a_malformed_csv_row_is_set_aside_and_takes_no_other_with_it(tmp_path):
-    rows = ['"What is\n3 + 4?",7,0.5', "short,1", "What is 1 + 1?,2,0.25", '"never closed,3,1', "What is 2 + 2?,4,1", '"5","5",1']
-    (tmp_path / "raw.csv").write_text("\n".join(["problem,answer,rate", *rows, '"nor this,6,1', "7,7,1"]) + "\n")
+    rows = ["problem,answer,rate", '"What is\n3 + 4?",7,0.5', "short,1", "What is 1 + 1?,2,0.25"]
+    rows += ['"never closed,3,1', "What is 2 + 2?,4,1", '"5","5",1', '"nor this,6,1', "7,7,1"]
+    (tmp_path / "raw.csv").write_text("\n".join(rows) + "\n")
     steps = curate(config(tmp_path, str(tmp_path / "raw.csv")), Screen())
     assert [c.answer for c in steps[0].candidates()] == ["7", "2", "4", "5", "7"]
     assert [place for _, place, _ in dropped(tmp_path, "1_read")] == ["line 4", "line 6", "line 9"]
@@ -143,9 +144,10 @@ def test_a_source_without_rows_or_without_a_column_and_an_output_that_is_none_ar
     empty = write(tmp_path / "empty.jsonl", [])
     assert message_of(curate, config(tmp_path, empty), Screen()) == f"{empty} holds no rows"
     late = write(tmp_path / "late.jsonl", [{"problem": "1 + 1?", "answer": "2"}] * 1_000 + [row("1 + 2?", "3")])
-    assert message_of(curate, config(tmp_path, late), Screen()).startswith(f"{late} (in its first 1,000 rows) has no column rate")
+    message = message_of(curate, config(tmp_path, late), Screen())
+    assert message.startswith(f"{late} (in its first 1,000 rows) has no column rate")
     message = message_of(curate, config(tmp_path, late, output=f"{late}/out"), Screen())
-    assert f"{late}/out cannot be written (Not a directory); nothing was finished before" in message
+    assert f"{late}/out cannot be written (Not a directory); finished steps stay (none yet)" in message
 
 
 def test_answers_can_come_from_the_box_of_a_solution(tmp_path):
@@ -501,7 +503,7 @@ def test_a_full_disk_leaves_finished_steps(tmp_path):
     command = [sys.executable, "-c", limited, str(kept.stat().st_size // 2), str(tmp_path / "c.yaml")]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert result.returncode == 2 and "Traceback" not in result.stderr
-    assert "step duplicates" in result.stderr and "what is finished stays (read)" in result.stderr
+    assert "step duplicates" in result.stderr and "finished steps stay (read)" in result.stderr
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["1_read"]
 
 

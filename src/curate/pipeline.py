@@ -44,9 +44,10 @@ def curate(config: CurateConfig, screen: Screen) -> list[Finished]:
             screen.note(f"{line(result)}{taken}")
             if not result.kept:
                 first = next(iter(result.examples.values()))[0]
+                seen = f" ({first['detail']})" if first["detail"] else ""
                 raise UserError(
-                    f"nothing is left after the step {name}: {funnel(done)}; see {folder}/dropped.parquet, which begins with "
-                    f"{first['place']}" + (f" ({first['detail']})" if first["detail"] else "")
+                    f"nothing is left after the step {name}: {funnel(done)}; see {folder}/dropped.parquet, "
+                    f"which begins with {first['place']}{seen}"
                 )
     return done
 
@@ -102,10 +103,10 @@ def _carry_out(
             rows = STEPS[name](settings, previous, grader, writer, count)
         finish(writer.folder, folder, key, writer, previous.kept if previous else rows, started)
     except OSError as error:
-        kept = f"what is finished stays ({', '.join(step.name for step in done)})" if done else "nothing was finished before"
+        stays = ", ".join(step.name for step in done) or "none yet"
         raise UserError(
-            f"step {name}: {folder.parent} cannot be written ({error.strerror or error}); {kept}: make room "
-            "or choose another output, and give the same command again"
+            f"step {name}: {folder.parent} cannot be written ({error.strerror or error}); finished steps stay ({stays}): "
+            "make room or choose another output, and give the same command again"
         ) from error
     finally:
         discard(folder)
