@@ -91,7 +91,7 @@ class Work:
         return [
             "+experiment=mix_easy_hard", f"scale={self.scale}", f"model={self.model}", "model.init=random",
             "model.tokenizer=embedded/micro", "problems=micro", "mix.size=1400", "evaluation=micro",
-            "evaluation.suites={}", "evaluation.validation.problems_per_level=1", "evaluation.validation.samples=1",
+            "~evaluation.suites.chains", "~evaluation.suites.chains_long", "evaluation.validation.problems_per_level=1", "evaluation.validation.samples=1",
             "evaluation.validation.every_steps=100000", "evaluation.sampling.max_completion_tokens=8", "tracking=none",
             f"hardware={self.hardware}", f"algorithm.prompts_per_step={self.prompts}",
             f"algorithm.completions_per_prompt={self.group}", f"hardware.device_batch_size={self.batch}",

@@ -202,6 +202,8 @@ def test_weights_that_lose_small_steps_are_warned_of(sharding):
     config = configured("scale=open_rs", f"hardware.sharding={sharding}")
     assert any("round away" in warning for warning in warnings(config, None)) == (sharding == "none")
     assert not warnings(configured("scale=h200"), None)
+    batching = configured("scale=h200", "rollout=transformers", "+trainer.use_transformers_continuous_batching=true")
+    assert any("continuous batching turns float32" in warning for warning in warnings(batching, None))
 
 
 def test_plan_on_the_command_line(tmp_path):
