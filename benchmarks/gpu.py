@@ -1,12 +1,14 @@
 """GRPO steps of the Open-RS batch on one GPU: seconds by phase, memory, utilisation, against a bare TRL script.
 
-    python benchmarks/gpu.py                                      # one H200: 12 prompts x 6 completions x 3,584 tokens
-    python benchmarks/gpu.py --ours "rollout=vllm_colocate" --ours "hardware.gradient_checkpointing=false"
-    python benchmarks/gpu.py --toy                                # the same end to end in a minute on a CPU
+    python benchmarks/gpu.py                 # one H200: 12 prompts x 6 completions x 3,584 tokens, bare TRL and plain
+    python benchmarks/gpu.py --all           # and every variant of VARIANTS that this environment has the packages for
+    python benchmarks/gpu.py --ours "rollout=vllm_colocate hardware.device_batch_size=24"      # another one
+    python benchmarks/gpu.py --toy           # the same end to end in a minute, on a CPU too
 
 The model is DeepSeek-R1-Distill-Qwen-1.5B's architecture with random weights; every completion is forced to its full
-length. Each `--ours` is a variant of `src.run` under scale=h200, and the bare script has TRL's defaults but for the
-batch, the algorithm's settings and the length; each runs in a process of its own, in turn, on the same GPU.
+length. Each variant is `src.run` under scale=h200, and the bare script has TRL's defaults but for the batch, the
+algorithm's settings and the length; each runs in a process of its own, in turn, on the same GPU. The first step of each
+learns from the same completions and rewards, and its gradient is compared with bare TRL's (benchmarks/same_batch.py).
 
 Clocks: the device is synchronised at both ends of each phase. Utilisation: FLOPs that the training phase needs (2 a
 weight and token for each scoring pass, 6 for forward and backward, attention; recomputation not counted) over its time
@@ -14,6 +16,7 @@ and the peak rate. Floor: weights read once a token for the whole batch and each
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import shlex
@@ -31,9 +34,42 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 sys.path.insert(0, str(ROOT / "tests"))
 
+from src.hardware import visible_gpus
+
 WARM_UP = 1
+EQUAL = 0.05  # relative difference of the first gradient's norm: bfloat16 in some, sums in another order
 PHASES = ("rollout", "log-probabilities", "forward and backward", "optimiser", "sync", "rest")
 SETTINGS = ("loss_type", "beta", "epsilon", "num_iterations", "scale_rewards", "use_bias_correction_kl")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Overrides of `src.run`, and a package without which it is left out."""
+
+    overrides: str
+    package: str | None = None
+
+
+# Each setting that may make scale=h200 faster, against "plain". TRL 1.16 never holds all logits (a tile at a time), with
+# Liger or without; it has no padding-free passes: flash attention leaves padding out of attention alone.
+VARIANTS = {
+    "plain": Variant("rollout=transformers"),
+    "continuous batching": Variant(
+        "rollout=transformers model.dtype=bfloat16 +trainer.use_transformers_continuous_batching=true"
+    ),
+    "vLLM, asleep in training": Variant("rollout=vllm_colocate", "vllm"),
+    "vLLM, awake": Variant("rollout=vllm_colocate rollout.sleep=false", "vllm"),
+    "vLLM, its weights not checked": Variant(
+        "rollout=vllm_colocate +trainer.vllm_importance_sampling_correction=false", "vllm"
+    ),
+    "no recomputation": Variant("rollout=transformers hardware.gradient_checkpointing=false"),
+    "passes twice as large": Variant("rollout=transformers hardware.device_batch_size={double}"),
+    "bfloat16 weights": Variant("rollout=transformers model.dtype=bfloat16"),
+    "float32 throughout": Variant("rollout=transformers hardware.bf16=false"),
+    "eager attention": Variant("rollout=transformers model.attention=eager"),
+    "flash attention": Variant("rollout=transformers model.attention=flash_attention_2", "flash_attn"),
+    "Liger's kernels": Variant("rollout=transformers +trainer.use_liger_kernel=true", "liger_kernel"),
+}
 
 
 @dataclass(frozen=True)
@@ -51,22 +87,23 @@ class Work:
     def overrides(self, variant: str, steps: int, folder: Path) -> list[str]:
         """The command line of `src.run`; `variant` comes last."""
         rollout = variant if "rollout=" in variant else {"h200": "vllm"}.get(self.scale, "")  # that of the scale
-        force = "min_tokens" if "vllm" in rollout else "min_new_tokens"
+        force = "min_tokens" if "rollout=vllm" in rollout or rollout == "vllm" else "min_new_tokens"
         return [
             "+experiment=mix_easy_hard", f"scale={self.scale}", f"model={self.model}", "model.init=random",
             "model.tokenizer=embedded/micro", "problems=micro", "mix.size=1400", "evaluation=micro",
-            "evaluation.suites={}", "evaluation.validation.problems_per_level=1", "evaluation.validation.samples=1",
+            "~evaluation.suites.chains", "~evaluation.suites.chains_long", "evaluation.validation.problems_per_level=1", "evaluation.validation.samples=1",
             "evaluation.validation.every_steps=100000", "evaluation.sampling.max_completion_tokens=8", "tracking=none",
             f"hardware={self.hardware}", f"algorithm.prompts_per_step={self.prompts}",
             f"algorithm.completions_per_prompt={self.group}", f"hardware.device_batch_size={self.batch}",
             f"scale.completion_budget={self.tokens}", "length.fraction=1.0", f"scale.steps={steps}",
             f"+trainer.generation_kwargs={{{force}: {self.tokens}}}", "record.checkpoint_every_steps=100000",
-            f"run_dir={folder}/run", f"output_root={folder}", *shlex.split(variant),
+            f"run_dir={folder}/run", f"output_root={folder}",
+            *shlex.split(variant.replace("{double}", str(2 * self.batch))),
         ]
 
 
 FULL = Work("h200", "deepseek_r1_distill_qwen_1_5b", "h200", prompts=12, group=6, tokens=3584, batch=6)
-TOY = Work("micro", "micro", "cpu", prompts=2, group=2, tokens=16, batch=2)
+TOY = Work("micro", "micro", "h200" if visible_gpus() else "cpu", prompts=2, group=2, tokens=16, batch=2)
 
 
 class Clock:
@@ -77,6 +114,7 @@ class Clock:
         self.now: dict[str, float] = defaultdict(float)
         self.open = ["rest"]
         self.charged = time.perf_counter()
+        self.first_gradient: float | None = None
 
     def charge(self) -> None:
         import torch
@@ -111,7 +149,10 @@ class Clock:
 
         setattr(owner, method, timed)
 
-    def install(self) -> None:
+    def note_gradient(self, norm: float) -> None:
+        self.first_gradient = norm
+
+    def install(self, work: Work) -> None:
         """Hook the phases of a step. Whatever is outside them (grading, logging) is `rest`."""
         import torch
         from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
@@ -119,6 +160,9 @@ class Clock:
         from trl import GRPOTrainer
         from trl.generation.vllm_generation import VLLMGeneration
 
+        from benchmarks.same_batch import learn_from_the_same
+
+        learn_from_the_same(work.group, work.tokens, self.note_gradient)
         self.around(GRPOTrainer, "_generate", lambda: "rollout")
         self.around(VLLMGeneration, "sync_weights", lambda: "sync")
         self.around(Trainer, "training_step", lambda: "forward and backward")
@@ -153,7 +197,7 @@ def run_ours(work: Work, variant: str, steps: int, folder: Path) -> dict:
     config = config_of(work, variant, steps, folder)
     prepare_libraries(config)
     clock = Clock()
-    clock.install()
+    clock.install(work)
     summary = run(config, watches=[lambda line, measured: clock.end_step()])
     return figures(work, config, clock) | {"status": summary["status"]}
 
@@ -176,7 +220,7 @@ def run_bare(work: Work, steps: int, folder: Path) -> dict:
     if config.hardware.cpu_threads:
         torch.set_num_threads(config.hardware.cpu_threads)
     clock = Clock()
-    clock.install()
+    clock.install(work)
 
     class EndOfStep(TrainerCallback):
         def on_step_end(self, *_, **__):
@@ -228,7 +272,7 @@ def figures(work: Work, config, clock: Clock) -> dict:
         "peak_gb": peak / 1e9,
         "training_mfu": (model_flops(full, work.tokens) + scoring) / training / (spec.peak_tflops * 1e12),
         "rollout_floor_share": bytes_read / (spec.bandwidth_gb_per_s * 1e9) / seconds["rollout"],
-        "steps": clock.steps,
+        "first_gradient": clock.first_gradient, "steps": clock.steps,
     }
 
 
@@ -262,15 +306,26 @@ def show(name: str, found: dict, bare: dict | None) -> None:
           f"bandwidth floor; training {found['training_tokens_per_s']:,.0f} tokens/s, "
           f"{100 * found['training_mfu']:.1f} % model FLOP utilisation; peak {found['peak_gb']:.2f} GB")
     if bare and "failed" not in bare:
+        difference = abs(found["first_gradient"] / bare["first_gradient"] - 1)
+        print(f"  gradient on the same completions: {found['first_gradient']:.4g}, bare {bare['first_gradient']:.4g}: "
+              f"{'equal' if difference <= EQUAL else 'NOT EQUAL'} ({100 * difference:.2f} % apart)")
         print(f"  {bare['seconds_per_step'] / found['seconds_per_step']:.2f} times bare TRL's steps per hour, "
               f"{found['peak_gb'] / bare['peak_gb']:.2f} times its memory", flush=True)
 
 
+def chosen(arguments: argparse.Namespace) -> dict[str, Variant]:
+    """The variants to measure, by name."""
+    if arguments.all:
+        return VARIANTS
+    return {text: Variant(text) for text in arguments.ours or ()} or {"plain": VARIANTS["plain"]}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--toy", action="store_true", help="the embedded model and 16 tokens, on a CPU")
+    parser.add_argument("--toy", action="store_true", help="the embedded model and 16 tokens")
     parser.add_argument("--steps", type=int, default=3, help=f"with {WARM_UP} of warm-up")
     parser.add_argument("--ours", action="append", help="overrides of a variant; may be given several times")
+    parser.add_argument("--all", action="store_true", help="measure every variant of VARIANTS")
     parser.add_argument("--no-bare", action="store_true")
     parser.add_argument("--out", type=Path, help="write all figures as JSON")
     for hidden in ("--side", "--variant", "--folder"):
@@ -289,9 +344,13 @@ def main() -> None:
     found = {"bare TRL": bare} if bare else {}
     if bare:
         show("bare TRL", bare, None)
-    for variant in arguments.ours or ["rollout=transformers"]:
-        found[variant] = in_a_process(arguments, "ours", variant)
-        show(f"src.run {variant}", found[variant], bare)
+    for name, variant in chosen(arguments).items():
+        if variant.package and importlib.util.find_spec(variant.package) is None:
+            found[name] = {"left_out": variant.package}
+            print(f"{name}: left out, since {variant.package} is not installed", flush=True)
+            continue
+        found[name] = in_a_process(arguments, "ours", variant.overrides)
+        show(f"src.run, {name} ({variant.overrides})", found[name], bare)
     if arguments.out:
         arguments.out.write_text(json.dumps(found, indent=2))
     if any("failed" in one for one in found.values()):

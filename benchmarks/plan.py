@@ -24,8 +24,9 @@ from src.hardware import visible_gpus
 
 WARM_UP = 2
 LOOK_EVERY_S = 0.2
-QUIET = ("+experiment=mix_easy_hard", "evaluation.suites={}", "evaluation.validation.problems_per_level=1",
-         "evaluation.validation.samples=1", "evaluation.validation.every_steps=100000", "tracking=none")
+QUIET = ("+experiment=mix_easy_hard", "evaluation=micro", "~evaluation.suites.chains", "~evaluation.suites.chains_long",
+         "evaluation.validation.problems_per_level=1", "evaluation.validation.samples=1",
+         "evaluation.validation.every_steps=100000", "tracking=none")
 HALF = ("algorithm.prompts_per_step=6", "hardware.device_batch_size=36")
 SETTINGS = {
     "as shipped": (),

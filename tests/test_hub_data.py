@@ -31,7 +31,9 @@ ZEBRA = {
     "choices": ["Eric", "Arnold"], "answer": "Arnold", "created_at": "2024-07-03",
 }
 MATH = {"problem": "Find r.", "solution": "...", "answer": "\\frac{1}{2}", "subject": "A", "level": 2, "unique_id": "a"}
-MINERVA = {"problem": "Find r.", "solution": "So \\$r=2$ and it is $\\boxed{4 \\times 10^{33}}$ erg.", "type": "Physics", "idx": 0}
+MINERVA = {
+    "problem": "Find r.", "type": "Physics", "idx": 0, "solution": "So \\$r=2$ and it is $\\boxed{4 \\times 10^{33}}$ erg.",
+}
 # Of each suite: where the hub has its file, a row as it is there, and the gold answer to be read from it.
 SUITES = {
     "aime24": ("HuggingFaceH4/aime_2024/data/train-00000-of-00001.parquet", AIME, "33"),
@@ -42,7 +44,8 @@ SUITES = {
     "olympiadbench": ("knoveleng/OlympiadBench/data/train-00000-of-00001.parquet", OLYMPIAD, "$n=2$"),
     "gsm8k": ("openai/gsm8k/main/test-00000-of-00001.parquet",
               {"question": "How many?", "answer": "Two and two make four.\n#### 4"}, "4"),
-    "humaneval": ("openai/openai_humaneval/openai_humaneval/test-00000-of-00001.parquet", HUMANEVAL, HUMANEVAL["test"].strip()),
+    "humaneval": ("openai/openai_humaneval/openai_humaneval/test-00000-of-00001.parquet", HUMANEVAL,
+                  HUMANEVAL["test"].strip()),
     "supergpqa": ("m-a-p/SuperGPQA/SuperGPQA-all.jsonl", SUPERGPQA, "B"),
     "zebralogic": ("WildEval/ZebraLogic/mc_mode/test-00000-of-00001.parquet", ZEBRA, "B"),
 }

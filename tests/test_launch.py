@@ -50,9 +50,9 @@ def optimiser_steps(folder):
     return {int(entry["step"]) for entry in state.values()}
 
 
-def start(folder, *arguments):
+def start(folder, *arguments, work=TOY_OF_MANY):
     return subprocess.Popen(
-        [sys.executable, "-m", "src.run", *TOY_OF_MANY, TWO, f"output_root={folder}", f"run_dir={folder}/run", *arguments],
+        [sys.executable, "-m", "src.run", *work, TWO, f"output_root={folder}", f"run_dir={folder}/run", *arguments],
         cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )
 
@@ -121,7 +121,7 @@ def test_two_processes_share_out_the_weights_and_one_goes_on_with_them(one, tmp_
     """FSDP2 on the batches of one process: learns as it does, and its checkpoints are whole."""
     import torch
 
-    process = start(tmp_path, *LEARNING[1:], "hardware.sharding=fsdp2")
+    process = start(tmp_path, "hardware.sharding=fsdp2", work=LEARNING)
     started = wait_for_steps(process, tmp_path, LEARNING_STEPS - 4)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=PATIENCE_S)

@@ -17,6 +17,7 @@ from src.bill.cost_model import (
     model_flops,
     peak_memory,
     sampling_seconds,
+    seconds,
     tokens,
 )
 from src.bill.plan import make_plan, plan_of, warnings
@@ -85,6 +86,29 @@ def test_memory_by_hand():
     assert parts["KV cache"] == max(72 * longest, 256 * (512 + 32768)) * cache_per_token
     without = replace(alone, checkpointing=False)
     assert memory(without, spec)["activations"] > 5 * parts["activations"]
+
+
+def test_fsdp2_shares_out_all_that_is_held():
+    w, spec = planned("scale=open_rs", "+experiment=mix_easy_hard", "hardware.sharding=fsdp2")
+    n, a, parts = w.architecture.parameters, w.architecture, memory(w, spec)
+    assert parts["weights"] == parts["gradients"] == parts["reference model"] == 4 * n / 3  # float32, whatever was loaded
+    assert parts["optimiser"] == 8 * n / 3
+    assert parts["gathered weights"] == 2 * n  # the reference model, all at once, in bf16
+    assert parts["weights to measure"] == 0  # the server samples
+    alone = replace(w, reference=False, engine="transformers")
+    layer = a.block_weights / a.layers
+    assert memory(alone, spec)["gathered weights"] == 2 * (n - a.block_weights + 3 * layer)
+    assert peak_memory(alone, memory(alone, spec))[1] > 4 * n  # rank 0's copy
+    over_links = replace(w, engine="transformers", limits=(100,), natural=1e9, evaluations=())
+    gathered = seconds(over_links, spec)["rollout"] - seconds(replace(over_links, sharding="none"), spec)["rollout"]
+    assert gathered == pytest.approx(100 * 2 * n * (2 / 3) / 16e9)  # every token gathers the others' two thirds
+
+
+def test_rank_0_measures_alone():
+    w, spec = planned("scale=h200", "+experiment=mix_easy_hard", "hardware.processes=2", "hardware.gpus=2")
+    one = replace(w, processes=1, generators=1)
+    assert seconds(w, spec)["evaluation"] == seconds(one, spec)["evaluation"]
+    assert seconds(w, spec)["rollout"] < seconds(one, spec)["rollout"]
 
 
 def test_vllm_takes_its_share_in_turn_or_all_the_time():
@@ -172,12 +196,14 @@ def test_a_run_of_an_unknown_machine_goes_on_without_a_plan():
         make_plan(config)
 
 
-@pytest.mark.parametrize("sharding", ["none", "zero2"])
+@pytest.mark.parametrize("sharding", ["none", "zero2", "fsdp2"])
 def test_weights_that_lose_small_steps_are_warned_of(sharding):
-    """AdamW's step of 1e-6 leaves a bfloat16 weight of 0.02 where it is; DeepSpeed steps float32 copies."""
+    """AdamW's step of 1e-6 leaves a bfloat16 weight of 0.02 where it is; sharded ones are stepped in float32."""
     config = configured("scale=open_rs", f"hardware.sharding={sharding}")
     assert any("round away" in warning for warning in warnings(config, None)) == (sharding == "none")
     assert not warnings(configured("scale=h200"), None)
+    batching = configured("scale=h200", "rollout=transformers", "+trainer.use_transformers_continuous_batching=true")
+    assert any("continuous batching turns float32" in warning for warning in warnings(batching, None))
 
 
 def test_plan_on_the_command_line(tmp_path):

@@ -213,6 +213,11 @@ def warnings(config: LabConfig, plan: Plan | None) -> list[str]:
             f"weights in {config.model.dtype} round away the small steps of fine-tuning; set model.dtype=float32 "
             "(hardware.bf16 computes in bfloat16 all the same)"
         )
+    if config.trainer.get("use_transformers_continuous_batching") and config.hardware.bf16 and config.model.dtype == "float32":
+        found.append(
+            "TRL's continuous batching turns float32 weights into bfloat16 ones before it samples, for good; set "
+            "rollout=vllm_colocate, or hardware.bf16=false"
+        )
     return found
 
 

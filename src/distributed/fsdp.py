@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
-
 from src.distributed.ranks import is_first
 
 # Checkpoints are whole, so that any number of processes goes on from them.
