@@ -15,10 +15,12 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from src.errors import RunFailed
 from src.sweep.locks import held
@@ -46,6 +48,14 @@ class Shape:
             "other-share": OTHER_SHARE, "calibration-count": 8,
         }
         return [word for name, value in values.items() for word in (f"--{name}", str(value))]
+
+    def config(self, micro: Mapping[str, Any]) -> dict[str, Any]:
+        """Its config.json before it is made, from that of the embedded model: the tokenizer and the family are the same."""
+        heads = self.width // 32
+        return dict(micro) | {
+            "num_hidden_layers": self.layers, "hidden_size": self.width, "intermediate_size": self.mlp,
+            "num_attention_heads": heads, "num_key_value_heads": heads,
+        }
 
 
 # Larger ones learn more from a step, and a step of theirs takes longer.
