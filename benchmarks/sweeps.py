@@ -215,13 +215,15 @@ def times_of(seed: int, ours: list[Done], other: list[Done]) -> tuple[float, flo
 class FleetEngine:
     """An engine on a simulated clock: trials are recorded curves, and time is where the next event is."""
 
-    def __init__(self, slots: int, curves: list[list[float]], trial_seconds: float, seed: int) -> None:
-        self.slots, self.curves, self.trial_seconds = slots, curves, trial_seconds
+    def __init__(
+        self, slots: int, curves: list[list[float]], trial_seconds: float, seed: int, usd_per_hour: float = 0.0
+    ) -> None:
+        self.slots, self.curves, self.trial_seconds, self.usd_per_hour = slots, curves, trial_seconds, usd_per_hour
         self.clock, self.rng = 0.0, random.Random(seed)
         self.events: list[tuple[float, int, int]] = []  # time, number, evaluation
         self.curve: dict[int, list[float]] = {}
         self.began: dict[int, float] = {}
-        self.busy = 0.0
+        self.asked: dict[int, str] = {}  # to end in order, and why
         self.due: tuple[int, int] | None = None
         self.over: list[Any] = []
 
@@ -254,19 +256,20 @@ class FleetEngine:
     def answer(self, number: int, report: Any, stop: str | None) -> None:
         evaluation, self.due = report.step, None
         if stop or evaluation == len(self.curve[number]):
-            self._end(number, stop)
+            self._end(number, "pruned" if stop else "complete", stop or "")
+        elif number in self.asked:
+            self._end(number, "interrupted", self.asked.pop(number))
         else:
             self._plan(number, evaluation)
 
-    def _end(self, number: int, stop: str | None) -> None:
+    def _end(self, number: int, status: str, reason: str) -> None:
         from src.sweep.channel import Outcome
         from src.sweep.engine import Ended
 
         curve, seconds = self.curve.pop(number), self.clock - self.began.pop(number)
-        self.busy += seconds
-        values = [] if stop else [max(curve)]
-        status = "pruned" if stop else "complete"
-        outcome = Outcome(status, stop or "", False, values, [values], None, None, len(curve), seconds, 0.0, 0.0)
+        values = [max(curve)] if status == "complete" else []
+        usd = seconds / 3600 * self.usd_per_hour
+        outcome = Outcome(status, reason, False, values, [values], None, None, len(curve), seconds, usd, 0.0)
         self.over.append(Ended(number, outcome, ""))
 
     def ended(self) -> list[Any]:
@@ -280,10 +283,15 @@ class FleetEngine:
         return self.clock - self.began[number]
 
     def stop(self, number: int, reason: str) -> None:
-        raise NotImplementedError("a simulated trial is not interrupted")
+        self.asked[number] = reason
 
     def kill(self, number: int) -> None:
-        raise NotImplementedError("a simulated trial is not killed")
+        from src.sweep.engine import Ended
+
+        self.events = [event for event in self.events if event[1] != number]
+        heapq.heapify(self.events)
+        del self.curve[number], self.began[number]
+        self.over.append(Ended(number, None, "killed"))
 
     def close(self) -> None:
         pass
@@ -335,16 +343,34 @@ def seconds_to_compose() -> list[float]:
         return [seconds / 20 for seconds in own.seconds()]
 
 
-def fleet(folder: Path, curves_from: Path, slots: int, trials: int, trial_hours: float, sampler: str) -> None:
+def fleet_sweeper(folder: Path, engine: FleetEngine, config: Any, screen: type) -> Any:
+    """A sweeper over the simulated engine, with Optuna's sampler, pruner and journal; configurations are not composed."""
     from src.sweep.budget import Budget
-    from src.sweep.config import SweepConfig
     from src.sweep.pruners import build_pruner
     from src.sweep.samplers import SamplerMaker
-    from src.sweep.screen import SweepScreen
     from src.sweep.space import read_space
     from src.sweep.study import Claims, open_storage, open_study
     from src.sweep.sweeper import Sweep, Sweeper
     from src.sweep.trial import Spec
+
+    folder.mkdir(parents=True, exist_ok=True)
+    space = read_space(SPACE, [])
+    study = open_study(open_storage(None, folder), "fleet", folder, ["maximize"], space, {})
+    path = str(folder / "none")
+
+    def spec(trial: Any, now: float) -> Spec:
+        return Spec(trial.number, "", [{"run_dir": path}], path, path, path, ["accuracy"], 0, False, 60, {}, now)
+
+    parts = Sweep(
+        config, study, space, folder, build_pruner(config.pruner), SamplerMaker(config.sampler, space), spec,
+        Budget(config.budget, None, None), engine.usd_per_hour / 3600, ["accuracy"], 0,
+    )
+    return Sweeper(parts, engine, Claims(study, folder, space, config.n_trials), screen(study, [ACCURACY], config.n_trials))
+
+
+def fleet(folder: Path, curves_from: Path, slots: int, trials: int, trial_hours: float, sampler: str) -> None:
+    from src.sweep.config import SweepConfig
+    from src.sweep.screen import SweepScreen
 
     class Quiet(SweepScreen):
         """Notes time and memory at each tenth of the trials instead of writing a line for each event."""
@@ -358,27 +384,13 @@ def fleet(folder: Path, curves_from: Path, slots: int, trials: int, trial_hours:
         def event(self, text: str) -> None:
             pass
 
-    folder.mkdir(parents=True, exist_ok=True)
-    space = read_space(SPACE, [])
-    study = open_study(open_storage(None, folder), "fleet", folder, ["maximize"], space, {})
     engine = FleetEngine(slots, recorded_curves(curves_from), trial_hours * 3600, seed=0)
-    config = SweepConfig(n_trials=trials, n_jobs=slots)
-    pruner = build_pruner({"name": "median"})
-    nowhere = {"run_dir": str(folder / "none")}
-
-    def spec(trial: Any, now: float) -> Spec:
-        path = str(folder / "none")
-        return Spec(trial.number, "", [nowhere], path, path, path, ["accuracy"], 0, False, 60, {}, now)
-
-    parts = Sweep(
-        config, study, space, folder, pruner, SamplerMaker({"name": sampler}, space), spec,
-        Budget(config.budget, None, None), 0.0, ["accuracy"], 0,
-    )
-    screen = Quiet(study, [ACCURACY], trials)
+    config = SweepConfig(n_trials=trials, n_jobs=slots, sampler={"name": sampler})
+    sweeper = fleet_sweeper(folder, engine, config, Quiet)
     composing = seconds_to_compose()
-    notes: list[tuple[int, int, float, list[float]]] = []  # at a trial's start: number, bytes, the two clocks
+    notes: list[tuple[int, int, float, list[float]]] = []  # at a trial's start: number, bytes, simulated seconds, own seconds
     own = Own()
-    Sweeper(parts, engine, Claims(study, folder, space, trials), screen).run()
+    sweeper.run()
     seconds = [now + compose * trials for now, compose in zip(own.seconds(), composing, strict=True)]
     print(f"\n{trials} trials in {slots} slots, a full one {trial_hours:g} h: {engine.clock / 3600:.1f} simulated hours")
     print("| the sweeper's own time | in all | of the simulated time | of it composing | in the last tenth of the trials |")
