@@ -1,7 +1,10 @@
 """The sweeper's loop on a simulated clock: Optuna, the journal and the loop are real, trials are curves (benchmarks/sweeps.py)."""
 
+import io
+
 import pytest
 from optuna.trial import TrialState
+from rich.console import Console
 
 from benchmarks.sweeps import FleetEngine, fleet_sweeper
 from src.sweep.config import SweepConfig
@@ -44,6 +47,12 @@ def test_every_trial_is_run_once_and_added_up_once(tmp_path):
     spending, accounts = sweeper.spending(), [trial.user_attrs["account"] for trial in trials]
     assert spending.usd == pytest.approx(sum(account["usd"] for account in accounts))
     assert spending.full == states(sweeper).count("complete") and spending.running_seconds == 0
+    console = Console(record=True, width=160, file=io.StringIO())
+    console.print(sweeper.screen._table(sweeper, spending))
+    best = max(trial.value for trial in trials if trial.state == TrialState.COMPLETE)
+    row = console.export_text().splitlines()[4]
+    counted = [str(states(sweeper).count(state)) for state in ("running", "complete", "pruned", "fail")]
+    assert row.replace("│", " ").split()[:4] == counted and f": {best:.4f}" in row and f"${spending.usd:.2f}" in row
     # A sweeper that comes later reads the same from the storage.
     _, later = swept(tmp_path)
     assert later.spending().usd == pytest.approx(spending.usd) and len(states(later)) == 40
