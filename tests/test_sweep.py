@@ -18,15 +18,18 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 
+from src.bill.plan import make_plan
 from src.command_line import CONF, SWEEPS, offer_sweeps, spelled_out
 from src.errors import UserError
 from src.record import read_summary
 from src.run import run
+from src.screen import duration
 from src.sweep.command import sweep
 from src.sweep.config import parse_sweep
 from src.sweep.plan import Composer, check_all, ends
 from src.sweep.space import read_space
 
+VALIDATION = ("evaluation.validation.every_steps=10", "evaluation.validation.samples=2")  # of sweeps/mix_length.yaml
 ACCURACY = "evaluation.validation.best.accuracy"
 TOKENS = "evaluation.validation.best.mean_tokens"
 
@@ -295,6 +298,51 @@ def test_a_trial_is_configured_as_its_command_line_says():
     for length in ("fixed", "staged", "fixed"):
         params = {"lr.peak": 1.25e-05, "length": length, "trainer.beta": 0.1}
         assert composer.of_trial(space, params) == composer.config(space.overrides(params))
+
+
+def billed(folder, *arguments):
+    """What plan=true says of a sweep, and what it wrote."""
+    found = sweep(*prepared(*arguments, "plan=true", f"output_root={folder}"))
+    (path,) = (folder / "plans").iterdir()
+    assert json.loads(path.read_text()) == json.loads(json.dumps(found))
+    assert not (folder / "sweeps").exists()  # nothing was run
+    return found
+
+
+def test_the_bill_of_a_grid_is_that_of_its_cells(tmp_path, capsys):
+    bill = billed(tmp_path, "+sweep=scaling")
+    sizes = [cell["plan"]["parameters"] for cell in bill["cells"]]
+    runs = [make_plan(configured("+experiment=scaling", f"model=micro_{size}m")) for size in ("3", "0_05")]
+    assert sorted(sizes)[-1] == runs[0].parameters and sorted(sizes)[0] == runs[1].parameters
+    assert bill["low"] == bill["high"] and len(sizes) == 5
+    assert bill["high"]["hours"] == pytest.approx(3 * sum(cell["plan"]["hours"] for cell in bill["cells"]))
+    said = capsys.readouterr().out
+    assert f"micro_0_05m (0.1M): 3 runs, {duration(3 * 3600 * runs[1].hours)}" in said
+    assert "pruner" not in said
+
+
+def test_the_bill_of_a_search_lies_between_its_corners(tmp_path, capsys):
+    bill = billed(tmp_path, "+sweep=mix_length", "hardware.price_usd_per_gpu_hour=1", "budget.usd=0.1")
+    runs = [
+        make_plan(configured("+experiment=mix_easy_hard", *VALIDATION, *words))
+        for words in (("length=staged", "length.fraction=0.5"), ("length=fixed", "length.fraction=1.0"))
+    ]
+    assert [bill[key]["hours"] for key in ("low", "high")] == pytest.approx([16 * run.hours for run in runs])
+    assert bill["high"]["usd"] == pytest.approx(bill["high"]["hours"])
+    said = capsys.readouterr().out
+    assert "not in it: what the median pruner will save" in said and "budget.usd=0.1 may end the sweep" in said
+
+
+def test_the_bill_names_the_cells_that_cannot_fit(tmp_path):
+    with pytest.raises(UserError) as caught:
+        billed(tmp_path, "+sweep=scaling", "scale=qwen2_5", "hardware.spec.memory_gb=60")
+    cells = json.loads(next((tmp_path / "plans").iterdir()).read_text())["cells"]
+    refused = [cell["params"]["model"] for cell in cells if cell["plan"]["faults"]]
+    assert len(cells) == 14 and "qwen2_5_72b" in refused and "qwen2_5_0_5b" not in refused
+    assert f"plan: {len(refused)} of 14 cells cannot fit: model={refused[0]} (training needs" in str(caught.value)
+    published = {"0_5b": 494_032_768, "1_5b": 1_543_714_304, "32b_instruct": 32_763_876_352, "72b": 72_706_203_648}
+    parameters = {cell["params"]["model"]: cell["plan"]["parameters"] for cell in cells}
+    assert {size: parameters[f"qwen2_5_{size}"] for size in published} == published
 
 
 def _firsts(space):

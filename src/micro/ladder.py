@@ -15,10 +15,12 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from src.errors import RunFailed
 from src.sweep.locks import held
@@ -52,6 +54,14 @@ class Shape:
         } | ({"lr-scale": INSTRUCT_LR_SCALE} if self.base else {})
         words = [word for name, value in values.items() for word in (f"--{name}", str(value))]
         return [*words, "--plain", "--prompts", *PROMPTS]
+
+    def config(self, micro: Mapping[str, Any]) -> dict[str, Any]:
+        """Its config.json before it is made, from that of the embedded model: the tokenizer and the family are the same."""
+        heads = self.width // 32
+        return dict(micro) | {
+            "num_hidden_layers": self.layers, "hidden_size": self.width, "intermediate_size": self.mlp,
+            "num_attention_heads": heads, "num_key_value_heads": heads,
+        }
 
 
 # Larger ones learn more from a step, and a step of theirs takes longer.

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from src.errors import UserError
-from src.model import LoraConfig, ModelConfig, located
+from src.micro.ladder import LADDER
+from src.model import EMBEDDED, LoraConfig, ModelConfig, located, qwen2_5
 
 FOLDER = Path(__file__).parent / "architectures"
 KNOWN = {"deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B": FOLDER / "deepseek_r1_distill_qwen_1_5b"}
@@ -122,7 +123,11 @@ def architecture(model: ModelConfig) -> Architecture:
 
 def config_json(model: ModelConfig) -> Mapping[str, Any]:
     """The model's config.json: of its folder, of this project, or of the hub or its cache."""
+    if known := qwen2_5.config_of(model.path):
+        return known
     source = Path(KNOWN.get(model.path) or located(model.path))
+    if model.path in LADDER and not (source / "config.json").is_file():
+        return LADDER[model.path].config(json.loads((EMBEDDED["embedded/micro"] / "config.json").read_text(encoding="utf-8")))
     if not source.is_dir():
         from huggingface_hub import hf_hub_download
 
@@ -134,5 +139,5 @@ def config_json(model: ModelConfig) -> Mapping[str, Any]:
         except (OSError, ValueError) as error:
             raise unreachable(model, error) from error
     if not (source / "config.json").is_file():
-        raise UserError(f"model.path: {model.path} is not made yet; a run makes it, or python -m src.micro.ladder")
+        raise UserError(f"model.path: {source} holds no config.json; give a hub name or a model's folder")
     return json.loads((source / "config.json").read_text(encoding="utf-8"))

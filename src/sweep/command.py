@@ -14,6 +14,7 @@ from src.config import LabConfig
 from src.errors import RunFailed, UserError
 from src.scaling.stopping import narrow_enough
 from src.screen import duration
+from src.sweep.bill import bill
 from src.sweep.budget import Budget
 from src.sweep.config import SweepConfig, parse_sweep
 from src.sweep.engine import Engine
@@ -39,7 +40,7 @@ ENDING_S = 600.0  # at most, for the steps in hand after Ctrl-C
 
 
 def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, arguments: list[str]) -> dict[str, Any]:
-    """Carry out a sweep, or continue it; returns its summary. Raises UserError before the first trial, RunFailed after."""
+    """Carry out a sweep, or continue it; returns its summary; with plan=true only its bill. Raises UserError before the first trial, RunFailed after."""
     config = parse_sweep(
         {key: OmegaConf.to_container(v, resolve=True) if OmegaConf.is_config(v) else v for key, v in options.items()}
     )
@@ -49,8 +50,6 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
         raise UserError("sweep: nothing is varied; give sweep expressions such as 'mix.easy_share=interval(0,1)'")
     composer = Composer(loader, master)
     first = check_all(composer, space)
-    if first.plan:
-        raise UserError("plan: give plan=true to a single run; a sweep costs at most sweep.n_trials times its plan")
     directions = directions_of(config, first)
     check_sampler(config.sampler, space, len(directions))
     pruner = build_pruner(config.pruner)
@@ -58,9 +57,11 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
     n_trials = config.n_trials
     if config.sampler["name"] == "grid":
         n_trials = min(n_trials, _points(space))
+    name = config.study_name or first.choices.get("sweep") or first.choices.get("experiment") or "sweep"
+    if first.plan:
+        return bill(composer, space, config, n_trials, name, first, print)
     engine = _engine(config, first)
     try:
-        name = config.study_name or first.choices.get("sweep") or first.choices.get("experiment") or "sweep"
         folder = Path(config.dir or Path(first.output_root) / "sweeps" / name).resolve()
         try:
             folder.mkdir(parents=True, exist_ok=True)

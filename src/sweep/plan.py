@@ -80,7 +80,7 @@ def check_all(composer: Composer, space: Space) -> LabConfig:
     first = composer.config(space.overrides(firsts))
     for name, distribution in space.distributions.items():
         for value in ends(distribution)[1:]:
-            composer.config(space.overrides(firsts | {name: value}))
+            composer.of_trial(space, firsts | {name: value})
     return first
 
 

@@ -1,0 +1,178 @@
+"""The bill of a sweep: `plan=true` says what all its trials would take, and which cannot fit. Nothing is run or loaded.
+
+A grid is priced cell by cell. Of a search nobody knows the points beforehand: it is priced at its dearest and its cheapest,
+every choice and both ends of every range tried.
+"""
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from src.bill.plan import Plan, make_plan
+from src.config import LabConfig
+from src.errors import UserError
+from src.files import write_json
+from src.screen import duration
+from src.sweep.config import SweepConfig
+from src.sweep.plan import Composer, ends
+from src.sweep.space import Space, written
+
+MOST_CELLS = 500  # that are priced one by one; composing one takes some hundredths of a second
+MOST_CORNERS = 64  # of a search's space; beyond, one parameter at a time
+FIGURES = ("hours", "gpu_hours", "usd", "tokens", "flops")  # of the bill, in the order of its columns
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A point of the space and the plan of one run there."""
+
+    params: dict[str, Any]
+    config: LabConfig
+    plan: Plan
+
+    @property
+    def title(self) -> str:
+        return " ".join(f"{name}={written(value)}" for name, value in self.params.items())
+
+    @property
+    def cost(self) -> dict[str, float]:
+        """Of one run."""
+        plan = self.plan
+        return {
+            "hours": plan.hours, "gpu_hours": plan.gpu_hours, "usd": plan.usd, "tokens": sum(plan.tokens.values()),
+            "flops": sum(plan.flops.values()),
+        }
+
+
+def points(space: Space, grid: bool) -> list[dict[str, Any]]:
+    """The points to price: of a grid all of them, else the corners of the space."""
+    values = space.points() if grid else {name: ends(one) for name, one in space.distributions.items()}
+    if grid or math.prod(map(len, values.values())) <= MOST_CORNERS:
+        return [dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())]
+    lows, highs = ({name: some[place] for name, some in values.items()} for place in (0, -1))
+    several = [base | {name: value} for base in (lows, highs) for name, some in values.items() for value in some]
+    return [dict(point) for point in dict.fromkeys(tuple(point.items()) for point in several)]
+
+
+def priced_whole(space: Space, sweep: SweepConfig, n_trials: int) -> bool:
+    """Whether every trial is known beforehand: all the points of a grid, and not too many of them."""
+    return sweep.sampler["name"] == "grid" and math.prod(map(len, space.points().values())) == n_trials <= MOST_CELLS
+
+
+def bill(
+    composer: Composer, space: Space, sweep: SweepConfig, n_trials: int, name: str, first: LabConfig,
+    note: Callable[[str], None],
+) -> dict[str, Any]:
+    """Print and write what the sweep would take; returns it. Raises UserError that names the cells that cannot fit."""
+    whole = priced_whole(space, sweep, n_trials)
+    cells = []
+    for point in points(space, whole):
+        config = composer.of_trial(space, point)
+        cells.append(Cell(point, config, make_plan(config)))
+    runs = n_trials * sweep.seeds
+    low, high = total(cells, whole, runs, min), total(cells, whole, runs, max)
+    for line in said(cells, whole, sweep, n_trials, low, high):
+        note(line)
+    found = {
+        "sweep": name, "scale": first.scale.name, "trials": n_trials, "seeds": sweep.seeds, "low": low, "high": high,
+        "cells": [{"params": cell.params, "run": cell.cost, "plan": asdict(cell.plan)} for cell in cells],
+    }
+    stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
+    path = Path(first.output_root) / "plans" / f"{name}_{first.scale.name}_sweep_{stamp}.json"
+    write_json(path, found)
+    note(f"written to {path}")
+    if refused := [cell for cell in cells if cell.plan.faults]:
+        raise UserError(refusal(refused, len(cells), whole))
+    return found
+
+
+def total(cells: Sequence[Cell], whole: bool, runs: int, pick: Callable) -> dict[str, float]:
+    """Each figure over all runs: of a grid the sum of its cells, of a search as if each run were the `pick` of them."""
+    if whole:
+        return {key: sum(cell.cost[key] for cell in cells) * runs / len(cells) for key in FIGURES}
+    return {key: pick(cell.cost[key] for cell in cells) * runs for key in FIGURES}
+
+
+# What is said --------------------------------------------------------------------------------------------------------
+
+
+def said(
+    cells: Sequence[Cell], whole: bool, sweep: SweepConfig, n_trials: int, low: Mapping[str, float], high: Mapping[str, float]
+) -> Iterator[str]:
+    """The bill in lines: by model where that is varied, the cheapest and the dearest run, the total, and what it leaves out."""
+    seeds = f" x {sweep.seeds} seeds" if sweep.seeds > 1 else ""
+    yield f"  {n_trials} trials{seeds}" + ("" if whole else f", priced at {len(cells)} corners of the space")
+    if "model" in cells[0].params:
+        runs = n_trials * sweep.seeds / len(cells)
+        for model, some in itertools.groupby(sorted(cells, key=_model), key=_model):
+            yield f"  {_labelled(model, list(some), whole, runs)}"
+    else:
+        for label, cell in (("cheapest", min(cells, key=_usd)), ("dearest", max(cells, key=_usd))):
+            yield f"  {label} run: {_figures(cell.cost)}  {cell.title}"
+    yield f"  in all: {_range(low, high)}; {sweep.n_jobs} at once: {_spread(low, high, lambda c: _hours(c['hours'] / sweep.n_jobs))}"
+    yield from left_out(sweep, high)
+
+
+def left_out(sweep: SweepConfig, high: Mapping[str, float]) -> Iterator[str]:
+    """What the figures cannot know."""
+    if sweep.pruner["name"] != "none":
+        yield f"  not in it: what the {sweep.pruner['name']} pruner will save, which depends on what the trials find"
+    if sweep.stop_when:
+        yield "  not in it: what sweep.stop_when will save"
+    if sweep.custom_search_space:
+        yield f"  not in it: what {sweep.custom_search_space} adds to the space"
+    for key in ("hours", "usd"):
+        limit = getattr(sweep.budget, key)
+        spent = high["hours"] / sweep.n_jobs if key == "hours" else high["usd"]
+        if limit is not None and spent > limit:
+            yield f"  budget.{key}={limit:g} may end the sweep before its last trial"
+
+
+def refusal(cells: Sequence[Cell], priced: int, whole: bool) -> str:
+    """One line: which cells do not fit, why, and what would make the first one fit."""
+    what = "cells" if whole else "corners of the space"
+    named = "; ".join(f"{cell.title} ({cell.plan.faults[0]})" for cell in cells[:4])
+    rest = f" and {len(cells) - 4} more" if len(cells) > 4 else ""
+    fits = cells[0].plan.remedies
+    change = f"for {cells[0].title} set one of {', '.join(fits)}" if fits else "leave them out, or choose other hardware"
+    return f"plan: {len(cells)} of {priced} {what} cannot fit: {named}{rest}; {change}"
+
+
+def _model(cell: Cell) -> tuple[int, str]:
+    return cell.plan.parameters, str(cell.params["model"])
+
+
+def _usd(cell: Cell) -> tuple[float, float]:
+    return cell.plan.usd, cell.plan.hours
+
+
+def _labelled(model: tuple[int, str], cells: Sequence[Cell], whole: bool, runs: float) -> str:
+    """One model's share of a grid; of a search, what one run of it takes."""
+    hardware = cells[0].config.hardware
+    where = f"on {hardware.gpus} x {hardware.name}" if hardware.gpus > 1 else f"on {hardware.name}"
+    if whole:
+        costs = {key: sum(cell.cost[key] for cell in cells) * runs for key in FIGURES}
+        return f"{model[1]} ({model[0] / 1e6:,.1f}M): {len(cells) * runs:.0f} runs, {_figures(costs)}, {where}"
+    low, high = ({key: pick(cell.cost[key] for cell in cells) for key in FIGURES} for pick in (min, max))
+    return f"{model[1]} ({model[0] / 1e6:,.1f}M): a run {_range(low, high)}, {where}"
+
+
+def _range(low: Mapping[str, float], high: Mapping[str, float]) -> str:
+    return _figures(low) if _figures(low) == _figures(high) else f"{_figures(low)} to {_figures(high)}"
+
+
+def _spread(low: Mapping[str, float], high: Mapping[str, float], shown: Callable[[Mapping[str, float]], str]) -> str:
+    return shown(low) if shown(low) == shown(high) else f"{shown(low)} to {shown(high)}"
+
+
+def _figures(cost: Mapping[str, float]) -> str:
+    gpus = f", {cost['gpu_hours']:,.1f} GPU-hours" if cost["gpu_hours"] else ""
+    return f"{_hours(cost['hours'])}{gpus}, ${cost['usd']:,.2f}, {cost['tokens'] / 1e6:,.1f}M tokens, {cost['flops']:.2e} FLOPs"
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.1f} h" if hours >= 1 else duration(hours * 3600)
