@@ -79,7 +79,7 @@ class Alarm:
 
 def alarm_at(lines: Sequence[Line], signal: Signal, config: StabilityConfig) -> Alarm | None:
     """The alarm that the last of these lines gives for a signal."""
-    seen = [line for line in lines if line.get(signal.key) is not None]
+    seen = [line for line in lines if line.get(signal.key) is not None and (_sampled(line) or not signal.by_problems)]
     if not seen or seen[-1] is not lines[-1]:
         return None
     beyond = []
@@ -109,6 +109,11 @@ def _against_best(lines: Sequence[Line], signal: Signal, config: StabilityConfig
     return (now, best) if sign * (now - best) > bound else None
 
 
+def _sampled(line: Line) -> bool:
+    """Whether the step sampled completions; a further update on the same ones repeats what they were."""
+    return line.get("completion_tokens/mean") is not None
+
+
 def _alike(line: Line, other: Line) -> bool:
     return abs(line["length_limit"] - other["length_limit"]) <= SAME_LIMIT * other["length_limit"]
 
@@ -131,13 +136,12 @@ def _lost_at(lines: Sequence[Line]) -> Alarm | None:
 
 
 def _above_limit(lines: Sequence[Line], key: str, width: int) -> Alarm | None:
-    """The alarm of a window whose median is above the limit of LIMITS."""
-    values = [line[key] for line in lines[-width:] if line.get(key) is not None]
-    limit, says = LIMITS[key]
-    if len(lines) < width or not values or statistics.median(values) < limit:
+    """The alarm of a window whose median is above the limit of LIMITS, the last line being its last."""
+    seen = [line for line in lines if line.get(key) is not None][-width:]
+    if len(seen) < width or seen[-1] is not lines[-1]:
         return None
-    since, step = lines[-width]["step"], lines[-1]["step"]
-    return Alarm(f"{key}/limit", says, since, step, statistics.median(values), limit)
+    (limit, says), now = LIMITS[key], statistics.median(line[key] for line in seen)
+    return Alarm(f"{key}/limit", says, seen[0]["step"], seen[-1]["step"], now, limit) if now >= limit else None
 
 
 class Monitor:

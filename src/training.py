@@ -4,7 +4,7 @@ import math
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -301,8 +301,10 @@ class AfterStep(TrainerCallback):
         """Say what the monitor has found, and return what it asks for."""
         session, step = self.session, line["step"]
         alarms = self.monitor.look(line)
-        # Without a validation there is no best checkpoint yet to end at or to go back to.
-        asked = self.monitor.act(step) if session.progress.validation else "none"
+        # Without a validation there is no best checkpoint yet to end at or to go back to. Completions in hand are used up
+        # first: other weights than those that sampled them would learn from them. After the last step nothing is left to do.
+        ready = session.progress.validation and session.config.batch.ends_at(step) and step < session.config.scale.steps
+        asked = self.monitor.act(step) if ready else "none"
         for alarm in alarms:
             self.screen.warn(f"going wrong at step {step} ({alarm.signal}): {alarm}")
         if asked != "none":
@@ -310,7 +312,7 @@ class AfterStep(TrainerCallback):
         session.progress.ended = asked == "stop"
         session.progress.stability = self.monitor.state_dict()
         if alarms:
-            line["alarms"] = [alarm.signal for alarm in alarms]
+            line["stability"] = [asdict(alarm) for alarm in alarms]
             session.record.save(stability=session.progress.stability)
         return None if asked == "none" else asked
 

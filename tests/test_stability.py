@@ -87,6 +87,15 @@ def test_a_level_that_is_too_high_is_an_alarm_from_the_start(key, value):
     assert (alarm.signal, alarm.since, alarm.step) == (f"{key}/limit", 1, 4)
 
 
+def test_further_updates_on_the_same_completions_are_not_counted_again():
+    """Four updates a batch: one bad batch is no alarm, though its figures stand in four lines."""
+    made = lines(accuracy=[0.1] * 4, format_share=[0.1] * 4, truncated_share=[0.9] * 4)
+    for line in made:
+        if line["step"] % 4 != 1:
+            line |= {"truncated_share": None, "completion_tokens/mean": None}
+    assert alarms_of(made, CONFIG) == []
+
+
 # A rate at which the embedded model loses what it knows within a few steps.
 RUINED = (
     *TOY, "lr=constant", "lr.peak=2e-3", "scale.steps=8", "stability.window_steps=3", "stability.confirm_steps=1",
@@ -106,7 +115,7 @@ def test_stop_ends_at_the_best_checkpoint(tmp_path, capsys):
     summary, steps = ruined(tmp_path, "stop")
     first = summary["stability"]["alarms"][0]
     assert summary["status"] == "complete" and first["step"] == summary["steps"] == len(steps) < 8
-    assert "going wrong at step" in capsys.readouterr().out and steps[-1]["alarms"]
+    assert "going wrong at step" in capsys.readouterr().out and steps[-1]["stability"][0] == first
     assert summary["best_step"] < summary["steps"] and "gain" in summary["evaluation"]["validation"]["best"]
 
 
@@ -133,6 +142,19 @@ def test_rollback_goes_back_to_the_best_weights_and_survives_an_interruption(tmp
     _, continued = ruined(tmp_path / "again", "rollback", still)
     for key in ("loss", "kl", "learning_rate", "accuracy"):
         assert [line[key] for line in continued] == [line[key] for line in steps]
+
+
+def test_an_action_waits_until_the_completions_in_hand_are_used_up(tmp_path):
+    summary, steps = ruined(tmp_path, "decay", "+trainer.num_iterations=2", "lr.peak=5e-3")
+    rates = [line["learning_rate"] for line in steps]
+    changed = next(number for number, rate in enumerate(rates) if rate != 5e-3)  # the first step with another rate, from 0
+    assert summary["stability"]["alarms"][0]["step"] <= changed and rates[changed] == pytest.approx(1.5e-3)
+    assert steps[changed]["completion_tokens/mean"] is not None  # on completions of its own
+
+
+def test_nothing_is_done_after_the_last_step(tmp_path):
+    summary, _ = ruined(tmp_path, "rollback", "scale.steps=3")
+    assert summary["stability"]["alarms"][0]["step"] == 3 and summary["stability"]["actions"] == 0
 
 
 def test_rollback_is_refused_where_the_optimiser_is_split():
