@@ -31,12 +31,14 @@ def run_in(folder: Path, *overrides: str, **kwargs) -> dict:
 
 @pytest.mark.parametrize("experiment", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
 def test_every_experiment_runs_at_micro_scale(experiment, tmp_path):
-    assert run_in(tmp_path, f"+experiment={experiment}", *ONE_STEP, "hardware.device_batch_size=4")["status"] == "complete"
+    size = ("hardware.device_batch_size=4", *(["lr.warmup_steps=1"] if experiment == "efficient" else []))
+    assert run_in(tmp_path, f"+experiment={experiment}", *ONE_STEP, *size)["status"] == "complete"
 
 
 @pytest.mark.parametrize("algorithm", sorted(path.stem for path in (CONF / "algorithm").glob("*.yaml")))
 def test_every_algorithm_changes_the_weights(algorithm, tmp_path):
-    run_in(tmp_path, f"algorithm={algorithm}", *ONE_STEP, "lr=constant", "algorithm.prompts_per_step=4")
+    batch = ("algorithm.prompts_per_step=4", "algorithm.completions_per_prompt=6")
+    run_in(tmp_path, f"algorithm={algorithm}", *ONE_STEP, "lr=constant", *batch)
     (line,) = lines(tmp_path / "run")
     assert line["grad_norm"] > 0 and line["learning_rate"] == pytest.approx(2e-4)
 
