@@ -26,6 +26,7 @@ from src.curate.overlap import OverlapConfig, SuiteIndex
 from src.curate.pipeline import curate
 from src.curate.store import Candidate, read_candidates
 from src.errors import UserError
+from src.problems.rows import stream_file
 from src.screen import Screen
 
 DATA = SHARED / "data"
@@ -130,6 +131,18 @@ def test_a_parquet_row_that_is_no_text_is_set_aside(tmp_path):
     steps = curate(config(tmp_path, str(tmp_path / "raw.parquet")), Screen())
     assert [c.place.rpartition(", ")[2] for c in steps[0].candidates()] == ["row 1", "row 3"]
     assert dropped(tmp_path, "1_read") == [("malformed row", "row 2", "not UTF-8 text")]
+
+
+def test_a_parquet_file_is_read_a_piece_at_a_time(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pads = [random.Random(n).randbytes(400) for n in range(20_000)]
+    pq.write_table(pa.table({"problem": pads}), tmp_path / "raw.parquet")  # one row group
+    held = pa.total_allocated_bytes()
+    rows = stream_file(str(tmp_path / "raw.parquet"))
+    assert next(rows).record == {"problem": pads[0]}
+    assert pa.total_allocated_bytes() - held < (tmp_path / "raw.parquet").stat().st_size / 2
 
 
 def test_a_question_that_is_a_list_does_not_stop_a_prefix_from_being_stripped(tmp_path):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 ROWS_AT_ONCE = 1_000  # decoded together from a table
+BUFFER_BYTES = 2**20  # of a Parquet column read together; otherwise all of a row group is, which may be the whole file
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ def read_parquet(file: Path) -> Iterator[Row | Malformed]:
     import pyarrow.parquet
 
     try:
-        with pyarrow.parquet.ParquetFile(file) as table:
+        with pyarrow.parquet.ParquetFile(file, buffer_size=BUFFER_BYTES, pre_buffer=False) as table:
             batches = table.iter_batches(batch_size=ROWS_AT_ONCE)
             for row in _numbered(record for batch in batches for record in _records_of(batch)):
                 yield Malformed(row.place, "not UTF-8 text") if row.record is None else row
