@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pandas as pd
@@ -24,10 +25,12 @@ from src.errors import UserError
 from src.record import read_summary
 from src.run import run
 from src.screen import duration
+from src.sweep.channel import Channel
 from src.sweep.command import sweep
 from src.sweep.config import parse_sweep
 from src.sweep.plan import Composer, check_all, ends
 from src.sweep.space import read_space
+from src.sweep.trial import Spec, run_trial
 
 VALIDATION = ("evaluation.validation.every_steps=10", "evaluation.validation.samples=2")  # of sweeps/mix_length.yaml
 ACCURACY = "evaluation.validation.best.accuracy"
@@ -167,6 +170,31 @@ def test_failures_are_recorded_and_silent_trials_taken_up_again(tmp_path):
     table = trials(tmp_path).set_index("param/lr.peak")
     assert table.loc[1e-4, "state"] == "complete" and table.loc[1e-4, "deaths"] == 1
     assert table.loc[1e30, "state"] == "fail" and "not finite" in table.loc[1e30, "reason"]
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_trial_told_to_stop_ends_after_the_step_in_hand(keep, tmp_path):
+    config = configured("+experiment=mix_easy_hard", *TINY, f"output_root={tmp_path}", f"run_dir={tmp_path}/run")
+    spec = Spec(
+        0, "", [config.model_dump(mode="json")], str(tmp_path / "run"), str(tmp_path / "control"), "", ["accuracy"], 0, keep,
+        60, {}, time.time(),
+    )
+    channel = Channel(tmp_path / "control")
+    channel.prepare()
+
+    def prune():
+        while not (report := channel.report()):
+            time.sleep(0.01)
+        channel.answer(report, f"enough at step {report.step}")
+
+    sweeper = threading.Thread(target=prune)
+    sweeper.start()
+    run_trial(spec)
+    sweeper.join()
+    outcome, summary = channel.outcome(), read_summary(tmp_path / "run")
+    assert (outcome.status, outcome.reason, outcome.step, outcome.values) == ("pruned", "enough at step 1", 1, [])
+    assert (summary["status"], summary["steps"]) == ("pruned", 1)
+    assert (tmp_path / "run" / "checkpoints").exists() == keep
 
 
 def test_two_sweepers_share_a_study_with_two_objectives_and_seeds(tmp_path):
