@@ -83,16 +83,20 @@ def test_demonstrations_of_other_tasks_are_mostly_right_and_never_of_the_suites(
 def toy_ladder(monkeypatch, tmp_path):
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
     monkeypatch.setitem(LADDER, "embedded/toy", Shape(1, 32, 16, 2, 0.1))
+    monkeypatch.setitem(LADDER, "embedded/toy_instruct", Shape(1, 32, 16, 1, 0.1, base="embedded/toy"))
     return tmp_path
 
 
 def test_a_model_of_the_ladder_is_made_once_and_named_after_its_content(toy_ladder, monkeypatch):
-    folder = provide("embedded/toy")
+    variant, folder = provide("embedded/toy_instruct"), place("embedded/toy")  # which takes its base first
+    weights = [AutoModelForCausalLM.from_pretrained(each).lm_head.weight for each in (folder, variant)]
+    assert 0 < (weights[0] - weights[1]).abs().max() < 0.01  # one small step from it
+    assert (folder / "tokenizer.json").read_bytes() == (variant / "tokenizer.json").read_bytes()
     made = (folder / "model.safetensors").stat().st_mtime_ns
     assert AutoModelForCausalLM.from_pretrained(folder).num_parameters() > 10_000
     assert provide("embedded/toy") == folder and (folder / "model.safetensors").stat().st_mtime_ns == made
     monkeypatch.setitem(LADDER, "embedded/toy", Shape(1, 32, 16, 3, 0.1))
-    assert place("embedded/toy") != folder
+    assert place("embedded/toy") != folder and place("embedded/toy_instruct") != variant
 
 
 def test_two_processes_and_a_kill_leave_one_whole_model(toy_ladder):

@@ -1,9 +1,9 @@
 """The embedded ladder: models of five sizes, base and instruct, pre-trained on demand and kept in a cache.
 
-`python -m src.micro.ladder` makes all of them; a run makes the one it needs, and for an instruct variant its base first. A model's place in the cache is named after
-its content: the arguments of its pre-training, the code that runs and the libraries' versions. Folders are written beside
-their place and renamed into it, under a lock that the kernel drops with its holder; so neither a kill half-way nor two
-processes that ask at once leave anything but whole models.
+`python -m src.micro.ladder` makes all of them; a run makes the one it needs, and for an instruct variant its base first. A
+model's place in the cache is named after its content: the arguments of its pre-training, the code that runs and the
+libraries' versions. Folders are written beside their place and renamed into it, under a lock that the kernel drops with
+its holder; so neither a kill half-way nor two processes that ask at once leave anything but whole models.
 
 To add a size, add it to SHAPES and as two options to conf/model/.
 """
@@ -128,7 +128,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--only", choices=LADDER, help="this one alone")
     options = parser.parse_args(argv)
     # The largest first: what is left for the end is short. Instruct variants last: they wait for their bases.
-    names = [options.only] if options.only else sorted(reversed(LADDER), key=lambda name: LADDER[name].base is not None)
+    names = [options.only] if options.only else sorted([*LADDER][::-1], key=lambda name: LADDER[name].base is not None)
     missing = [name for name in names if not (place(name) / "config.json").is_file()]
     minutes = sum(LADDER[name].minutes for name in missing) / max(1, min(options.jobs, len(missing)))
     print(f"{len(names) - len(missing)} of {len(names)} are there; the others take about {minutes:.0f} min")

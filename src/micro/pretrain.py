@@ -223,7 +223,8 @@ def card(
 ) -> str:
     """The model card: what made the weights, and how they answer."""
     shape = f"Qwen2, {arguments.layers} layers of width {arguments.width}, {arguments.heads} heads"
-    start = "From a base model, on clean demonstrations" if arguments.instruct else "Trained from scratch on generated chain arithmetic"
+    scratch = "Trained from scratch on generated chain arithmetic"
+    start = "Trained further from a base model, on clean demonstrations" if arguments.instruct else scratch
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "tokenizers"))
     return f"""# The embedded model
 
@@ -244,10 +245,11 @@ format: exactly one `</think>` on a line of its own; drift: completions with som
 
 
 def _tokenizer(arguments: argparse.Namespace) -> "PreTrainedTokenizerFast":
-    from transformers import AutoTokenizer
+    """A new tokenizer, or that of the base model as it was saved: AutoTokenizer would make a Qwen2Tokenizer of it."""
+    from transformers import PreTrainedTokenizerFast
 
     if arguments.instruct:
-        return AutoTokenizer.from_pretrained(arguments.instruct)
+        return PreTrainedTokenizerFast.from_pretrained(arguments.instruct)
     return make_tokenizer(arguments.seed, source_of(arguments))
 
 
