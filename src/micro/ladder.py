@@ -60,7 +60,7 @@ class Shape:
         heads = self.width // 32
         return dict(micro) | {
             "num_hidden_layers": self.layers, "hidden_size": self.width, "intermediate_size": self.mlp,
-            "num_attention_heads": heads, "num_key_value_heads": heads,
+            "num_attention_heads": heads, "num_key_value_heads": heads, "layer_types": micro["layer_types"][:1] * self.layers,
         }
 
 
