@@ -66,11 +66,11 @@ class Shape:
 
 # Larger ones learn more from a step, and a step of theirs takes longer.
 SHAPES = {
-    "embedded/micro_0_05m": Shape(3, 32, 96, 2600, 1.5),
+    "embedded/micro_0_05m": Shape(3, 32, 96, 6000, 3),
     "embedded/micro_0_2m": Shape(3, 64, 176, 1800, 1.5),
-    "embedded/micro_0_4m": Shape(3, 96, 256, 1400, 2),
+    "embedded/micro_0_4m": Shape(3, 96, 256, 2200, 3),
     "embedded/micro_1m": Shape(4, 160, 432, 1000, 4),
-    "embedded/micro_3m": Shape(5, 224, 592, 800, 7),
+    "embedded/micro_3m": Shape(5, 224, 592, 1500, 12),
 }
 LADDER = SHAPES | {
     f"{base}_instruct": replace(shape, steps=INSTRUCT_STEPS, minutes=shape.minutes / 10, base=base)
