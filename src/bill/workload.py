@@ -22,6 +22,8 @@ def workload(config: LabConfig, shape: Architecture) -> Workload:
     lora = config.model.lora
     element_bytes, mixed = numbers(config, hardware.sharding)
     server = rollout.engine == "vllm_server"
+    # Completions that are learnt from, one of how many.
+    one_of = config.algorithm.completions_per_prompt if config.algorithm.advantages == "shortest_correct" else 1
     return Workload(
         architecture=shape,
         trained_parameters=shape.lora_parameters(lora) if lora else shape.parameters,
