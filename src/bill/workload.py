@@ -30,6 +30,7 @@ def workload(config: LabConfig, shape: Architecture) -> Workload:
         processes=hardware.processes,
         generators=max(1, hardware.gpus - hardware.processes) if server else hardware.processes,
         device_batch=hardware.device_batch_size,
+        passes=config.passes,
         completions=batch.completions_sampled,
         completions_per_prompt=config.algorithm.completions_per_prompt,
         updates=batch.generation_every_steps,
