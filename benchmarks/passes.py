@@ -45,8 +45,9 @@ class TwoClocks(Ledger):
 
 def steps_of(length_sorted: bool, steps: int, folder: Path) -> list[dict[str, float]]:
     """CPU and wall seconds of the training phase of each step, warm-up left out, and its completions' mean tokens."""
-    import src.run
     from conftest import configured
+
+    import src.run
 
     ledgers, found = [], []
 
@@ -72,6 +73,7 @@ def steps_of(length_sorted: bool, steps: int, folder: Path) -> list[dict[str, fl
 def planned() -> float:
     """The same ratio by the plan."""
     from conftest import configured
+
     from src.bill.plan import make_plan
 
     narrow, padded = (
