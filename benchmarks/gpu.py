@@ -9,6 +9,8 @@ The model is DeepSeek-R1-Distill-Qwen-1.5B's architecture with random weights; e
 length. Each variant is `src.run` under scale=h200, and the bare script has TRL's defaults but for the batch, the
 algorithm's settings and the length; each runs in a process of its own, in turn, on the same GPU. The first step of each
 learns from the same completions and rewards, and its gradient is compared with bare TRL's (benchmarks/same_batch.py).
+Variants of natural lengths learn, from the second step on, from completions cut to lengths as the model's own would have; they
+are compared with each other.
 
 Clocks: the device is synchronised at both ends of each phase. Utilisation: FLOPs that the training phase needs (2 a
 weight and token for each scoring pass, 6 for forward and backward, attention; recomputation not counted) over its time
@@ -37,6 +39,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 from src.hardware import visible_gpus
 
 WARM_UP = 1
+NATURAL = 6000 / 3584  # mean length of a completion that nothing cuts off, over the limit: conf/scale/h200.yaml
 EQUAL = 0.05  # relative difference of the first gradient's norm: bfloat16 in some, sums in another order
 PHASES = ("rollout", "log-probabilities", "forward and backward", "optimiser", "sync", "rest")
 SETTINGS = ("loss_type", "beta", "epsilon", "num_iterations", "scale_rewards", "use_bias_correction_kl")
@@ -48,6 +51,7 @@ class Variant:
 
     overrides: str
     package: str | None = None
+    natural: bool = False  # lengths
 
 
 # Each setting that may make scale=h200 faster, against "plain". TRL 1.16 never holds all logits (a tile at a time), with
@@ -69,6 +73,12 @@ VARIANTS = {
     "eager attention": Variant("rollout=transformers model.attention=eager"),
     "flash attention": Variant("rollout=transformers model.attention=flash_attention_2", "flash_attn"),
     "Liger's kernels": Variant("rollout=transformers +trainer.use_liger_kernel=true", "liger_kernel"),
+    "natural lengths": Variant(
+        "rollout=transformers +trainer.loss_type=dapo algorithm.length_sorted=false", natural=True
+    ),
+    "natural lengths, passes sorted by length": Variant(
+        "rollout=transformers +trainer.loss_type=dapo algorithm.length_sorted=true", natural=True
+    ),
 }
 
 
@@ -115,6 +125,7 @@ class Clock:
         self.open = ["rest"]
         self.charged = time.perf_counter()
         self.first_gradient: float | None = None
+        self.lengths: list[int] = []  # of completions that were cut
 
     def charge(self) -> None:
         import torch
@@ -152,7 +163,7 @@ class Clock:
     def note_gradient(self, norm: float) -> None:
         self.first_gradient = norm
 
-    def install(self, work: Work) -> None:
+    def install(self, work: Work, natural: bool = False) -> None:
         """Hook the phases of a step. Whatever is outside them (grading, logging) is `rest`."""
         import torch
         from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
@@ -160,9 +171,11 @@ class Clock:
         from trl import GRPOTrainer
         from trl.generation.vllm_generation import VLLMGeneration
 
-        from benchmarks.same_batch import learn_from_the_same
+        from benchmarks.same_batch import cut_later_ones, learn_from_the_same
 
         learn_from_the_same(work.group, work.tokens, self.note_gradient)
+        if natural:
+            cut_later_ones(work.tokens, NATURAL * work.tokens, self.lengths)
         self.around(GRPOTrainer, "_generate", lambda: "rollout")
         self.around(VLLMGeneration, "sync_weights", lambda: "sync")
         self.around(Trainer, "training_step", lambda: "forward and backward")
@@ -190,14 +203,14 @@ def config_of(work: Work, variant: str, steps: int, folder: Path):
     return configured(*work.overrides(variant, steps, folder))
 
 
-def run_ours(work: Work, variant: str, steps: int, folder: Path) -> dict:
+def run_ours(work: Work, variant: str, natural: bool, steps: int, folder: Path) -> dict:
     """`src.run` in this process, its steps timed."""
     from src.run import prepare_libraries, run
 
     config = config_of(work, variant, steps, folder)
     prepare_libraries(config)
     clock = Clock()
-    clock.install(work)
+    clock.install(work, natural)
     summary = run(config, watches=[lambda line, measured: clock.end_step()])
     return figures(work, config, clock) | {"status": summary["status"]}
 
@@ -254,8 +267,9 @@ def figures(work: Work, config, clock: Clock) -> dict:
     shape, spec = architecture(config.model), config.hardware.spec
     w = workload(config, shape)
     sequences, prompt = work.prompts * work.group, w.prompt_mean
-    length = prompt + work.tokens
-    scoring = w.extra_forwards * sequences * (shape.forward_flops(length, length / 2) + shape.head_flops(work.tokens))
+    learnt = round(statistics.fmean(clock.lengths)) if clock.lengths else work.tokens  # of a completion, padding not counted
+    length = prompt + learnt
+    scoring = w.extra_forwards * sequences * (shape.forward_flops(length, length / 2) + shape.head_flops(learnt))
     full = forced(w)
     training = seconds["log-probabilities"] + seconds["forward and backward"] + seconds["optimiser"]
     bytes_read = work.tokens * (
@@ -270,7 +284,7 @@ def figures(work: Work, config, clock: Clock) -> dict:
         "seconds": seconds, "seconds_per_step": statistics.median(sum(step.values()) for step in steps),
         "rollout_tokens_per_s": sampled / seconds["rollout"], "training_tokens_per_s": sequences * length / training,
         "peak_gb": peak / 1e9,
-        "training_mfu": (model_flops(full, work.tokens) + scoring) / training / (spec.peak_tflops * 1e12),
+        "training_mfu": (model_flops(full, learnt) + scoring) / training / (spec.peak_tflops * 1e12),
         "rollout_floor_share": bytes_read / (spec.bandwidth_gb_per_s * 1e9) / seconds["rollout"],
         "first_gradient": clock.first_gradient, "steps": clock.steps,
     }
@@ -283,12 +297,12 @@ def forced(w):
     return replace(w, natural=1e9)
 
 
-def in_a_process(arguments: argparse.Namespace, side: str, variant: str) -> dict:
+def in_a_process(arguments: argparse.Namespace, side: str, variant: Variant) -> dict:
     """Run one side in a process of its own, so that each starts with an empty device."""
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
-        command = [sys.executable, __file__, "--side", side, "--variant", variant, "--steps", str(arguments.steps),
-                   "--folder", folder, *(["--toy"] if arguments.toy else [])]
+        command = [sys.executable, __file__, "--side", side, "--variant", variant.overrides, "--steps", str(arguments.steps),
+                   "--folder", folder, *(["--toy"] if arguments.toy else []), *(["--natural"] if variant.natural else [])]
         environment = os.environ | ({"OMP_NUM_THREADS": "1"} if arguments.toy else {})
         done = subprocess.run(command, env=environment, stdout=sys.stderr, check=False)
         if done.returncode:
@@ -330,17 +344,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write all figures as JSON")
     for hidden in ("--side", "--variant", "--folder"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
+    parser.add_argument("--natural", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     work = TOY if arguments.toy else FULL
     if arguments.steps <= WARM_UP:
         parser.error(f"--steps must be more than the {WARM_UP} of warm-up")
     if arguments.side:
         folder = Path(arguments.folder)
-        sides = {"ours": lambda: run_ours(work, arguments.variant, arguments.steps, folder),
+        sides = {"ours": lambda: run_ours(work, arguments.variant, arguments.natural, arguments.steps, folder),
                  "bare": lambda: run_bare(work, arguments.steps, folder)}
         (folder / "result.json").write_text(json.dumps(sides[arguments.side]()))
         return
-    bare = None if arguments.no_bare else in_a_process(arguments, "bare", "")
+    bare = None if arguments.no_bare else in_a_process(arguments, "bare", Variant(""))
     found = {"bare TRL": bare} if bare else {}
     if bare:
         show("bare TRL", bare, None)
@@ -349,7 +364,7 @@ def main() -> None:
             found[name] = {"left_out": variant.package}
             print(f"{name}: left out, since {variant.package} is not installed", flush=True)
             continue
-        found[name] = in_a_process(arguments, "ours", variant.overrides)
+        found[name] = in_a_process(arguments, "ours", variant)
         show(f"src.run, {name} ({variant.overrides})", found[name], bare)
     if arguments.out:
         arguments.out.write_text(json.dumps(found, indent=2))

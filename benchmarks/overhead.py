@@ -17,7 +17,8 @@ import time
 from pathlib import Path
 
 WARM_UP = 2
-SETTINGS = ("+experiment=mix_easy_hard", "evaluation.suites={}", "evaluation.validation.problems_per_level=1",
+SETTINGS = ("+experiment=mix_easy_hard", "~evaluation.suites.chains", "~evaluation.suites.chains_long",
+            "evaluation.validation.problems_per_level=1",
             "evaluation.validation.samples=1", "evaluation.validation.every_steps=1000", "tracking=none")
 
 

@@ -42,6 +42,25 @@ def learn_from_the_same(group: int, tokens: int, found: Callable[[float], None])
     Accelerator.clip_grad_norm_ = noted
 
 
+def cut_later_ones(limit: int, mean: float, lengths: list[int]) -> None:
+    """Hook TRL's trainer so that completions after the first step are cut to drawn lengths, exponential with this mean under
+    the limit: the same in every run. `lengths` is told them."""
+    from trl import GRPOTrainer
+
+    original = GRPOTrainer._generate_single_turn
+
+    def cut(trainer, *args: Any, **kwargs: Any) -> Any:
+        completions, logps = original(trainer, *args, **kwargs)
+        if trainer.state.global_step == 0:
+            return completions, logps
+        rng = random.Random(trainer.state.global_step)
+        drawn = [min(limit, 1 + int(rng.expovariate(1 / mean))) for _ in completions]
+        lengths.extend(drawn)
+        return tuple(rows and [row[:n] for row, n in zip(rows, drawn, strict=True)] for rows in (completions, logps))
+
+    GRPOTrainer._generate_single_turn = cut
+
+
 def after(owner: type, method: str, change: Callable) -> None:
     """Have `change` replace what a method of the trainer returns in its first step; it is called all the same."""
     original = getattr(owner, method)

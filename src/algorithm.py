@@ -1,5 +1,6 @@
 """The `algorithm` group: the policy-gradient method, all of them TRL's. Add one by adding a file to conf/algorithm."""
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, Literal
 
@@ -17,11 +18,23 @@ class AlgorithmConfig(Config):
     advantages: Literal["of_trainer", "leave_one_out", "shortest_correct"] = "of_trainer"
     completions_per_prompt: int = Field(ge=2)
     prompts_per_step: int = Field(ge=1)
+    # Passes as wide as their own longest completion, and sorted by length where the loss does not see it (src/passes.py).
+    length_sorted: bool = False
     settings: dict[str, Any]
 
     @property
     def completions_per_step(self) -> int:
         return self.completions_per_prompt * self.prompts_per_step
+
+
+def bound_to_passes(fields: Mapping[str, Any]) -> str | None:
+    """The setting of TRL's config by which the loss depends on which completions are in a pass together; None where it does
+    not: where it is a sum over all tokens, or a mean over completions, by a divisor that all passes share."""
+    if fields.get("loss_type") == "bnpo":
+        return "loss_type=bnpo"  # mean over the tokens of a pass
+    if (fields.get("top_entropy_quantile") or 1.0) < 1.0:
+        return "top_entropy_quantile"  # of the tokens of a pass
+    return next((key for key in ("entropy_coef", "use_adaptive_entropy") if fields.get(key)), None)  # the same mean
 
 
 # Fields of TRL's configs that have a key of their own here, and where that is.

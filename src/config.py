@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from src.algorithm import OWN_KEYS, AlgorithmConfig, trl_fields, type_fault
+from src.algorithm import OWN_KEYS, AlgorithmConfig, bound_to_passes, trl_fields, type_fault
 from src.base import Config
 from src.batch import Batch
 from src.bill.accounting import PHASES
@@ -151,6 +151,15 @@ class LabConfig(Config):
     def batch(self) -> Batch:
         """How a step's batch is cut up."""
         return Batch(self.algorithm, self.hardware, self.trainer, self.scale.steps)
+
+    @property
+    def passes(self) -> Literal["padded", "trimmed", "sorted"]:
+        """What passes are padded to: the longest of all completions that were sampled together, their own longest one, or
+        that with an update's completions sorted by length."""
+        if not self.algorithm.length_sorted:
+            return "padded"
+        bound = bound_to_passes(self.algorithm.settings | self.trainer)
+        return "sorted" if self.batch.accumulation_steps > 1 and bound is None else "trimmed"
 
 
 def parse(content: Mapping[str, Any]) -> LabConfig:

@@ -67,8 +67,9 @@ class ShortestCorrectTrainer(GRPOTrainer):
         self.places = [number * group if place is None else place for number, place in enumerate(places)]
         weights_B = torch.zeros_like(output["advantages"])
         weights_B[found] = 1.0
-        counts = self.accelerator.gather(torch.tensor([len(places), len(found)], device=weights_B.device)).view(-1, 2).sum(dim=0)
-        output["advantages"] = weights_B * (counts[0] / counts[1].clamp(min=1))
+        counts = torch.tensor([len(places), len(found)], device=weights_B.device)
+        prompts, with_one = self.accelerator.reduce(counts, reduction="sum")
+        output["advantages"] = weights_B * (prompts / with_one.clamp(min=1))
         return output
 
     def demonstrations(self, output: dict[str, Any]) -> dict[str, Any]:

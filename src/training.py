@@ -148,7 +148,7 @@ class Session:
             peft_config=peft_config(config.model),
         )
         self.trainer.attach(
-            list(problems.values()), grader, self.schedule, ledger, self.checkpoints, self._progress_now
+            list(problems.values()), grader, self.schedule, ledger, self.checkpoints, self._progress_now, config.passes
         )
         self.trainer.remove_callback(PrinterCallback)
 

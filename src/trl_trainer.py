@@ -21,13 +21,14 @@ from src.grading import Grader
 from src.leave_one_out import LeaveOneOutTrainer
 from src.length import LengthSchedule
 from src.metrics import Rollout
+from src.passes import NarrowPasses
 from src.reward import REWARDS, RewardBatch, RewardConfig, active
 from src.rollout import divergence_in_words
 from src.supervised import ShortestCorrectTrainer
 from src.types import Problem
 
 
-class LabTrainerMixin:
+class LabTrainerMixin(NarrowPasses):
     """Goes in front of a TRL trainer class. `attach` must be called before `train`."""
 
     batch: RewardBatch  # the completions being rewarded
@@ -42,8 +43,11 @@ class LabTrainerMixin:
         ledger: Ledger,
         checkpoints: Checkpoints,
         progress: Callable[[], Progress],
+        passes: str,
     ) -> None:
-        """`problems` are what the data set's column `problem` counts; `progress` is asked for at every checkpoint."""
+        """`problems` are what the data set's column `problem` counts; `progress` is asked for at every checkpoint; `passes` is
+        that of the configuration."""
+        self.passes = passes
         self.problems, self.grader, self.schedule, self.ledger = problems, grader, schedule, ledger
         self.checkpoints, self.progress = checkpoints, progress
         self.ends = end_tokens(self.processing_class, self.model.generation_config)

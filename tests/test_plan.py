@@ -15,10 +15,13 @@ from src.bill.cost_model import (
     mean_length,
     memory,
     model_flops,
+    pass_lengths,
     peak_memory,
     sampling_seconds,
     seconds,
+    sorted_lengths,
     tokens,
+    training_flops,
 )
 from src.bill.plan import make_plan, plan_of, warnings
 from src.bill.workload import workload
@@ -140,6 +143,35 @@ def test_lengths_under_a_limit():
     assert mean_length(60, 100) == pytest.approx(drawn.clamp(max=100).mean().item(), rel=0.01)
     assert longest_length(60, 10_000, 5000) == pytest.approx(drawn.max(dim=1).values.mean().item(), rel=0.02)
     assert longest_length(60, 100, 5000) == 100
+
+
+def test_lengths_of_passes_sorted_by_length():
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.empty(5000, 72).exponential_(1 / 60, generator=generator).sort(dim=1, descending=True).values
+    longest = drawn[:, ::12].mean(dim=0).tolist()
+    assert sorted_lengths(60, 10_000, 72, 12) == pytest.approx(longest, rel=0.02)
+    assert sorted_lengths(60, 100, 72, 12) == pytest.approx([min(100, length) for length in longest], rel=0.02)
+
+
+def test_passes_cost_what_they_are_padded_to():
+    def lengths(*overrides, scoring=False):
+        w, _ = planned("+experiment=mix_easy_hard", "scale=h200", *overrides)
+        return pass_lengths(replace(w, natural=500.0), 3584, scoring), w
+
+    (padded,), w = lengths("algorithm.length_sorted=false")
+    assert padded == longest_length(500, 3584, 72)
+    (trimmed,), _ = lengths()  # under bnpo passes stay as dealt
+    assert trimmed == longest_length(500, 3584, 6) < padded
+    by_length = sorted_lengths(500, 3584, 72, 6)
+    assert lengths(scoring=True)[0] == lengths("+trainer.loss_type=dapo")[0] == by_length and len(by_length) == 12
+    narrow = replace(w, passes="sorted", natural=500.0, limits=(3584,))
+    columns = w.prompt_mean + sum(by_length) / 12
+    assert tokens(narrow)["trained"] == pytest.approx(72 * columns)
+    a, each = w.architecture, 6
+    forward = sum(
+        each * (a.forward_flops(w.prompt_mean + c, (w.prompt_mean + c) / 2) + a.head_flops(c)) for c in by_length
+    )
+    assert training_flops(narrow, 3584)["log-probabilities"] == pytest.approx(w.extra_forwards * forward)
 
 
 def test_sampling_is_bound_by_weights_and_cache():

@@ -14,7 +14,7 @@ from src.supervised import shortest_correct
 
 SHORTEST = (
     *TOY, "algorithm=sft_shortest", "reward=efficient", "reward.alpha=0.0", "algorithm.completions_per_prompt=4",
-    "algorithm.prompts_per_step=6", "hardware.device_batch_size=24", "lr=constant", "lr.peak=1e-3",
+    "algorithm.prompts_per_step=6", "hardware.device_batch_size=24", "lr=constant", "lr.peak=2e-4",
 )
 
 
@@ -31,7 +31,8 @@ def test_the_base_samples_and_the_policy_learns(tmp_path):
     run(configured(*SHORTEST, "scale.steps=8", f"output_root={tmp_path}", f"run_dir={tmp_path}/one"))
     found = lines(tmp_path / "one")
     losses = [line["loss"] for line in found]
-    assert losses[1] < losses[0] and losses[3] < losses[2]  # the second update on the same demonstrations
+    # The second update on the same demonstrations; AdamW's very first step is too long.
+    assert all(losses[step + 1] < losses[step] for step in (2, 4, 6))
     # All prompts are sampled for four times each, one completion of each is learnt.
     learnt, sampled = found[-1]["flops/training"] / 6 / 2, found[-1]["flops/generation"] / 2
     assert learnt < 0.35 * sampled
@@ -43,12 +44,14 @@ def test_the_base_samples_and_the_policy_learns(tmp_path):
 
 
 def test_a_continued_run_is_the_uninterrupted_one(tmp_path):
-    at = lambda name: (*SHORTEST, "scale.steps=4", "record.checkpoint_every_steps=2", f"output_root={tmp_path}", f"run_dir={tmp_path}/{name}")  # noqa: E501, E731
+    def at(name):
+        return (*SHORTEST, f"output_root={tmp_path}", f"run_dir={tmp_path}/{name}")
+
     run(configured(*at("whole")))
     run(configured(*at("part")), watches=[lambda line, measured: _stop(line)])
     assert len(lines(tmp_path / "part")) == 2
     run(configured(*at("part"), f"resume={tmp_path}/part"))
-    weights = [load_file(tmp_path / name / "checkpoints" / "step_00004" / "model.safetensors") for name in ("whole", "part")]
+    weights = [load_file(tmp_path / name / "checkpoints" / "checkpoint-4" / "model.safetensors") for name in ("whole", "part")]
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 

@@ -9,6 +9,9 @@ weights once for the whole running batch, and each completion's cache (arXiv 221
 
 import math
 from dataclasses import dataclass, replace
+from functools import cache
+from itertools import accumulate
+from statistics import fmean
 from typing import Literal
 
 from src.hardware import Spec
@@ -35,6 +38,7 @@ class Workload:
     processes: int
     generators: int  # engines that share the sampling
     device_batch: int  # completions in one pass of one process
+    passes: Literal["padded", "trimmed", "sorted"]  # see LabConfig.passes
     completions: int  # sampled at once, for `updates` optimiser steps
     completions_per_prompt: int
     updates: int
@@ -53,6 +57,7 @@ class Workload:
     engine_sleeps: bool
     engine_positions: int  # longest sequence that vLLM must have room for
     evaluations: tuple["Sampling", ...]
+    learnt: float = 1.0  # share of completions that goes through training
 
     @property
     def engine_bytes(self) -> int:
@@ -95,6 +100,26 @@ def longest_length(natural: float, limit: int, completions: int) -> float:
     return min(float(limit), natural * (math.log(completions) + 0.5772))
 
 
+@cache
+def sorted_lengths(natural: float, limit: int, completions: int, size: int) -> tuple[float, ...]:
+    """Expected longest of each pass of `size`, of so many completions sorted by length, falling: the k-th longest is the
+    mean times 1/k + 1/(k + 1) + ... + 1/completions, at most the limit."""
+    at_least = list(accumulate(1 / k for k in range(completions, 0, -1)))[::-1]
+    return tuple(min(float(limit), natural * at_least[k]) for k in range(0, completions, size))
+
+
+def pass_lengths(w: Workload, limit: int, scoring: bool = False) -> tuple[float, ...]:
+    """Columns of completions that the passes over one batch compute; `scoring` ones want log-probabilities alone."""
+    share = w.completions // w.processes
+    if w.passes == "padded":
+        return (longest_length(w.natural, limit, w.completions),)
+    if scoring:
+        return sorted_lengths(w.natural, limit, share, w.device_batch)
+    if w.passes == "sorted":
+        return sorted_lengths(w.natural, limit, share * w.uses // w.updates, w.device_batch)
+    return (longest_length(w.natural, limit, w.device_batch),)
+
+
 # Memory, in bytes for one process's GPU ------------------------------------------------------------------------------
 
 
@@ -108,7 +133,7 @@ def layer_bytes_per_token(a: Architecture, element_bytes: int) -> float:
 def activation_bytes(w: Workload) -> float:
     """Kept for the backward pass at the longest length, and the layer in hand."""
     a, size = w.architecture, w.compute_bytes
-    tokens = w.device_batch * w.longest
+    tokens = w.learnt * w.device_batch * w.longest
     layer = tokens * layer_bytes_per_token(a, size)
     if w.checkpointing:  # each layer's input, and one layer computed again with its gradients
         return a.layers * tokens * a.hidden * size + 2 * layer
@@ -118,7 +143,7 @@ def activation_bytes(w: Workload) -> float:
 def logit_bytes(w: Workload) -> float:
     """The tile of logits, and float32 gradients of the output layer and of its input."""
     a, size = w.architecture, w.compute_bytes
-    tokens = w.device_batch * w.longest
+    tokens = w.learnt * w.device_batch * w.longest
     tile = min(tokens, TILE_TOKENS) * min(a.vocabulary, TILE_VOCABULARY) * size
     return 2 * tile + 4 * a.head_weights + 4 * tokens * a.hidden
 
@@ -201,37 +226,33 @@ def engine_memory(w: Workload, spec: Spec) -> dict[str, float]:
 def tokens(w: Workload) -> dict[str, float]:
     """Tokens of the whole run: sampled in training, trained on (padding counted), sampled in evaluation."""
     sampled = sum(w.completions * mean_length(w.natural, limit) for limit in w.limits)
-    trained = sum(w.completions * w.uses * _padded(w, limit) for limit in w.limits)
+    trained = sum(w.learnt * w.completions * w.uses * (w.prompt_mean + fmean(pass_lengths(w, limit))) for limit in w.limits)
     measured = sum(e.times * e.completions * mean_length(w.natural, e.limit) for e in w.evaluations)
     return {"sampled": sampled, "trained": trained, "evaluation": measured}
 
 
-def _padded(w: Workload, limit: int) -> float:
-    """Tokens of one sequence in training: TRL pads to the longest of all that were sampled together."""
-    return w.prompt_mean + longest_length(w.natural, limit, w.completions)
+def _forward(w: Workload, lengths: tuple[float, ...]) -> tuple[float, float]:
+    """FLOPs of the layers and of the output layer, forward, over one batch in passes of these lengths."""
+    a, each = w.architecture, w.completions / len(lengths)
+    tokens = [w.prompt_mean + length for length in lengths]
+    return each * sum(a.forward_flops(t, t / 2) for t in tokens), each * sum(map(a.head_flops, lengths))
 
 
 def training_flops(w: Workload, limit: int) -> dict[str, float]:
     """FLOPs of what one sampling of completions is used for, by phase, over all processes."""
-    a, length = w.architecture, _padded(w, limit)
-    sequences = w.completions
-    block = a.forward_flops(sequences * length, length / 2)
-    head = a.head_flops(sequences * (length - w.prompt_mean))
-    full = w.trained_parameters == a.parameters
+    block, head = _forward(w, pass_lengths(w, limit))
+    full = w.trained_parameters == w.architecture.parameters
     # Backward: the gradients of inputs and of weights, each as much as forward; adapters need hardly any of the latter.
     backward = (2.0 if full else 1.0) + (1.0 if w.checkpointing else 0.0)
     return {
-        "log-probabilities": w.extra_forwards * (block + head),
-        "forward and backward": w.uses * ((1 + backward) * block + (1 + 1 + (2 if full else 1)) * head),
+        "log-probabilities": w.extra_forwards * sum(_forward(w, pass_lengths(w, limit, scoring=True))),
+        "forward and backward": w.learnt * w.uses * ((1 + backward) * block + (1 + 1 + (2 if full else 1)) * head),
     }
 
 
 def model_flops(w: Workload, limit: int) -> float:
     """FLOPs that forward and backward must take, recomputation left out: what utilisation is counted with."""
-    a, length = w.architecture, _padded(w, limit)
-    return 3 * w.uses * w.completions * (
-        a.forward_flops(length, length / 2) + a.head_flops(length - w.prompt_mean)
-    )
+    return 3 * w.learnt * w.uses * sum(_forward(w, pass_lengths(w, limit)))
 
 
 def sampling_flops(w: Workload, completions: float, prompt: float, mean: float) -> float:

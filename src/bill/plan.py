@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from src.algorithm import bound_to_passes
 from src.bill.cost_model import (
     GB,
     Workload,
@@ -184,7 +185,16 @@ def facts_of_config(config: LabConfig) -> dict[str, str]:
         "options": "  ".join(f"{group}={name}" for group, name in sorted(config.choices.items())),
         "steps": f"{config.scale.steps} of {config.algorithm.completions_per_step} completions "
         f"({config.algorithm.prompts_per_step} prompts x {config.algorithm.completions_per_prompt})",
-    }
+    } | ({"passes": passes(config)} if config.algorithm.length_sorted else {})
+
+
+def passes(config: LabConfig) -> str:
+    """How completions are put into passes, and why no other way."""
+    bound = bound_to_passes(config.algorithm.settings | config.trainer)
+    said = f"{config.batch.accumulation_steps} a step, as wide as their longest completion, "
+    if bound is None:
+        return said + "sorted by length"
+    return said + f"but not sorted by length: under {bound} the loss depends on what is in a pass together"
 
 
 def facts(config: LabConfig, data: "Data", plan: Plan | None) -> dict[str, str]:

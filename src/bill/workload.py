@@ -22,8 +22,7 @@ def workload(config: LabConfig, shape: Architecture) -> Workload:
     lora = config.model.lora
     element_bytes, mixed = numbers(config, hardware.sharding)
     server = rollout.engine == "vllm_server"
-    # Completions that are learnt from, one of how many.
-    one_of = config.algorithm.completions_per_prompt if config.algorithm.advantages == "shortest_correct" else 1
+    one_of_each = config.algorithm.advantages == "shortest_correct"  # prompt
     return Workload(
         architecture=shape,
         trained_parameters=shape.lora_parameters(lora) if lora else shape.parameters,
@@ -32,6 +31,7 @@ def workload(config: LabConfig, shape: Architecture) -> Workload:
         processes=hardware.processes,
         generators=max(1, hardware.gpus - hardware.processes) if server else hardware.processes,
         device_batch=hardware.device_batch_size,
+        passes=config.passes,
         completions=batch.completions_sampled,
         completions_per_prompt=config.algorithm.completions_per_prompt,
         updates=batch.generation_every_steps,
@@ -50,6 +50,7 @@ def workload(config: LabConfig, shape: Architecture) -> Workload:
         engine_sleeps=getattr(rollout, "sleep", False),
         engine_positions=fields.get("vllm_max_model_length") or shape.positions,
         evaluations=tuple(evaluations(config)),
+        learnt=1 / config.algorithm.completions_per_prompt if one_of_each else 1.0,
     )
 
 

@@ -47,7 +47,7 @@ class TableConfig(Config):
     max_pass_rate: float | None = Field(default=None, ge=0, le=1)  # inclusive
     published_rows: int | None = Field(default=None, ge=1)  # as the publication counted them
     choices: ChoicesConfig | None = None  # of multiple-choice questions
-    license: str | None = None  # as the data set's card states it; null = it states none
+    license: str | None = None  # as the data set's card states it; null = it states none; unknown = not seen
 
     @model_validator(mode="after")
     def _thresholds(self) -> "TableConfig":
