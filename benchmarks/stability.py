@@ -1,9 +1,9 @@
 """How early the monitor speaks in runs that collapse, and how often in healthy ones, at micro scale.
 
-    python benchmarks/stability.py [--output outputs/stability] [--healthy outputs/sweeps/length_schedules]
+    python benchmarks/stability.py [--output outputs/stability] [--healthy outputs/sweeps/alpha_family ...]
 
 Trains 20 runs that go wrong in three ways (KINDS), each seed once, two at once; what is complete is not run again. Healthy
-runs are 20 finished ones below --healthy, the last by name; without it 20 are trained. A run has lost 5 points at the first
+runs are all finished ones below the folders of --healthy, 20 or more; without it 20 are trained. A run has lost 5 points at the first
 of two validations in a row that far below the best before them, its base among them: one alone may be noise. The monitor
 is that of src/stability.py with conf/stability/watch.yaml, whose bounds were set on other runs.
 """
@@ -63,8 +63,9 @@ def watched(folder: Path) -> Watched:
         if best - max(value, later) > LOST:
             lost_at = step
             break
-    config = StabilityConfig(**yaml.safe_load(WATCH.read_text(encoding="utf-8")))
-    return Watched(lost_at, alarms_of(lines, config))
+    watch = StabilityConfig(**yaml.safe_load(WATCH.read_text(encoding="utf-8")))
+    shuffled = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["mix"]["order"] == "shuffled"
+    return Watched(lost_at, alarms_of(lines, watch, shuffled))
 
 
 def finished(folder: Path) -> bool:
@@ -101,15 +102,15 @@ def row(kind: str, runs: list[Watched]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("outputs/stability"))
-    parser.add_argument("--healthy", type=Path, help="a folder with finished healthy runs, such as a sweep's")
+    parser.add_argument("--healthy", type=Path, nargs="+", help="folders with finished healthy runs, such as sweeps'")
     arguments = parser.parse_args()
     root = arguments.output.resolve()
     rows = [row(kind, [watched(folder) for folder in trained(root, kind, *how)]) for kind, how in KINDS.items()]
     if arguments.healthy:
-        found = [path.parent for path in sorted(arguments.healthy.rglob("summary.json")) if finished(path.parent)]
-        if len(found) < WANTED:
-            sys.exit(f"{arguments.healthy}: {len(found)} finished runs, {WANTED} are wanted")
-        healthy = found[-WANTED:]
+        found = [path.parent for folder in arguments.healthy for path in sorted(folder.rglob("summary.json"))]
+        healthy = [folder for folder in found if finished(folder)]
+        if len(healthy) < WANTED:
+            sys.exit(f"--healthy: {len(healthy)} finished runs, {WANTED} or more are wanted")
     else:
         healthy = trained(root, "healthy", *HEALTHY)
     rows.append(row("healthy", [watched(folder) for folder in healthy]))
