@@ -74,7 +74,7 @@ def make_plan(config: LabConfig) -> Plan:
     per_step = (spent["rollout"] + spent["training"]) / w.steps
     peak = w.processes * spec.peak_tflops * 1e12 * spent["training"]
     training, sampling = peak_memory(w, parts)
-    engine, cache_per_token = engine_memory(w, spec), w.architecture.cache_bytes_per_token(w.element_bytes)
+    engine, cache_per_token = engine_memory(w, spec), w.architecture.cache_bytes_per_token(w.engine_bytes)
     return Plan(
         parameters=w.architecture.parameters,
         trained_parameters=w.trained_parameters,
