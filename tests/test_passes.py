@@ -154,7 +154,7 @@ def test_needed_columns_by_hand():
 
 def test_what_is_said_of_a_loss_that_sees_the_passes():
     size = ("scale=h200", "+experiment=mix_easy_hard")
-    assert configured(*size).passes == "trimmed" and "not sorted by length: under loss_type=bnpo" in passes(configured(*size))
+    assert configured(*size).passes == "trimmed" and "not sorted: under loss_type=bnpo" in passes(configured(*size))
     assert configured(*size, DAPO).passes == "sorted" and passes(configured(*size, DAPO)).endswith("sorted by length")
     assert configured(*size, DAPO, "algorithm.length_sorted=false").passes == "padded"
     assert configured(*size, DAPO, "+trainer.entropy_coef=0.01").passes == "trimmed"

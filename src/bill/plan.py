@@ -190,11 +190,11 @@ def facts_of_config(config: LabConfig) -> dict[str, str]:
 
 def passes(config: LabConfig) -> str:
     """How completions are put into passes, and why no other way."""
+    said = f"{config.batch.accumulation_steps} a step, as wide as their longest completion"
+    if config.passes == "sorted":
+        return f"{said}, sorted by length"
     bound = bound_to_passes(config.algorithm.settings | config.trainer)
-    said = f"{config.batch.accumulation_steps} a step, as wide as their longest completion, "
-    if bound is None:
-        return said + "sorted by length"
-    return said + f"but not sorted by length: under {bound} the loss depends on what is in a pass together"
+    return f"{said}, not sorted: under {bound} the loss depends on what is in a pass together" if bound else said
 
 
 def facts(config: LabConfig, data: "Data", plan: Plan | None) -> dict[str, str]:
