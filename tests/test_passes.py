@@ -81,7 +81,7 @@ def test_the_gradients_are_the_same_from_narrower_passes(method, tmp_path, width
     assert sum(widths) / len(widths) < 0.9 * padded
     for one, other in zip(lines(tmp_path / "plain"), lines(tmp_path / "narrow"), strict=True):
         for key in ("loss", "grad_norm", "reward/mean", "accuracy", "completion_tokens/mean"):
-            assert one[key] == pytest.approx(other[key], rel=1e-3, abs=1e-6), key
+            assert one[key] == pytest.approx(other[key], rel=1e-3, abs=1e-5), key
 
 
 def test_a_mean_over_the_tokens_of_a_pass_would_be_another_one(tmp_path, monkeypatch):
