@@ -13,8 +13,9 @@ class AlgorithmConfig(Config):
     """A TRL trainer, the shape of one batch, and the fields of TRL's config that make the method."""
 
     trainer: Literal["grpo", "rloo"]
-    # How the reward becomes an advantage: as that trainer does it, or as RLOO does in GRPO's trainer (src/leave_one_out.py).
-    advantages: Literal["of_trainer", "leave_one_out"] = "of_trainer"
+    # How the reward becomes an advantage: as that trainer does it, or as RLOO does in GRPO's trainer (src/leave_one_out.py); or
+    # not at all: supervised training on the shortest correct completions of the base (src/supervised.py).
+    advantages: Literal["of_trainer", "leave_one_out", "shortest_correct"] = "of_trainer"
     completions_per_prompt: int = Field(ge=2)
     prompts_per_step: int = Field(ge=1)
     # Passes as wide as their own longest completion, and sorted by length where the loss does not see it (src/passes.py).

@@ -98,6 +98,7 @@ class LabConfig(Config):
         trainer_fields(self.lr, self.scale.steps)  # a warm-up longer than the run is refused here
         _ = self.batch  # raises where it does not come out even
         self._check_leave_one_out()
+        self._check_shortest_correct()
         return self
 
     def _check_leave_one_out(self) -> None:
@@ -112,6 +113,22 @@ class LabConfig(Config):
                 "algorithm.settings.beta: the KL in the reward needs two updates a batch or more; set num_iterations to 2, "
                 "or beta to 0"
             )
+
+    def _check_shortest_correct(self) -> None:
+        if self.algorithm.advantages != "shortest_correct":
+            return
+        algorithm, fields = self.algorithm, self.algorithm.settings | self.trainer
+        if algorithm.trainer != "grpo":
+            raise ValueError("algorithm.advantages: shortest_correct goes with trainer: grpo")
+        if fields.get("beta"):
+            raise ValueError("algorithm.settings.beta: a supervised loss has no KL; set it to 0")
+        if self.hardware.device_batch_size % algorithm.completions_per_prompt:
+            raise ValueError(
+                f"hardware.device_batch_size: {self.hardware.device_batch_size} is no multiple of the "
+                f"{algorithm.completions_per_prompt} completions of a prompt, of which one is learnt"
+            )
+        if self.hardware.sharding == "fsdp2":
+            raise ValueError("hardware.sharding: under fsdp2 the base's weights cannot be put in to sample; choose none or zero2")
 
     @property
     def objectives(self) -> list[str]:

@@ -24,6 +24,7 @@ from src.metrics import Rollout
 from src.passes import NarrowPasses
 from src.reward import REWARDS, RewardBatch, RewardConfig, active
 from src.rollout import divergence_in_words
+from src.supervised import ShortestCorrectTrainer
 from src.types import Problem
 
 
@@ -188,9 +189,17 @@ class LabLeaveOneOutTrainer(LabTrainerMixin, LeaveOneOutTrainer):
     """GRPOTrainer with RLOO's advantages."""
 
 
+class LabShortestCorrectTrainer(LabTrainerMixin, ShortestCorrectTrainer):
+    """GRPOTrainer made supervised."""
+
+    def _generate_and_score_completions(self, inputs: list[dict]) -> dict:
+        return self.demonstrations(super()._generate_and_score_completions(inputs))
+
+
 TRAINERS = {  # by algorithm.trainer and algorithm.advantages
     ("grpo", "of_trainer"): LabGRPOTrainer,
     ("grpo", "leave_one_out"): LabLeaveOneOutTrainer,
+    ("grpo", "shortest_correct"): LabShortestCorrectTrainer,
     ("rloo", "of_trainer"): LabRLOOTrainer,
 }
 

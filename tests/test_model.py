@@ -77,6 +77,12 @@ def test_random_weights_have_the_architecture_and_are_the_same_each_time(tmp_pat
     assert resolve(config) == str(folder) and one.config.eos_token_id == load_tokenizer(config).eos_token_id
 
 
+def test_random_weights_of_a_size_of_the_ladder_need_no_pre_training(tmp_path, monkeypatch):
+    monkeypatch.setattr("src.model.random_init.CACHE", tmp_path)
+    model = load_model(configured("model=micro_1m", "model.init=random", "model.tokenizer=embedded/micro").model)
+    assert (model.config.num_hidden_layers, model.config.hidden_size) == (4, 160)
+
+
 def test_a_known_architecture_needs_no_hub_but_a_tokenizer(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     config = configured("model=deepseek_r1_distill_qwen_1_5b", "model.init=random").model

@@ -117,6 +117,12 @@ def test_a_searchs_configurations_are_told_apart_by_what_was_drawn(tmp_path):
     assert labels[1] == "mix.easy_share=0.2, length=staged, length.fraction=0.6"
 
 
+def test_what_comes_with_an_option_is_not_told_beside_it(tmp_path):
+    for size in ("a", "b", "c"):
+        write_run(tmp_path / size, suites=("chains",), settings={"choices.model": size, "model.path": size, "model.size": size})
+    assert [configuration.label for configuration in analyse([tmp_path]).configurations] == ["model=a", "model=b", "model=c"]
+
+
 def factorial(folder, cells, suites=("chains",), **rest):
     for a, b in cells:
         write_run(folder / f"{a}{b}", suites=suites, settings={"mix.easy_share": a, "lr.peak": b}, **rest)

@@ -57,6 +57,7 @@ class Workload:
     engine_sleeps: bool
     engine_positions: int  # longest sequence that vLLM must have room for
     evaluations: tuple["Sampling", ...]
+    learnt: float = 1.0  # share of completions that goes through training
 
     @property
     def engine_bytes(self) -> int:
@@ -132,7 +133,7 @@ def layer_bytes_per_token(a: Architecture, element_bytes: int) -> float:
 def activation_bytes(w: Workload) -> float:
     """Kept for the backward pass at the longest length, and the layer in hand."""
     a, size = w.architecture, w.compute_bytes
-    tokens = w.device_batch * w.longest
+    tokens = w.learnt * w.device_batch * w.longest
     layer = tokens * layer_bytes_per_token(a, size)
     if w.checkpointing:  # each layer's input, and one layer computed again with its gradients
         return a.layers * tokens * a.hidden * size + 2 * layer
@@ -142,7 +143,7 @@ def activation_bytes(w: Workload) -> float:
 def logit_bytes(w: Workload) -> float:
     """The tile of logits, and float32 gradients of the output layer and of its input."""
     a, size = w.architecture, w.compute_bytes
-    tokens = w.device_batch * w.longest
+    tokens = w.learnt * w.device_batch * w.longest
     tile = min(tokens, TILE_TOKENS) * min(a.vocabulary, TILE_VOCABULARY) * size
     return 2 * tile + 4 * a.head_weights + 4 * tokens * a.hidden
 
@@ -225,7 +226,7 @@ def engine_memory(w: Workload, spec: Spec) -> dict[str, float]:
 def tokens(w: Workload) -> dict[str, float]:
     """Tokens of the whole run: sampled in training, trained on (padding counted), sampled in evaluation."""
     sampled = sum(w.completions * mean_length(w.natural, limit) for limit in w.limits)
-    trained = sum(w.completions * w.uses * (w.prompt_mean + fmean(pass_lengths(w, limit))) for limit in w.limits)
+    trained = sum(w.learnt * w.completions * w.uses * (w.prompt_mean + fmean(pass_lengths(w, limit))) for limit in w.limits)
     measured = sum(e.times * e.completions * mean_length(w.natural, e.limit) for e in w.evaluations)
     return {"sampled": sampled, "trained": trained, "evaluation": measured}
 
@@ -245,13 +246,13 @@ def training_flops(w: Workload, limit: int) -> dict[str, float]:
     backward = (2.0 if full else 1.0) + (1.0 if w.checkpointing else 0.0)
     return {
         "log-probabilities": w.extra_forwards * sum(_forward(w, pass_lengths(w, limit, scoring=True))),
-        "forward and backward": w.uses * ((1 + backward) * block + (1 + 1 + (2 if full else 1)) * head),
+        "forward and backward": w.learnt * w.uses * ((1 + backward) * block + (1 + 1 + (2 if full else 1)) * head),
     }
 
 
 def model_flops(w: Workload, limit: int) -> float:
     """FLOPs that forward and backward must take, recomputation left out: what utilisation is counted with."""
-    return 3 * w.uses * sum(_forward(w, pass_lengths(w, limit)))
+    return 3 * w.learnt * w.uses * sum(_forward(w, pass_lengths(w, limit)))
 
 
 def sampling_flops(w: Workload, completions: float, prompt: float, mean: float) -> float:

@@ -22,6 +22,7 @@ def workload(config: LabConfig, shape: Architecture) -> Workload:
     lora = config.model.lora
     element_bytes, mixed = numbers(config, hardware.sharding)
     server = rollout.engine == "vllm_server"
+    one_of_each = config.algorithm.advantages == "shortest_correct"  # prompt
     return Workload(
         architecture=shape,
         trained_parameters=shape.lora_parameters(lora) if lora else shape.parameters,
@@ -49,6 +50,7 @@ def workload(config: LabConfig, shape: Architecture) -> Workload:
         engine_sleeps=getattr(rollout, "sleep", False),
         engine_positions=fields.get("vllm_max_model_length") or shape.positions,
         evaluations=tuple(evaluations(config)),
+        learnt=1 / config.algorithm.completions_per_prompt if one_of_each else 1.0,
     )
 
 

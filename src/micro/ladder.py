@@ -28,7 +28,7 @@ from src.sweep.locks import held
 CACHE_VARIABLE = "GRPO_LAB_CACHE"  # environment: where models are kept; default ~/.cache/grpo-lab
 CODE = ("corpus", "demonstrations", "pretrain", "sizes", "tasks", "tokenizer")  # modules that decide the weights
 LIBRARIES = ("torch", "transformers", "tokenizers")
-INSTRUCT_STEPS, INSTRUCT_LR_SCALE = 40, 0.1
+INSTRUCT_STEPS, INSTRUCT_LR_SCALE = 6, 0.1  # more leaves nothing to learn
 BATCH = 16  # small ones teach more per demonstration, and a core is full with them
 PROMPTS = ("none", "boxed")  # the study's, and the bare question
 CALIBRATION_COUNT = 100  # problems of a level in the model's card
@@ -60,17 +60,17 @@ class Shape:
         heads = self.width // 32
         return dict(micro) | {
             "num_hidden_layers": self.layers, "hidden_size": self.width, "intermediate_size": self.mlp,
-            "num_attention_heads": heads, "num_key_value_heads": heads,
+            "num_attention_heads": heads, "num_key_value_heads": heads, "layer_types": micro["layer_types"][:1] * self.layers,
         }
 
 
 # Larger ones learn more from a step, and a step of theirs takes longer.
 SHAPES = {
-    "embedded/micro_0_05m": Shape(3, 32, 96, 2600, 1.5),
+    "embedded/micro_0_05m": Shape(3, 32, 96, 6000, 3),
     "embedded/micro_0_2m": Shape(3, 64, 176, 1800, 1.5),
-    "embedded/micro_0_4m": Shape(3, 96, 256, 1400, 2),
+    "embedded/micro_0_4m": Shape(3, 96, 256, 2200, 3),
     "embedded/micro_1m": Shape(4, 160, 432, 1000, 4),
-    "embedded/micro_3m": Shape(5, 224, 592, 800, 7),
+    "embedded/micro_3m": Shape(5, 224, 592, 1500, 14),
 }
 LADDER = SHAPES | {
     f"{base}_instruct": replace(shape, steps=INSTRUCT_STEPS, minutes=shape.minutes / 10, base=base)

@@ -132,9 +132,14 @@ def _told(configs: Sequence[dict[str, Any]]) -> list[str]:
     """
     factors = dict(together(configs))
     own = max((len(set(levels)) for levels in factors.values()), default=0) == len(configs) > 2
-    keys = [*factors, *(key for key in differing(configs) if own and key not in factors and _all_differ(key, configs))]
+    keys = [*factors, *(key for key in differing(configs) if own and key not in factors and _drawn(key, configs))]
     told = [key for key in keys if not _follows(factors.get(key), factors.get(f"choices.{key.partition('.')[0]}"))]
     return [key for key in told if key not in (*_UNTOLD, *_APART)] or told
+
+
+def _drawn(key: str, configs: Sequence[dict[str, Any]]) -> bool:
+    """Whether a setting is drawn anew for each configuration, and does not come with the option of its group."""
+    return _all_differ(key, configs) and not _all_differ(f"choices.{key.partition('.')[0]}", configs)
 
 
 def _all_differ(key: str, configs: Sequence[dict[str, Any]]) -> bool:
