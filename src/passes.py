@@ -32,7 +32,9 @@ class NarrowPasses:
             return score(model, input_ids, attention_mask, logits_to_keep, batch_size, **of_model)
         rows, multiple = len(input_ids), self.pad_to_multiple_of or 1
         size = batch_size or rows
-        order_B = longest_first(attention_mask[:, -logits_to_keep:]) if size < rows else torch.arange(rows, device=input_ids.device)
+        order_B = torch.arange(rows, device=input_ids.device)
+        if size < rows:
+            order_B = longest_first(attention_mask[:, -logits_to_keep:])
         found = []
         for chosen in order_B.split(size):
             columns, width = needed(attention_mask[chosen], logits_to_keep, multiple)

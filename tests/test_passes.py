@@ -81,7 +81,7 @@ def test_the_gradients_are_the_same_from_narrower_passes(method, tmp_path, width
     assert sum(widths) / len(widths) < 0.9 * padded
     for one, other in zip(lines(tmp_path / "plain"), lines(tmp_path / "narrow"), strict=True):
         for key in ("loss", "grad_norm", "reward/mean", "accuracy", "completion_tokens/mean"):
-            assert one[key] == pytest.approx(other[key], rel=1e-3, abs=1e-6), key
+            assert one[key] == pytest.approx(other[key], rel=1e-3, abs=1e-5), key
 
 
 def test_a_mean_over_the_tokens_of_a_pass_would_be_another_one(tmp_path, monkeypatch):
@@ -154,7 +154,7 @@ def test_needed_columns_by_hand():
 
 def test_what_is_said_of_a_loss_that_sees_the_passes():
     size = ("scale=h200", "+experiment=mix_easy_hard")
-    assert configured(*size).passes == "trimmed" and "not sorted by length: under loss_type=bnpo" in passes(configured(*size))
+    assert configured(*size).passes == "trimmed" and "not sorted: under loss_type=bnpo" in passes(configured(*size))
     assert configured(*size, DAPO).passes == "sorted" and passes(configured(*size, DAPO)).endswith("sorted by length")
     assert configured(*size, DAPO, "algorithm.length_sorted=false").passes == "padded"
     assert configured(*size, DAPO, "+trainer.entropy_coef=0.01").passes == "trimmed"

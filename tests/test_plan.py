@@ -120,6 +120,9 @@ def test_vllm_takes_its_share_in_turn_or_all_the_time():
     assert parts["vLLM"] == 0.3 * 141e9
     asleep, awake = peak_memory(w, parts), peak_memory(replace(w, engine_sleeps=False), parts)
     assert awake[0] - asleep[0] == pytest.approx(parts["vLLM"]) and awake[1] == asleep[1]
+    room = 0.3 * 141e9 - 2 * w.architecture.parameters - 2e9  # the engine's weights and cache are bf16, whatever is trained
+    plan = make_plan(configured("scale=h200", "+experiment=mix_easy_hard"))
+    assert plan.engine_sequences == int(room / ((512 + 3584) * 28672))
 
 
 def test_adapters_need_fewer_gradients_and_no_reference():

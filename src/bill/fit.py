@@ -21,7 +21,7 @@ def faults(w: Workload, spec: Spec) -> list[str]:
         if size > usable:
             found.append(f"{phase} needs {size / GB:.1f} GB of {usable / GB:.1f} GB that can be used on each device")
     if w.engine != "transformers":
-        needed = w.engine_positions * w.architecture.cache_bytes_per_token(w.element_bytes)
+        needed = w.engine_positions * w.architecture.cache_bytes_per_token(w.engine_bytes)
         if (room := cache_room(w, spec)) < needed:
             found.append(
                 f"vLLM has {max(0.0, room) / GB:.1f} GB for its cache, and one sequence of {w.engine_positions} tokens "

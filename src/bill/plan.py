@@ -74,7 +74,7 @@ def make_plan(config: LabConfig) -> Plan:
     per_step = (spent["rollout"] + spent["training"]) / w.steps
     peak = w.processes * spec.peak_tflops * 1e12 * spent["training"]
     training, sampling = peak_memory(w, parts)
-    engine, cache_per_token = engine_memory(w, spec), w.architecture.cache_bytes_per_token(w.element_bytes)
+    engine, cache_per_token = engine_memory(w, spec), w.architecture.cache_bytes_per_token(w.engine_bytes)
     return Plan(
         parameters=w.architecture.parameters,
         trained_parameters=w.trained_parameters,
@@ -190,11 +190,11 @@ def facts_of_config(config: LabConfig) -> dict[str, str]:
 
 def passes(config: LabConfig) -> str:
     """How completions are put into passes, and why no other way."""
+    said = f"{config.batch.accumulation_steps} a step, as wide as their longest completion"
+    if config.passes == "sorted":
+        return f"{said}, sorted by length"
     bound = bound_to_passes(config.algorithm.settings | config.trainer)
-    said = f"{config.batch.accumulation_steps} a step, as wide as their longest completion, "
-    if bound is None:
-        return said + "sorted by length"
-    return said + f"but not sorted by length: under {bound} the loss depends on what is in a pass together"
+    return f"{said}, not sorted: under {bound} the loss depends on what is in a pass together" if bound else said
 
 
 def facts(config: LabConfig, data: "Data", plan: Plan | None) -> dict[str, str]:
