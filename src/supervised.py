@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from trl import GRPOTrainer
 
+from src.errors import RunFailed
+
 
 def shortest_correct(correct_B: Sequence[bool], tokens_B: Sequence[int], group: int) -> list[int | None]:
     """For each prompt the place, among the B completions, of its shortest correct one; None where none is correct."""
@@ -69,6 +71,11 @@ class ShortestCorrectTrainer(GRPOTrainer):
         weights_B[found] = 1.0
         counts = torch.tensor([len(places), len(found)], device=weights_B.device)
         prompts, with_one = self.accelerator.reduce(counts, reduction="sum")
+        if not with_one and self.state.global_step == 0:
+            raise RunFailed(
+                f"none of the {prompts * group} completions of the first {prompts} prompts is correct, so there is nothing to "
+                "learn from; choose easier problems (mix), a longer limit (length), or a stronger model"
+            )
         output["advantages"] = weights_B * (prompts / with_one.clamp(min=1))
         return output
 

@@ -8,7 +8,7 @@ from conftest import TOY, composed, configured
 from safetensors.torch import load_file
 
 from src.config import parse
-from src.errors import UserError
+from src.errors import RunFailed, UserError
 from src.run import run
 from src.supervised import shortest_correct
 
@@ -53,6 +53,11 @@ def test_a_continued_run_is_the_uninterrupted_one(tmp_path):
     run(configured(*at("part"), f"resume={tmp_path}/part"))
     weights = [load_file(tmp_path / name / "checkpoints" / "checkpoint-4" / "model.safetensors") for name in ("whole", "part")]
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def test_nothing_to_learn_from_is_said(tmp_path):
+    with pytest.raises(RunFailed, match="none of the 24 completions of the first 6 prompts is correct"):
+        run(configured(*SHORTEST, "length.fraction=0.02", f"output_root={tmp_path}", f"run_dir={tmp_path}/run"))
 
 
 def _stop(line):
