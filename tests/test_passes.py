@@ -35,6 +35,9 @@ METHODS = {  # of each, what is the same
     "leave one out": (
         "algorithm=rloo_efficient", "algorithm.completions_per_prompt=6", "algorithm.prompts_per_step=4",
     ),
+    "supervised": (
+        "algorithm=sft_shortest", "trainer.beta=0.0", "algorithm.completions_per_prompt=4", "algorithm.prompts_per_step=6",
+    ),
 }
 
 
@@ -81,7 +84,8 @@ def test_the_gradients_are_the_same_from_narrower_passes(method, tmp_path, width
     assert sum(widths) / len(widths) < 0.9 * padded
     for one, other in zip(lines(tmp_path / "plain"), lines(tmp_path / "narrow"), strict=True):
         for key in ("loss", "grad_norm", "reward/mean", "accuracy", "completion_tokens/mean"):
-            assert one[key] == pytest.approx(other[key], rel=1e-3, abs=1e-5), key
+            if one[key] is not None:  # further updates sample nothing
+                assert one[key] == pytest.approx(other[key], rel=1e-3, abs=1e-5), key
 
 
 def test_a_mean_over_the_tokens_of_a_pass_would_be_another_one(tmp_path, monkeypatch):
