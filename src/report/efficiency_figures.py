@@ -1,0 +1,159 @@
+"""Figures of what shorter answers cost: accuracy against tokens beside the two controls, and tokens saved by difficulty."""
+
+from collections.abc import Sequence
+
+from src.report.analysis import Analysis
+from src.report.chart import COLOURS, Figure, Row, chart, short, zoom
+from src.report.configurations import Group
+from src.report.cut_answers import read_answers
+from src.report.efficiency import MAIN, Family, families, mean_over, trade
+from src.report.efficiency_tables import difficulties, named
+from src.statistics import Interval
+
+SECTION = "efficiency"
+BASE, CUT = "base", "base, answers cut at a limit"
+
+
+def efficiency_figures(analysis: Analysis) -> list[Figure]:
+    """None where the records hold no alpha axis."""
+    found = families(analysis.configurations)
+    several = len(found) > 1
+    figures = []
+    for number, family in enumerate(found):
+        groups = [group for group in analysis.ranked if family.within(group)]
+        ending = f"_{number}" if several else ""
+        figures += [_front(family, group, named(family, group, several), ending) for group in groups]
+        if groups:
+            figures.append(_levels(family, groups, f" ({family.model})" if several else "", ending))
+    return figures
+
+
+def _front(family: Family, group: Group, title: str, ending: str) -> Figure:
+    recipes = family.within(group)
+    first = trade(group, recipes[0].configuration)
+    base_tokens, base_accuracy = mean_over(first.base_tokens_P[None]), mean_over(first.base_accuracy_P[None])
+    rows = [_point(BASE, "base", base_tokens, base_accuracy)]
+    for recipe in recipes:
+        found = trade(group, recipe.configuration)
+        label = recipe.series if recipe.alpha is None else f"{recipe.alpha:g}"
+        rows.append(_point(recipe.series, label, found.tokens, found.accuracy))
+    answers = read_answers(group.measures(recipes[0].configuration, "before"))
+    for limit, tokens, accuracy in answers.curve():
+        rows.append({"series": CUT, "what": f"limit {limit}", "x": short(tokens), "accuracy": short(accuracy), "point": 0})
+    x = {"field": "x", "type": "quantitative", "title": "mean tokens", "scale": {"zero": False, "padding": 20}}
+    y = {
+        "field": "accuracy",
+        "type": "quantitative",
+        "title": "accuracy",
+        "scale": {"zero": False, "padding": 16},
+        "axis": {"format": ".0%"},
+    }
+    colour = _colour([BASE, CUT, *dict.fromkeys(recipe.series for recipe in recipes)])
+    points = [{"filter": "datum.point == 1"}]
+    tooltip = [
+        {"field": "series"},
+        {"field": "what", "title": "alpha or limit"},
+        {"field": "accuracy", "format": ".1%"},
+        {"field": "low", "format": ".1%"},
+        {"field": "high", "format": ".1%"},
+        {"field": "x", "title": "mean tokens", "format": ".4~g"},
+    ]
+    layers = [
+        {
+            "transform": [{"filter": "datum.point == 0"}],
+            "mark": {"type": "line", "strokeDash": [4, 3]},
+            "encoding": {"x": x, "y": y, "color": colour},
+        },
+        {
+            "transform": [{"filter": f"datum.point == 1 && datum.series != '{BASE}'"}],
+            "mark": {"type": "line", "opacity": 0.5},
+            "encoding": {"x": x, "y": y, "color": colour, "order": {"field": "order", "type": "quantitative"}},
+        },
+        {"transform": points, "mark": "rule", "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": colour}},
+        {"transform": points, "mark": "rule", "encoding": {"x": {**x, "field": "x_low"}, "x2": {"field": "x_high"}, "y": y, "color": colour}},
+        {
+            "transform": points,
+            "params": [zoom()],
+            "mark": {"type": "point", "filled": True, "size": 80, "opacity": 1},
+            "encoding": {"x": x, "y": y, "color": colour, "tooltip": tooltip},
+        },
+        {
+            "transform": [{"filter": "datum.point == 1 && datum.named == 1"}],
+            "mark": {"type": "text", "dx": 7, "dy": -8, "align": "left"},
+            "encoding": {"x": x, "y": y, "text": {"field": "what"}, "color": colour},
+        },
+    ]
+    spec = chart(None, [{**row, "order": order} for order, row in enumerate(rows)], layer=layers, height=320)
+    caption = (
+        "Numbers are alphas. Bars: 95 % intervals over seeds and problems; differences, which are paired, are surer than they look. "
+        "Dashed: the untrained base, where an answer longer than a limit counts as wrong and ends there."
+    )
+    return Figure(f"efficiency_{group.suite}_{group.protocol['set of problems']}{ending}", f"{title}: what shorter answers cost", caption, SECTION, spec)
+
+
+def _point(series: str, what: str, tokens: Interval, accuracy: Interval) -> Row:
+    return {
+        "series": series,
+        "what": what,
+        "x": short(tokens.mean),
+        "x_low": short(tokens.low),
+        "x_high": short(tokens.high),
+        "accuracy": short(accuracy.mean),
+        "low": short(accuracy.low),
+        "high": short(accuracy.high),
+        "point": 1,
+        "named": int(series not in (BASE,) and what != series),
+    }
+
+
+def _colour(series: Sequence[str]) -> dict[str, object]:
+    greys = ["#888888", "#888888"]
+    colours = [COLOURS[number % len(COLOURS)] for number in range(len(series) - 2)]
+    return {
+        "field": "series",
+        "type": "nominal",
+        "title": None,
+        "scale": {"domain": list(series), "range": [*greys, *colours]},
+        "legend": {"orient": "bottom", "columns": 2, "labelLimit": 400},
+    }
+
+
+def _levels(family: Family, groups: Sequence[Group], ending: str, file_ending: str) -> Figure:
+    """The main series and the supervised control: tokens against the base's, suite by suite and level by level."""
+    rows = []
+    for group in groups:
+        for level, at_P in difficulties(group):
+            for recipe in family.within(group):
+                if recipe.series != MAIN and recipe.alpha is not None:
+                    continue
+                found = trade(group, recipe.configuration, at_P)
+                base, change = float(found.base_tokens_P.mean()), found.change
+                rows.append(
+                    {
+                        "recipe": recipe.label,
+                        "problems": f"{group.name}, {level}",
+                        "base_tokens": short(base),
+                        "change": short(change.mean),
+                        "low": short(change.low),
+                        "high": short(change.high),
+                    }
+                )
+    rows.sort(key=lambda row: row["base_tokens"])
+    labels = [recipe.label for recipe in family.recipes if recipe.series == MAIN or recipe.alpha is None]
+    x = {"field": "problems", "type": "nominal", "title": None, "sort": None, "axis": {"labelAngle": 0}}
+    y = {"type": "quantitative", "title": "tokens against the base", "axis": {"format": "+.0%"}}
+    shared = {
+        "x": x,
+        "xOffset": {"field": "recipe", "sort": labels},
+        "color": {"field": "recipe", "type": "nominal", "sort": labels, "title": None, "legend": {"orient": "bottom"},
+                  "scale": {"domain": labels, "range": [COLOURS[n % len(COLOURS)] for n in range(len(labels))]}},
+    }  # fmt: skip
+    tooltip = [{"field": "recipe"}, {"field": "problems"}, {"field": "base_tokens", "title": "tokens of the base"},
+               *({"field": field, "format": "+.1%"} for field in ("change", "low", "high"))]  # fmt: skip
+    layers = [
+        {"mark": {"type": "rule", "strokeWidth": 2}, "encoding": {**shared, "y": {**y, "field": "low"}, "y2": {"field": "high"}}},
+        {"mark": {"type": "point", "filled": True, "size": 60, "opacity": 1}, "encoding": {**shared, "y": {**y, "field": "change"}, "tooltip": tooltip}},
+        {"mark": {"type": "rule", "color": "#888888"}, "encoding": {"y": {"datum": 0}}},
+    ]
+    caption = "The problems that take the base the fewest tokens stand first. Bars: 95 % intervals, paired by problem."
+    return Figure(f"efficiency_levels{file_ending}", f"Tokens saved by difficulty{ending}", caption, SECTION, chart(None, rows, layer=layers, height=240))
