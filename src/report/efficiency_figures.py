@@ -11,7 +11,8 @@ from src.report.efficiency_tables import difficulties, named
 from src.statistics import Interval
 
 SECTION = "efficiency"
-BASE, CUT = "base", "base, answers cut at a limit"
+BASE, CUT = "base", "base, cut at a limit"
+SHADES = ("#9CD0F0", "#6DB6E3", "#3F97CE", "#1F78B4", "#0F5A94", "#08406E")  # of rising alpha
 
 
 def efficiency_figures(analysis: Analysis) -> list[Figure]:
@@ -32,14 +33,17 @@ def _front(family: Family, group: Group, title: str, ending: str) -> Figure:
     recipes = family.within(group)
     first = trade(group, recipes[0].configuration)
     base_tokens, base_accuracy = mean_over(first.base_tokens_P[None]), mean_over(first.base_accuracy_P[None])
-    rows = [_point(BASE, "base", base_tokens, base_accuracy)]
+    rows = [_point(BASE, BASE, base_tokens, base_accuracy)]
     for recipe in recipes:
         found = trade(group, recipe.configuration)
-        label = recipe.series if recipe.alpha is None else f"{recipe.alpha:g}"
+        label = "" if recipe.alpha is None else f"{recipe.alpha:g}"
         rows.append(_point(recipe.series, label, found.tokens, found.accuracy))
     answers = read_answers(group.measures(recipes[0].configuration, "before"))
-    for limit, tokens, accuracy in answers.curve():
-        rows.append({"series": CUT, "what": f"limit {limit}", "x": short(tokens), "accuracy": short(accuracy), "point": 0})
+    leftmost = min(row["x_low"] for row in rows)
+    curve = [(tokens, accuracy) for _, tokens, accuracy in answers.curve() if tokens >= 0.9 * leftmost]
+    for number, (tokens, accuracy) in enumerate(curve):
+        name = {"what": CUT} if number == 0 else {}
+        rows.append({"series": CUT, "x": short(tokens), "accuracy": short(accuracy), "point": 0, **name})
     x = {"field": "x", "type": "quantitative", "title": "mean tokens", "scale": {"zero": False, "padding": 20}}
     y = {
         "field": "accuracy",
@@ -52,7 +56,7 @@ def _front(family: Family, group: Group, title: str, ending: str) -> Figure:
     points = [{"filter": "datum.point == 1"}]
     tooltip = [
         {"field": "series"},
-        {"field": "what", "title": "alpha or limit"},
+        {"field": "what", "title": "alpha"},
         {"field": "accuracy", "format": ".1%"},
         {"field": "low", "format": ".1%"},
         {"field": "high", "format": ".1%"},
@@ -78,7 +82,6 @@ def _front(family: Family, group: Group, title: str, ending: str) -> Figure:
             "encoding": {"x": x, "y": y, "color": colour, "tooltip": tooltip},
         },
         {
-            "transform": [{"filter": "datum.point == 1 && datum.named == 1"}],
             "mark": {"type": "text", "dx": 7, "dy": -8, "align": "left"},
             "encoding": {"x": x, "y": y, "text": {"field": "what"}, "color": colour},
         },
@@ -102,7 +105,6 @@ def _point(series: str, what: str, tokens: Interval, accuracy: Interval) -> Row:
         "low": short(accuracy.low),
         "high": short(accuracy.high),
         "point": 1,
-        "named": int(series not in (BASE,) and what != series),
     }
 
 
@@ -114,7 +116,7 @@ def _colour(series: Sequence[str]) -> dict[str, object]:
         "type": "nominal",
         "title": None,
         "scale": {"domain": list(series), "range": [*greys, *colours]},
-        "legend": {"orient": "bottom", "columns": 2, "labelLimit": 400},
+        "legend": {"orient": "bottom", "columns": 2, "labelLimit": 400, "symbolOpacity": 1, "values": list(series[2:])},
     }
 
 
@@ -122,38 +124,42 @@ def _levels(family: Family, groups: Sequence[Group], ending: str, file_ending: s
     """The main series and the supervised control: tokens against the base's, suite by suite and level by level."""
     rows = []
     for group in groups:
+        recipes = [recipe for recipe in family.within(group) if recipe.series == MAIN or recipe.alpha is None]
         for level, at_P in difficulties(group):
-            for recipe in family.within(group):
-                if recipe.series != MAIN and recipe.alpha is not None:
-                    continue
-                found = trade(group, recipe.configuration, at_P)
-                base, change = float(found.base_tokens_P.mean()), found.change
+            base = float(trade(group, family.within(group)[0].configuration, at_P).base_tokens_P.mean())
+            for recipe in recipes:
+                change = trade(group, recipe.configuration, at_P).change
                 rows.append(
                     {
                         "recipe": recipe.label,
-                        "problems": f"{group.name}, {level}",
-                        "base_tokens": short(base),
+                        "problems": f"{group.name}, {level}|{base:.0f} tokens",
+                        "base_tokens": base,
                         "change": short(change.mean),
                         "low": short(change.low),
                         "high": short(change.high),
                     }
                 )
     rows.sort(key=lambda row: row["base_tokens"])
-    labels = [recipe.label for recipe in family.recipes if recipe.series == MAIN or recipe.alpha is None]
-    x = {"field": "problems", "type": "nominal", "title": None, "sort": None, "axis": {"labelAngle": 0}}
+    main = [recipe.label for recipe in family.recipes if recipe.series == MAIN]
+    supervised = [recipe.label for recipe in family.recipes if recipe.alpha is None]
+    shades = [SHADES[round(number * (len(SHADES) - 1) / max(len(main) - 1, 1))] for number in range(len(main))]
+    colours = [*shades, *(COLOURS[1 + number % (len(COLOURS) - 1)] for number in range(len(supervised)))]
+    labels = [*main, *supervised]
+    label = {"labelAngle": 0, "labelExpr": "split(datum.label, '|')"}
+    x = {"field": "problems", "type": "nominal", "title": None, "sort": None, "axis": label}
     y = {"type": "quantitative", "title": "tokens against the base", "axis": {"format": "+.0%"}}
     shared = {
         "x": x,
         "xOffset": {"field": "recipe", "sort": labels},
-        "color": {"field": "recipe", "type": "nominal", "sort": labels, "title": None, "legend": {"orient": "bottom"},
-                  "scale": {"domain": labels, "range": [COLOURS[n % len(COLOURS)] for n in range(len(labels))]}},
+        "color": {"field": "recipe", "type": "nominal", "sort": labels, "title": None, "legend": {"orient": "bottom", "columns": 4},
+                  "scale": {"domain": labels, "range": colours}},
     }  # fmt: skip
-    tooltip = [{"field": "recipe"}, {"field": "problems"}, {"field": "base_tokens", "title": "tokens of the base"},
+    tooltip = [{"field": "recipe"}, {"field": "problems"}, {"field": "base_tokens", "title": "tokens of the base", "format": ".0f"},
                *({"field": field, "format": "+.1%"} for field in ("change", "low", "high"))]  # fmt: skip
     layers = [
         {"mark": {"type": "rule", "strokeWidth": 2}, "encoding": {**shared, "y": {**y, "field": "low"}, "y2": {"field": "high"}}},
         {"mark": {"type": "point", "filled": True, "size": 60, "opacity": 1}, "encoding": {**shared, "y": {**y, "field": "change"}, "tooltip": tooltip}},
         {"mark": {"type": "rule", "color": "#888888"}, "encoding": {"y": {"datum": 0}}},
     ]
-    caption = "The problems that take the base the fewest tokens stand first. Bars: 95 % intervals, paired by problem."
+    caption = "The problems that take the base the fewest tokens stand first; below them, how many. Bars: 95 % intervals, paired by problem."
     return Figure(f"efficiency_levels{file_ending}", f"Tokens saved by difficulty{ending}", caption, SECTION, chart(None, rows, layer=layers, height=240))

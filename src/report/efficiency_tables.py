@@ -7,7 +7,7 @@ import numpy as np
 from src.report.analysis import Analysis
 from src.report.configurations import Group
 from src.report.cut_answers import read_answers
-from src.report.efficiency import MAIN, SUPERVISED, Family, Recipe, families, mean_over, token_contrast, trade
+from src.report.efficiency import MAIN, Family, Recipe, families, mean_over, token_contrast, trade
 from src.report.table import Cell, Table, gain_with, percent, share_with, table
 from src.statistics import Interval, compare
 
@@ -71,25 +71,26 @@ def difficulties(group: Group) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _levels(each: Sequence[tuple[Family, Group]], several: bool) -> Table:
-    rows = []
+    parts = []
     for family, group in each:
+        recipes = family.within(group)
         for level, at_P in difficulties(group):
-            for recipe in family.within(group):
-                found = trade(group, recipe.configuration, at_P)
-                base = float(found.base_tokens_P.mean())
-                rows.append(
-                    [
-                        named(family, group, several),
-                        level,
-                        int(at_P.sum()),
-                        percent(float(found.base_accuracy_P.mean())),
-                        Cell(f"{base:.0f}", round(base, 2)),
-                        recipe.label,
-                        change_with(found.change),
-                        gain_with(found.gain),
-                    ]
-                )
-    rows.sort(key=lambda row: row[4].value)  # stable: recipes stay in order
+            trades = [(recipe, trade(group, recipe.configuration, at_P)) for recipe in recipes]
+            rows = [
+                [
+                    named(family, group, several),
+                    level,
+                    int(at_P.sum()),
+                    percent(float(found.base_accuracy_P.mean())),
+                    Cell(f"{found.base_tokens_P.mean():.0f}", round(float(found.base_tokens_P.mean()), 2)),
+                    recipe.label,
+                    change_with(found.change),
+                    gain_with(found.gain),
+                ]
+                for recipe, found in trades
+            ]
+            parts.append((float(trades[0][1].base_tokens_P.mean()), rows))
+    rows = [row for _, part in sorted(parts, key=lambda part: part[0]) for row in part]
     note = "The problems that take the base the fewest tokens first. Paired by problem; intervals are 95 %, not corrected."
     columns = "suite, level, #problems, #base, #base tokens, recipe, #tokens against base, #gain in points"
     return table("efficiency_levels", "Tokens saved by difficulty", note, columns, rows)
@@ -102,7 +103,7 @@ def _variants(each: Sequence[tuple[Family, Group]], several: bool) -> Table:
         recipes = family.within(group)
         main = {recipe.alpha: recipe for recipe in recipes if recipe.series == MAIN}
         for other in recipes:
-            if other.series not in (MAIN,) and not other.series.startswith(SUPERVISED) and other.alpha in main:
+            if other.series != MAIN and other.alpha in main:
                 rows.append([named(family, group, several), other.alpha, *_variant(group, main[other.alpha], other)])
     note = (
         "What another loss or another normalisation of the advantages changes at the same alpha; tokens in % of the base's. "

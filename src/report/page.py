@@ -243,6 +243,6 @@ def markdown(analysis: Analysis, tables: list[Table]) -> str:
         lines += [f"**{heading}**", "", *[f"- {sentence}" for sentence in words], ""]
     lines += [f"> {note}" for note in notes(analysis)] + [""]
     for each in tables:
-        if each.name in ("results", "limits", "effects", "claims", "left_out"):
+        if each.name in ("results", "limits", "efficiency", "effects", "claims", "left_out"):
             lines += [f"## {each.title}", "", each.markdown(), ""]
     return "\n".join(lines)
