@@ -42,7 +42,7 @@ def _front(family: Family, group: Group, title: str, ending: str) -> Figure:
     leftmost = min(row["x_low"] for row in rows)
     curve = [(tokens, accuracy) for _, tokens, accuracy in answers.curve() if tokens >= 0.9 * leftmost]
     for number, (tokens, accuracy) in enumerate(curve):
-        name = {"what": CUT} if number == 0 else {}
+        name = {"what": CUT} if number == len(curve) // 2 else {}
         rows.append({"series": CUT, "x": short(tokens), "accuracy": short(accuracy), "point": 0, **name})
     x = {"field": "x", "type": "quantitative", "title": "mean tokens", "scale": {"zero": False, "padding": 20}}
     y = {
@@ -81,10 +81,14 @@ def _front(family: Family, group: Group, title: str, ending: str) -> Figure:
             "mark": {"type": "point", "filled": True, "size": 80, "opacity": 1},
             "encoding": {"x": x, "y": y, "color": colour, "tooltip": tooltip},
         },
-        {
-            "mark": {"type": "text", "dx": 7, "dy": -8, "align": "left"},
-            "encoding": {"x": x, "y": y, "text": {"field": "what"}, "color": colour},
-        },
+        *(
+            {
+                "transform": [{"filter": f"isValid(datum.what) && datum.point == {point}"}],
+                "mark": {"type": "text", "dx": 7, "dy": below, "align": "left"},
+                "encoding": {"x": x, "y": y, "text": {"field": "what"}, "color": colour},
+            }
+            for point, below in ((1, -8), (0, 14))
+        ),
     ]
     spec = chart(None, [{**row, "order": order} for order, row in enumerate(rows)], layer=layers, height=320)
     caption = (
