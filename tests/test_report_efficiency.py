@@ -14,7 +14,7 @@ from src.report.efficiency import families, relative_change
 from src.report.efficiency_figures import efficiency_figures
 from src.report.efficiency_tables import efficiency_tables
 from src.report.figures import all_figures
-from src.report.page import sections, write_report
+from src.report.page import sections, write_images
 from src.report.tables import all_tables
 
 PRESSURE = {
@@ -24,29 +24,29 @@ PRESSURE = {
     "algorithm.settings.loss_type": "grpo",
 }
 SUPERVISED = PRESSURE | {"reward.weights.efficient": 0.0, "algorithm.advantages": "shortest_correct"}
+BOTH = ("chains", "chains_long")
 
 
-def plant(folder, saved, hard_saved=None, spread=0.1, suites=("chains", "chains_long")):
+def plant(folder, saved, hard_saved=None):
     """Tokens that training cuts by a share on easy problems and another on hard ones; hard ones take twice as many."""
-    for suite in suites:
-        for when in ("before", "after", "best"):
-            path = folder / "evaluation" / f"{suite}_{when}.parquet"
-            frame = pd.read_parquet(path)
-            place = frame["problem_id"].str[-5:].astype(int).to_numpy()
-            shares = np.where(frame["level"] == "hard", saved if hard_saved is None else hard_saved, saved)
-            means = (1000 + 10 * place) * np.where(frame["level"] == "hard", 2, 1) * (1 if when == "before" else 1 - shares)
-            seed = 0 if when == "before" else [ord(c) for c in str(folder)]
-            noise = np.random.default_rng(seed).normal(1, spread, len(frame))
-            frame.assign(tokens=np.maximum(1, means * noise).astype(int)).to_parquet(path, index=False)
+    for path in (folder / "evaluation").glob("chains*.parquet"):
+        when = path.stem.rpartition("_")[2]
+        frame = pd.read_parquet(path)
+        place = frame["problem_id"].str[-5:].astype(int).to_numpy()
+        shares = np.where(frame["level"] == "hard", saved if hard_saved is None else hard_saved, saved)
+        means = (1000 + 10 * place) * np.where(frame["level"] == "hard", 2, 1) * (1 if when == "before" else 1 - shares)
+        seed = path.stem if when == "before" else f"{folder.parent.name}{folder.name}{path.stem}"
+        noise = np.random.default_rng([*seed.encode()]).normal(1, 0.05, len(frame))
+        frame.assign(tokens=np.maximum(1, means * noise).astype(int)).to_parquet(path, index=False)
 
 
-def recipe(folder, name, saved, hard_saved=None, gain=0.1, seeds=3, spread=0.1, **settings):
+def recipe(folder, name, saved, hard_saved=None, gain=0.1, seeds=3, suites=("chains",), **settings):
     """`seeds` runs of a configuration that saves as planted."""
-    text = "-".join(map(str, settings.values()))
+    text = "-".join(map(str, settings.values()))  # alpha first
     for seed in range(seeds):
         run = write_run(folder / name / f"{text}_{seed}", name=name, seed=seed, gain=gain, problems=40,
-                        suites=("chains", "chains_long"), settings=PRESSURE | settings)  # fmt: skip
-        plant(run, saved, hard_saved, spread)
+                        suites=suites, settings=PRESSURE | settings)  # fmt: skip
+        plant(run, saved, hard_saved)
 
 
 def alphas(folder, saved, name="alpha_family", **settings):
@@ -61,9 +61,9 @@ def study(tmp_path_factory):
     """Savings of 0, 20 and 40 %, half as much of them on hard problems; a supervised control; the first two with another loss."""
     folder = tmp_path_factory.mktemp("study")
     for alpha, share in ((0.0, 0.0), (0.1, 0.2), (0.4, 0.4)):
-        recipe(folder, "alpha_family", share, share / 2, **{"reward.alpha": alpha})
-    recipe(folder, "efficient_loss", -0.1, -0.1, **{"reward.alpha": 0.0, "algorithm.settings.loss_type": "dapo"})
-    recipe(folder, "efficient_sft", 0.1, gain=0.0, **SUPERVISED)
+        recipe(folder, "alpha_family", share, share / 2, suites=BOTH, **{"reward.alpha": alpha})
+    recipe(folder, "efficient_loss", -0.1, -0.1, suites=BOTH, **{"reward.alpha": 0.0, "algorithm.settings.loss_type": "dapo"})
+    recipe(folder, "efficient_sft", 0.1, gain=0.0, suites=BOTH, **SUPERVISED)
     return analyse([folder])
 
 
@@ -77,7 +77,7 @@ def test_a_planted_saving_is_found_with_its_interval(study):
         assert rows[label][7].value == pytest.approx(-share * 2 / 3, abs=0.02), label
         assert rows[label][8].value == pytest.approx(-share * 2 / 3, abs=0.02), label  # of the last weights
         low, high = map(float, rows[label][7].text.replace("−", "-").split("(")[1].rstrip(")").split(" to "))
-        assert low < -100 * share * 2 / 3 < high and high - low < 8, label
+        assert low - 1 < -100 * share * 2 / 3 < high + 1 and high - low < 8, label
     assert rows["alpha 0.4"][5].value == pytest.approx(rows["alpha 0.4"][4].value - rows["base"][4].value, abs=1e-6)
     assert rows["supervised"][5].value < 0.05 < rows["alpha 0.4"][5].value
 
@@ -156,10 +156,11 @@ def test_the_front_holds_base_alphas_and_both_controls(study):
 
 
 def test_the_page_has_the_section(study, tmp_path):
-    page = write_report(study, tmp_path).read_text()
-    assert 'id="efficiency"' in page and "What shorter answers cost" in page
-    assert {"efficiency.csv", "efficiency_levels.csv", "efficiency_variants.csv"} <= {p.name for p in (tmp_path / "tables").iterdir()}
-    assert (tmp_path / "figures" / "efficiency_levels.png").stat().st_size > 10_000
+    found = {section.id: section for section in sections(study, all_tables(study), all_figures(study))}["efficiency"]
+    assert [each.name for each in found.tables] == ["efficiency", "efficiency_levels", "efficiency_variants"]
+    assert len(found.figures) == 3  # two suites, and the levels
+    write_images(found.figures[1:], tmp_path)
+    assert all((tmp_path / f"{figure.name}.png").stat().st_size > 10_000 for figure in found.figures[1:])
 
 
 def test_nothing_is_shown_without_an_alpha_axis(tmp_path):
@@ -182,24 +183,26 @@ def test_models_are_not_mixed(tmp_path):
     analysis = analyse([tmp_path])
     assert [(family.model, len(family.recipes)) for family in families(analysis.configurations)] == [("large", 2), ("small", 2)]
     names = [figure.name for figure in efficiency_figures(analysis)]
-    assert len(names) == len(set(names)) == 6
+    assert len(names) == len(set(names)) == 4
     assert {row[0].text for row in efficiency_tables(analysis)[0].rows} >= {"chains (large)", "chains (small)"}
 
 
-ALL = (0.0, 0.05, 0.1, 0.2, 0.4)
-
-
-@pytest.mark.parametrize(("saved", "expected"), [(lambda a: a, "supported"), (lambda a: -a, "contradicted"), (lambda a: 0.2, "undecided")])
-def test_tokens_fall_with_alpha_or_not(saved, expected, tmp_path):
-    alphas(tmp_path, {alpha: saved(alpha) for alpha in ALL})
-    # Divided by the std they rise: another recipe, which the claim does not speak of.
-    alphas(tmp_path, {alpha: -alpha for alpha in ALL}, "efficient_std", **{"algorithm.settings.scale_rewards": "group"})
+@pytest.mark.parametrize(
+    ("sign", "sign_of_last_seed", "expected"), [(1, 1, "supported"), (-1, -1, "contradicted"), (1, -1, "undecided")]
+)
+def test_tokens_fall_with_alpha_or_not(sign, sign_of_last_seed, expected, tmp_path):
+    alphas(tmp_path, {alpha: sign * alpha for alpha in (0.0, 0.1, 0.4)})
+    for run in tmp_path.glob("alpha_family/*_2"):
+        plant(run, sign_of_last_seed * float(run.name.split("_")[0]))
+    # Divided by the std, and more of it: another recipe, which the claim does not speak of.
+    for alpha in (0.0, 0.05, 0.1, 0.4):
+        recipe(tmp_path, "efficient_std", 0.5, seeds=1, **{"reward.alpha": alpha, "algorithm.settings.scale_rewards": "group"})
     assert outcome(analyse([tmp_path]), "C1").at_micro == expected
 
 
 @pytest.mark.parametrize(("long_saved", "expected"), [(0.1, "supported"), (0.5, "contradicted"), (0.3, "undecided")])
 def test_easier_suites_are_compressed_more_or_not(long_saved, expected, tmp_path):
-    recipe(tmp_path, "alpha_family", 0.3, **{"reward.alpha": 0.1})
+    recipe(tmp_path, "alpha_family", 0.3, suites=BOTH, **{"reward.alpha": 0.1})
     for run in (tmp_path / "alpha_family").iterdir():
         path = run / "evaluation" / "chains_long_best.parquet"
         before = pd.read_parquet(run / "evaluation" / "chains_long_before.parquet")
