@@ -35,7 +35,7 @@ def plant(folder, saved, hard_saved=None):
         place = frame["problem_id"].str[-5:].astype(int).to_numpy()
         shares = np.where(frame["level"] == "hard", saved if hard_saved is None else hard_saved, saved)
         means = (1000 + 10 * place) * np.where(frame["level"] == "hard", 2, 1) * (1 if when == "before" else 1 - shares)
-        seed = path.stem if when == "before" else f"{folder.parent.name}{folder.name}{path.stem}"
+        seed = path.stem if when == "before" else f"{path.stem}{folder.parent.name}{folder.name}"
         noise = np.random.default_rng([*seed.encode()]).normal(1, 0.05, len(frame))
         frame.assign(tokens=np.maximum(1, means * noise).astype(int)).to_parquet(path, index=False)
 

@@ -81,13 +81,13 @@ def _front(family: Family, group: Group, title: str, ending: str) -> Figure:
             "mark": {"type": "point", "filled": True, "size": 80, "opacity": 1},
             "encoding": {"x": x, "y": y, "color": colour, "tooltip": tooltip},
         },
-        *(
+        *(  # neighbours in a series take turns above and below their points, so that near ones can be read
             {
-                "transform": [{"filter": f"isValid(datum.what) && datum.point == {point}"}],
+                "transform": [{"filter": f"isValid(datum.what) && datum.point == {point} && datum.order % 2 == {turn}"}],
                 "mark": {"type": "text", "dx": 7, "dy": below, "align": "left"},
                 "encoding": {"x": x, "y": y, "text": {"field": "what"}, "color": colour},
             }
-            for point, below in ((1, -8), (0, 14))
+            for point, turn, below in ((1, 0, -8), (1, 1, 12), (0, 0, 14), (0, 1, 14))
         ),
     ]
     spec = chart(None, [{**row, "order": order} for order, row in enumerate(rows)], layer=layers, height=320)
