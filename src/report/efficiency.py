@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from src.report.configurations import Configuration, Group, differing, plain, settings
-from src.statistics import Difference, Interval, bootstrap_means, compare, contrast
+from src.statistics import Difference, Interval, bootstrap_means, compare, contrast, mean_over_seeds
 
 ALPHA, WEIGHT = "reward.alpha", "reward.weights.efficient"
 MAIN, SUPERVISED = "length pressure", "supervised"
@@ -98,7 +98,7 @@ class Trade:
 
     @property
     def accuracy(self) -> Interval:
-        return mean_over(self.accuracy_SP)
+        return mean_over_seeds(self.accuracy_SP)
 
     @property
     def tokens(self) -> Interval:
@@ -122,7 +122,7 @@ def trade(group: Group, configuration: Configuration, at_P: np.ndarray | None = 
 
 
 def mean_over(values_SP: np.ndarray) -> Interval:
-    """Mean over seeds and problems; with one seed the bootstrap over problems."""
+    """`mean_over_seeds` of what is not bound to lie between 0 and 1."""
     return bootstrap_means(values_SP)[0] if len(values_SP) == 1 else contrast([(1.0, values_SP)]).interval
 
 
