@@ -5,7 +5,6 @@ returns None where the records do not hold what it needs.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from math import ceil
 from typing import Any
@@ -13,83 +12,13 @@ from typing import Any
 import numpy as np
 
 from src.report.claim_decision import Effect
-from src.report.configurations import Configuration, Group, differing, settings
-from src.report.fits import Fits
+from src.report.claim_records import Records, Selector, effect_of, in_hundredths
+from src.report.claim_tokens import tokens_change, tokens_contrast, tokens_difference
+from src.report.configurations import Configuration
 from src.report.load import Run
-from src.statistics import Difference, Interval, compare, t_interval
+from src.statistics import Interval, compare, t_interval
 
 BUDGETS = 6  # at which the best number is looked for
-Selector = str | dict[str, Any]  # an experiment's name, or settings by dotted key; none = any
-
-
-def _is(configuration: Configuration, wanted: Selector) -> bool:
-    if isinstance(wanted, str):
-        return any(run.name == wanted for run in configuration.measured)
-    return all(configuration.config.get(key) == value for key, value in wanted.items())
-
-
-def _number(run: Run, key: str) -> float | None:
-    """A number of the configuration, or one that stands in every line of metrics.jsonl."""
-    found = [run.config.get(key), *run.steps.get(key, [])[:1]]
-    return next((float(v) for v in found if isinstance(v, int | float) and not isinstance(v, bool)), None)
-
-
-@dataclass(frozen=True)
-class Records:
-    """What a test may look at: the runs of one scale, and the fits of scaling studies at it."""
-
-    groups: tuple[Group, ...]
-    configurations: tuple[Configuration, ...]
-    fits: tuple[Fits, ...] = ()
-
-    def named(self, experiment: Selector, *suites: str) -> Configuration | None:
-        """The configuration of an experiment, or with some settings, that has the most seeds measured on all `suites`."""
-        found = [c for c in self.configurations if _is(c, experiment) and all(self.group(suite, c) for suite in suites)]
-        return max(found, key=lambda c: len(c.measured), default=None)
-
-    def pair(self, first: Selector, second: Selector, suite: str) -> tuple[Configuration, Configuration] | None:
-        """Two configurations measured in one way that differ in least else; of those the ones with most seeds."""
-        pairs = [
-            (one, other)
-            for one in self.configurations
-            for other in self.configurations
-            if one is not other and _is(one, first) and _is(other, second) and self.group(suite, one, other)
-        ]
-        return min(
-            pairs,
-            key=lambda pair: (len(differing([settings(c.runs[0]) for c in pair])), -sum(len(c.measured) for c in pair)),
-            default=None,
-        )
-
-    def along(self, key: str, where: dict[str, Any] | None = None) -> list[tuple[Configuration, float]]:
-        """The configurations of the one experiment with most values of a number, each with its value."""
-        by_name: dict[str, list[tuple[Configuration, float]]] = {}
-        for configuration in self.configurations:
-            value = _number(configuration.measured[0], key)
-            if value is not None and _is(configuration, where or {}):
-                by_name.setdefault(configuration.measured[0].name, []).append((configuration, value))
-        return max(by_name.values(), key=lambda found: len({value for _, value in found}), default=[])
-
-    def group(self, suite: str, *needed: Configuration) -> Group | None:
-        """The group of a suite that holds all of `needed`."""
-        keys = {configuration.key for configuration in needed}
-        return next((g for g in self.groups if g.suite == suite and keys <= g.runs.keys()), None)
-
-
-def _accuracy_effect(difference: Difference, *configurations: Configuration) -> Effect:
-    interval = difference.interval
-    scaled = Interval(100 * interval.mean, 100 * interval.low, 100 * interval.high)
-    return _effect(scaled, difference.seeds, configurations, difference)
-
-
-def _effect(
-    interval: Interval, seeds: int, configurations: Sequence[Configuration], difference: Difference | None = None
-) -> Effect:
-    costs = [c.measured[0].summary.get("cost", {}) for c in configurations if c.measured]
-    usd = sum(cost.get("usd", 0.0) for cost in costs)
-    seconds = sum(sum(cost.get("seconds", {}).values()) for cost in costs)
-    evaluation = sum(cost.get("seconds", {}).get("evaluation", 0.0) for cost in costs)
-    return Effect(interval, seeds, difference, usd, seconds, evaluation / seconds if seconds else 0.0)
 
 
 def gain(records: Records, experiment: Selector, suite: str, when: str | None = None) -> Effect | None:
@@ -99,7 +28,7 @@ def gain(records: Records, experiment: Selector, suite: str, when: str | None = 
     if not group:
         return None
     difference = compare([(group.accuracy_SP(configuration, when), group.base_P(configuration))], fixed_second=True)[0]
-    return _accuracy_effect(difference, configuration)
+    return in_hundredths(difference, configuration)
 
 
 def mean_gain(records: Records, experiment: Selector, suites: list[str]) -> Effect | None:
@@ -113,7 +42,7 @@ def mean_gain(records: Records, experiment: Selector, suites: list[str]) -> Effe
     by_seed = t_interval([100 * float(np.mean([gain.mean(axis=1)[seed] for gain in gains])) for seed in range(seeds)])
     problems = sum(float(gain.mean(axis=0).var(ddof=1)) / gain.shape[1] for gain in gains if gain.shape[1] > 1)
     half = float(np.hypot(by_seed.high - by_seed.mean, 100 * 1.96 * problems**0.5 / len(groups)))
-    return _effect(Interval(by_seed.mean, by_seed.mean - half, by_seed.mean + half), seeds, [configuration])
+    return effect_of(Interval(by_seed.mean, by_seed.mean - half, by_seed.mean + half), seeds, [configuration])
 
 
 def largest_gain(records: Records, experiments: list[Selector], suite: str) -> Effect | None:
@@ -137,7 +66,7 @@ def late_change(records: Records, experiment: Selector, suite: str) -> Effect | 
     if not group:
         return None
     difference = compare([(group.accuracy_SP(configuration, "after"), group.accuracy_SP(configuration, "best"))])[0]
-    return _accuracy_effect(difference, configuration)
+    return in_hundredths(difference, configuration)
 
 
 def accuracy(records: Records, experiment: Selector, suite: str) -> Effect | None:
@@ -148,7 +77,7 @@ def accuracy(records: Records, experiment: Selector, suite: str) -> Effect | Non
         return None
     values = group.accuracy_SP(configuration)
     difference = compare([(values, np.zeros(values.shape[1]))], fixed_second=True)[0]
-    return _accuracy_effect(difference, configuration)
+    return in_hundredths(difference, configuration)
 
 
 def difference(records: Records, first: Selector, second: Selector, suite: str) -> Effect | None:
@@ -157,32 +86,7 @@ def difference(records: Records, first: Selector, second: Selector, suite: str) 
     group = pair and records.group(suite, *pair)
     if not group:
         return None
-    return _accuracy_effect(compare([(group.accuracy_SP(pair[0]), group.accuracy_SP(pair[1]))])[0], *pair)
-
-
-def tokens_change(records: Records, experiment: Selector, suite: str) -> Effect | None:
-    """Mean completion length against the base's, in per cent of it; one value for each seed."""
-    configuration = records.named(experiment, suite)
-    group = configuration and records.group(suite, configuration)
-    if not group:
-        return None
-    after = [measure.tokens for measure in group.measures(configuration)]
-    before = [measure.tokens for measure in group.measures(configuration, "before")]
-    changes = [100 * (a / b - 1) for a, b in zip(after, before, strict=True)]
-    return _effect(t_interval(changes), len(changes), [configuration])
-
-
-def tokens_contrast(records: Records, experiment: Selector, first: str, second: str) -> Effect | None:
-    """`tokens_change` on one suite less that on another, in points of per cent; one value for each seed."""
-    configuration = records.named(experiment, first, second)
-    if configuration is None:
-        return None
-    changes = []
-    for run in configuration.measured:
-        if {first, second} <= set(run.suites):
-            one, other = (100 * (run.final(s).tokens / run.measures[s, "before"].tokens - 1) for s in (first, second))
-            changes.append(one - other)
-    return _effect(t_interval(changes), len(changes), [configuration]) if changes else None
+    return in_hundredths(compare([(group.accuracy_SP(pair[0]), group.accuracy_SP(pair[1]))])[0], *pair)
 
 
 def curve_change(
@@ -195,7 +99,7 @@ def curve_change(
         first, last = _stretch(run, metric, start), _stretch(run, metric, end)
         if first and last is not None:
             changes.append(100 * (last / first - 1))
-    return _effect(t_interval(changes), len(changes), [configuration]) if changes else None
+    return effect_of(t_interval(changes), len(changes), [configuration]) if changes else None
 
 
 def _stretch(run: Run, metric: str, shares: Sequence[float]) -> float | None:
@@ -258,7 +162,7 @@ def _over_seeds(
         found = [of(runs) for runs in by_variant.values() if len({value for value, *_ in runs}) >= 3]
         if known := [each for each in found if each is not None]:
             values.append(float(np.mean(known)))
-    return _effect(t_interval(values), len(values), list(used.values())) if values else None
+    return effect_of(t_interval(values), len(values), list(used.values())) if values else None
 
 
 def _won(curves: Sequence[Curve]) -> float | None:
@@ -291,7 +195,7 @@ def _rank_correlation(by_seed: dict[int, list[tuple[float, float]]], used: Seque
         for points in by_seed.values()
         if len({x for x, _ in points}) >= 3 and len({y for _, y in points}) > 1
     ]
-    return _effect(t_interval(taus), len(taus), used) if taus else None
+    return effect_of(t_interval(taus), len(taus), used) if taus else None
 
 
 def fitted(records: Records, number: str, less: str | None = None) -> Effect | None:
@@ -319,7 +223,7 @@ def cost(records: Records, experiment: Selector, figure: str, steps: int) -> Eff
         total = spent.get("usd", 0.0) if figure == "usd" else sum(spent.get("seconds", {}).values()) / 3600
         if done and total:
             values.append(total * steps / done)
-    return _effect(t_interval(values), len(values), [configuration]) if values else None
+    return effect_of(t_interval(values), len(values), [configuration]) if values else None
 
 
 KINDS: dict[str, Callable[..., Effect | None]] = {
@@ -331,6 +235,7 @@ KINDS: dict[str, Callable[..., Effect | None]] = {
     "difference": difference,
     "tokens_change": tokens_change,
     "tokens_contrast": tokens_contrast,
+    "tokens_difference": tokens_difference,
     "curve_change": curve_change,
     "slope": slope,
     "won_at_equal": won_at_equal,

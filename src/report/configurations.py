@@ -63,9 +63,9 @@ class Group:
         """Accuracy by seed and problem."""
         return np.stack([measure.accuracy_P for measure in self.measures(configuration, when)])
 
-    def tokens_SP(self, configuration: Configuration) -> np.ndarray:
+    def tokens_SP(self, configuration: Configuration, when: str | None = None) -> np.ndarray:
         """Mean completion tokens by seed and problem."""
-        return np.stack([measure.tokens_P for measure in self.measures(configuration)])
+        return np.stack([measure.tokens_P for measure in self.measures(configuration, when)])
 
     def base_P(self, configuration: Configuration) -> np.ndarray:
         """Accuracy of the weights that training starts from; the same for every seed but for how it was sampled."""

@@ -5,6 +5,7 @@ from src.report.analysis import Analysis
 from src.report.chart import Figure
 from src.report.cost_figures import by_phase
 from src.report.curves import curves
+from src.report.efficiency_figures import efficiency_figures
 from src.report.front_figures import fronts
 from src.report.sweep_figures import of_sweep
 
@@ -14,6 +15,7 @@ def all_figures(analysis: Analysis) -> list[Figure]:
     figures = [gains(analysis, group) for group in analysis.ranked]
     figures += curves(analysis)
     figures += [figure for group in analysis.ranked for figure in fronts(analysis, group)]
+    figures += efficiency_figures(analysis)
     figures += [several_samples(analysis, group) for group in analysis.ranked if group.measure.samples > 1]
     figures += by_phase(analysis)
     figures += [effects(factorial) for factorial in analysis.factorials]

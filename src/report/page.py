@@ -100,6 +100,13 @@ def sections(analysis: Analysis, tables: list[Table], figures: list[Figure]) -> 
             legend=True,
         ),
         part("fronts", "Accuracy against length, cost and samples", "", "several_samples", legend=True),
+        part(
+            "efficiency",
+            "What shorter answers cost",
+            "Runs under length pressure (reward.alpha) against their base, and against two controls: training on its shortest "
+            "correct answers, and its answers cut at a limit.",
+            *(name for name in by_name if name.startswith("efficiency")),
+        ),
         part("sweeps", "Sweeps", "What each choice does.", "effects", "importances", "trials"),
         part("scaling", "Scaling laws", "", *(name for name in by_name if name.startswith("scaling_"))),
         part("problems", "Problems gained and lost", "Each problem of a suite, before and after training."),
@@ -236,6 +243,6 @@ def markdown(analysis: Analysis, tables: list[Table]) -> str:
         lines += [f"**{heading}**", "", *[f"- {sentence}" for sentence in words], ""]
     lines += [f"> {note}" for note in notes(analysis)] + [""]
     for each in tables:
-        if each.name in ("results", "limits", "effects", "claims", "left_out"):
+        if each.name in ("results", "limits", "efficiency", "effects", "claims", "left_out"):
             lines += [f"## {each.title}", "", each.markdown(), ""]
     return "\n".join(lines)

@@ -4,6 +4,7 @@ from src.report.accuracy_tables import effects, levels, limits, pairs, results, 
 from src.report.analysis import Analysis
 from src.report.configurations import Configuration, differing, settings
 from src.report.cost_tables import costs, published_costs
+from src.report.efficiency_tables import efficiency_tables
 from src.report.published import published
 from src.report.sweep_tables import importances, trials
 from src.report.table import Table, table
@@ -17,6 +18,7 @@ def all_tables(analysis: Analysis) -> list[Table]:
         limits(analysis),
         several_samples(analysis),
         levels(analysis),
+        *efficiency_tables(analysis),
         effects(analysis),
         importances(analysis),
         trials(analysis),
