@@ -70,11 +70,11 @@ def _stop(line):
     ("override", "words"),
     [
         ("algorithm.settings.beta=0.1", "no KL"),
-        ("algorithm.trainer=rloo", "trainer: grpo"),
+        ("algorithm.trainer=rloo ~algorithm.settings.loss_type", "trainer: grpo"),
         ("hardware.device_batch_size=6", "no multiple"),
         ("hardware.sharding=fsdp2", "zero2"),
     ],
 )
 def test_what_does_not_go_together_is_said(override, words):
     with pytest.raises(UserError, match=words):
-        parse(composed(*SHORTEST, override))
+        parse(composed(*SHORTEST, *override.split()))

@@ -305,8 +305,9 @@ def test_every_sweep_composes_at_both_sizes(name):
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in SWEEPS.glob("*.yaml")))
 def test_every_sweep_runs_on_the_embedded_model(name, tmp_path):
-    # The published warm-up takes 6 steps, and passes of 4 divide every batch.
-    size = (*TINY, "scale.steps=6", "evaluation.validation.every_steps=6", "hardware.device_batch_size=4")
+    # The published warm-up takes 6 steps; passes of 4 divide every batch, and supervised ones hold whole prompts.
+    passes = 8 if name == "efficient_sft" else 4
+    size = (*TINY, "scale.steps=6", "evaluation.validation.every_steps=6", f"hardware.device_batch_size={passes}")
     _, loader, master, arguments = prepared(f"+sweep={name}", *size, f"output_root={tmp_path}", f"run_dir={tmp_path}/run")
     space = read_space({}, arguments)
     params = parse_sweep({"params": prepared(f"+sweep={name}")[0]["params"]}).params
@@ -380,7 +381,7 @@ def _firsts(space):
 def test_there_is_a_sweep_for_each_question():
     assert {path.stem for path in SWEEPS.glob("*.yaml")} == {
         "mix_length", "open_rs_factorial", "lr", "reward_terms", "length_schedules", "alpha_family",
-        "efficient_std", "efficient_loss", *SCALING,
+        "efficient_std", "efficient_loss", "efficient_sft", *SCALING,
     }
 
 

@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,8 +59,11 @@ def offline(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WANDB_MODE", "offline")
         run(configured("+experiment=mix_easy_hard", *WANDB_TOY, f"output_root={root}", f"run_dir={root}/mix_easy_hard/one"))
-    folder = root / "mix_easy_hard" / "one"
-    return folder, list(sent(folder))
+    folder, patience = root / "mix_easy_hard" / "one", time.monotonic() + 30
+    # W&B's own process writes the end of the file when the run has finished here already.
+    while not any(record.HasField("exit") for record in (records := list(sent(folder)))) and time.monotonic() < patience:
+        time.sleep(0.1)
+    return folder, records
 
 
 def test_an_offline_run_has_its_configuration_group_and_tags(offline):
