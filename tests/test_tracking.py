@@ -61,8 +61,10 @@ def offline(tmp_path_factory):
         run(configured("+experiment=mix_easy_hard", *WANDB_TOY, f"output_root={root}", f"run_dir={root}/mix_easy_hard/one"))
     folder, patience = root / "mix_easy_hard" / "one", time.monotonic() + 30
     # W&B's own process writes the end of the file when the run has finished here already.
-    while not any(record.HasField("exit") for record in (records := list(sent(folder)))) and time.monotonic() < patience:
+    records = list(sent(folder))
+    while not records[-1].HasField("exit") and time.monotonic() < patience:
         time.sleep(0.1)
+        records = list(sent(folder))
     return folder, records
 
 
