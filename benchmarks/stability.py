@@ -5,7 +5,8 @@
 Trains 20 runs that go wrong in three ways (KINDS), each seed once, two at once; what is complete is not run again. Healthy
 runs are all finished ones below the folders of --healthy, 20 or more; without it 20 are trained. A run has lost 5 points at the first
 of two validations in a row that far below the best before them, its base among them: one alone may be noise. The monitor
-is that of src/stability.py with conf/stability/watch.yaml, whose bounds were set on other runs.
+is that of src/stability.py with conf/stability/watch.yaml. Its bounds were set on other runs, but for the two steps of the
+limit on KL, which these suggested.
 """
 
 import argparse

@@ -19,11 +19,11 @@ MEDIAN_TO_STD = 1.4826  # of a normal distribution
 SAME_LIMIT = 0.1  # steps whose length limits differ by a larger share are not compared
 VALIDATION = "validation/accuracy"
 LOST = 0.05  # of validation accuracy, below the best of the run, in two validations in a row
-# Highest medians of a window, whatever was before: of completions cut off, above which little can be learnt, and of KL in
-# nats a token, which begins at 0 and has no best.
+# What a signal must not reach in so many steps in a row, whatever was before: completions cut off, above which little can be
+# learnt, and KL in nats a token, which begins at 0 and has no best; single steps of healthy runs reach 0.9 of it.
 LIMITS = {
-    "truncated_share": (0.75, "most completions are cut off"),
-    "kl": (0.15, "the policy runs away from its base"),
+    "truncated_share": (0.75, 4, "most completions are cut off"),
+    "kl": (0.15, 2, "the policy runs away from its base"),
 }
 
 Line = Mapping[str, Any]  # of metrics.jsonl
@@ -135,13 +135,14 @@ def _lost_at(lines: Sequence[Line]) -> Alarm | None:
     return Alarm(VALIDATION, "validation accuracy falls", seen[-2]["step"], seen[-1]["step"], seen[-1][VALIDATION], best)
 
 
-def _above_limit(lines: Sequence[Line], key: str, width: int) -> Alarm | None:
-    """The alarm of a window whose median is above the limit of LIMITS, the last line being its last."""
-    seen = [line for line in lines if line.get(key) is not None][-width:]
-    if len(seen) < width or seen[-1] is not lines[-1]:
+def _above_limit(lines: Sequence[Line], key: str) -> Alarm | None:
+    """The alarm of a signal that was at its limit of LIMITS or above it in the last steps, the last line's among them."""
+    limit, steps, says = LIMITS[key]
+    seen = [line for line in lines if line.get(key) is not None][-steps:]
+    if len(seen) < steps or seen[-1] is not lines[-1]:
         return None
-    (limit, says), now = LIMITS[key], statistics.median(line[key] for line in seen)
-    return Alarm(f"{key}/limit", says, seen[0]["step"], seen[-1]["step"], now, limit) if now >= limit else None
+    least = min(line[key] for line in seen)
+    return Alarm(f"{key}/limit", says, seen[0]["step"], seen[-1]["step"], least, limit) if least >= limit else None
 
 
 class Monitor:
@@ -170,7 +171,7 @@ class Monitor:
         said = {alarm.signal for alarm in self.alarms if alarm.step > self.since_step}
         found = [alarm_at(lines, signal, self.config) for signal in self.signals if signal.key not in said]
         found += [_lost_at(lines)] if VALIDATION not in said else []
-        found += [_above_limit(lines, key, self.config.window_steps) for key in LIMITS if f"{key}/limit" not in said]
+        found += [_above_limit(lines, key) for key in LIMITS if f"{key}/limit" not in said]
         new = [alarm for alarm in found if alarm]
         self.alarms += new
         return new

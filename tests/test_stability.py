@@ -81,10 +81,10 @@ def test_two_validations_below_the_best_are_an_alarm():
     assert alarms_of(made, CONFIG) == []
 
 
-@pytest.mark.parametrize(("key", "value"), [("truncated_share", 0.8), ("kl", 0.2)])
-def test_a_level_that_is_too_high_is_an_alarm_from_the_start(key, value):
+@pytest.mark.parametrize(("key", "value", "step"), [("truncated_share", 0.8, 4), ("kl", 0.2, 2)])
+def test_a_level_that_is_too_high_is_an_alarm_from_the_start(key, value, step):
     (alarm,) = alarms_of([line | {key: value} for line in lines()], CONFIG)
-    assert (alarm.signal, alarm.since, alarm.step) == (f"{key}/limit", 1, 4)
+    assert (alarm.signal, alarm.since, alarm.step) == (f"{key}/limit", 1, step)
 
 
 def test_further_updates_on_the_same_completions_are_not_counted_again():
