@@ -14,6 +14,7 @@ import torch
 from trl import GRPOTrainer
 
 from src.errors import RunFailed
+from src.reward import RewardBatch
 
 
 def shortest_correct(correct_B: Sequence[bool], tokens_B: Sequence[int], group: int) -> list[int | None]:
@@ -29,7 +30,7 @@ class ShortestCorrectTrainer(GRPOTrainer):
     """TRL's GRPOTrainer made supervised. A class in front sets `batch`, the graded completions, and calls `demonstrations`
     on what it is to learn from."""
 
-    batch: Any  # src.reward.RewardBatch
+    batch: RewardBatch
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

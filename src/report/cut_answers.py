@@ -50,7 +50,8 @@ class CutAnswers:
         """Limit, mean tokens and accuracy, at limits that are evenly spread over the answers."""
         shares = np.linspace(0, 1, POINTS)
         limits = np.unique(np.quantile(self.tokens_N, shares, method="higher").astype(int)).tolist()
-        return [(limit, float(tokens.mean()), float(accuracy.mean())) for limit in limits for accuracy, tokens in [self.at(limit)]]
+        cut = [(limit, *self.at(limit)) for limit in limits]
+        return [(limit, float(tokens_P.mean()), float(accuracy_P.mean())) for limit, accuracy_P, tokens_P in cut]
 
 
 def read_answers(measures: Sequence[Measure]) -> CutAnswers:

@@ -49,7 +49,7 @@ def _front(family: Family, group: Group, title: str, ending: str) -> Figure:
         "field": "accuracy",
         "type": "quantitative",
         "title": "accuracy",
-        "scale": {"zero": False, "padding": 16},
+        "scale": {"zero": False, "padding": 16, "nice": False},  # a rounded axis would reach beyond 100 %
         "axis": {"format": ".0%"},
     }
     colour = _colour([BASE, CUT, *dict.fromkeys(recipe.series for recipe in recipes)])
@@ -73,8 +73,16 @@ def _front(family: Family, group: Group, title: str, ending: str) -> Figure:
             "mark": {"type": "line", "opacity": 0.5},
             "encoding": {"x": x, "y": y, "color": colour, "order": {"field": "order", "type": "quantitative"}},
         },
-        {"transform": points, "mark": "rule", "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": colour}},
-        {"transform": points, "mark": "rule", "encoding": {"x": {**x, "field": "x_low"}, "x2": {"field": "x_high"}, "y": y, "color": colour}},
+        {
+            "transform": points,
+            "mark": "rule",
+            "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": colour},
+        },
+        {
+            "transform": points,
+            "mark": "rule",
+            "encoding": {"x": {**x, "field": "x_low"}, "x2": {"field": "x_high"}, "y": y, "color": colour},
+        },
         {
             "transform": points,
             "params": [zoom()],
@@ -92,10 +100,11 @@ def _front(family: Family, group: Group, title: str, ending: str) -> Figure:
     ]
     spec = chart(None, [{**row, "order": order} for order, row in enumerate(rows)], layer=layers, height=320)
     caption = (
-        "Numbers are alphas. Bars: 95 % intervals over seeds and problems; differences, which are paired, are surer than they look. "
-        "Dashed: the untrained base, where an answer longer than a limit counts as wrong and ends there."
+        "Numbers are alphas. Bars: 95 % intervals over seeds and problems; differences, which are paired, are surer than they "
+        "look. Dashed: the untrained base, where an answer longer than a limit counts as wrong and ends there."
     )
-    return Figure(f"efficiency_{group.suite}_{group.protocol['set of problems']}{ending}", f"{title}: what shorter answers cost", caption, SECTION, spec)
+    name = f"efficiency_{group.suite}_{group.protocol['set of problems']}{ending}"
+    return Figure(name, f"{title}: what shorter answers cost", caption, SECTION, spec)
 
 
 def _point(series: str, what: str, tokens: Interval, accuracy: Interval) -> Row:
@@ -155,15 +164,28 @@ def _levels(family: Family, groups: Sequence[Group], ending: str, file_ending: s
     shared = {
         "x": x,
         "xOffset": {"field": "recipe", "sort": labels},
-        "color": {"field": "recipe", "type": "nominal", "sort": labels, "title": None, "legend": {"orient": "bottom", "columns": 4},
-                  "scale": {"domain": labels, "range": colours}},
+        "color": {
+            "field": "recipe", "type": "nominal", "sort": labels, "title": None, "legend": {"orient": "bottom", "columns": 4},
+            "scale": {"domain": labels, "range": colours},
+        },
     }  # fmt: skip
-    tooltip = [{"field": "recipe"}, {"field": "problems"}, {"field": "base_tokens", "title": "tokens of the base", "format": ".0f"},
-               *({"field": field, "format": "+.1%"} for field in ("change", "low", "high"))]  # fmt: skip
+    tooltip = [
+        {"field": "recipe"},
+        {"field": "problems"},
+        {"field": "base_tokens", "title": "tokens of the base", "format": ".0f"},
+        *({"field": field, "format": "+.1%"} for field in ("change", "low", "high")),
+    ]
     layers = [
         {"mark": {"type": "rule", "strokeWidth": 2}, "encoding": {**shared, "y": {**y, "field": "low"}, "y2": {"field": "high"}}},
-        {"mark": {"type": "point", "filled": True, "size": 60, "opacity": 1}, "encoding": {**shared, "y": {**y, "field": "change"}, "tooltip": tooltip}},
+        {
+            "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1},
+            "encoding": {**shared, "y": {**y, "field": "change"}, "tooltip": tooltip},
+        },
         {"mark": {"type": "rule", "color": "#888888"}, "encoding": {"y": {"datum": 0}}},
     ]
-    caption = "The problems that take the base the fewest tokens stand first; below them, how many. Bars: 95 % intervals, paired by problem."
-    return Figure(f"efficiency_levels{file_ending}", f"Tokens saved by difficulty{ending}", caption, SECTION, chart(None, rows, layer=layers, height=240))
+    caption = (
+        "The problems that take the base the fewest tokens stand first; below them, how many. Bars: 95 % intervals, paired by "
+        "problem."
+    )
+    spec = chart(None, rows, layer=layers, height=240)
+    return Figure(f"efficiency_levels{file_ending}", f"Tokens saved by difficulty{ending}", caption, SECTION, spec)

@@ -53,8 +53,8 @@ def _trades(each: Sequence[tuple[Family, Group]], several: bool) -> Table:
             )
     note = (
         "Against the base, paired by problem; over seeds and problems, with one seed over problems alone. Intervals are "
-        "95 %, not corrected. Weights: the best by validation accuracy; beside them the change of the last weights' tokens. The last "
-        "column is the gain in points over the base's own answers, cut at the limit that leaves them as many tokens."
+        "95 %, not corrected. Weights: the best by validation accuracy; beside them the change of the last weights' tokens. The "
+        "last column is the gain in points over the base's own answers, cut at the limit that leaves them as many tokens."
     )
     columns = (
         "suite, recipe, #alpha, #seeds, #accuracy, #gain in points, #tokens, #tokens against base, "
