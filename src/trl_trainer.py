@@ -58,6 +58,8 @@ class LabTrainerMixin(NarrowPasses):
 
     def create_accelerator_and_postprocess(self) -> None:
         super().create_accelerator_and_postprocess()
+        if self.args.fsdp:
+            fsdp.shard_reference_by_layer()
         if self.args.fsdp and not self.is_fsdp_enabled:
             fsdp.enable(self.accelerator, self.args.fsdp_plugin_args)
             self.is_fsdp_enabled = True

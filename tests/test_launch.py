@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pandas as pd
 import psutil
@@ -145,6 +146,37 @@ def test_two_processes_share_out_the_weights_and_one_goes_on_with_them(one, tmp_
     whole = torch.load(checkpoint / "pytorch_model_fsdp.bin", weights_only=True)
     assert {int(entry["step"]) for entry in state.values()} == {LEARNING_STEPS}
     assert all(state[name]["exp_avg"].shape == whole[name].shape for name in state) and len(state) > 20
+
+
+def test_the_reference_model_is_never_whole_under_fsdp2(tmp_path):
+    """Each of its layers is gathered by itself; it gives the same numbers."""
+    import torch
+    from accelerate.utils import FullyShardedDataParallelPlugin
+    from torch.distributed.fsdp import FSDPModule
+    from trl.trainer import grpo_trainer, rloo_trainer
+
+    from src.distributed import fsdp
+    from src.model import load_model
+
+    model = load_model(configured().model).eval()
+    ids = torch.arange(10, 30)[None]
+    with torch.no_grad():
+        expected = model(input_ids=ids).logits
+    plugin = FullyShardedDataParallelPlugin(fsdp_version=2, reshard_after_forward=True)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1)
+    kept = grpo_trainer.prepare_fsdp
+    try:
+        fsdp.shard_reference_by_layer()
+        assert grpo_trainer.prepare_fsdp is rloo_trainer.prepare_fsdp  # whichever of TRL's trainers holds the reference
+        accelerator = SimpleNamespace(state=SimpleNamespace(fsdp_plugin=plugin), device=torch.device("cpu"))
+        sharded = grpo_trainer.prepare_fsdp(model, accelerator)
+        pieces = [name for name, module in sharded.named_modules() if isinstance(module, FSDPModule)]
+        with torch.no_grad():
+            assert torch.equal(sharded(input_ids=ids).logits, expected)
+    finally:
+        grpo_trainer.prepare_fsdp = rloo_trainer.prepare_fsdp = kept
+        torch.distributed.destroy_process_group()
+    assert pieces == ["", *(f"model.layers.{layer}" for layer in range(model.config.num_hidden_layers))]
 
 
 @pytest.fixture(scope="module")

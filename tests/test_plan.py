@@ -10,6 +10,7 @@ from conftest import TOY, command, configured
 
 from src.bill.budget import BudgetWatch, LimitsConfig
 from src.bill.cost_model import (
+    engine_memory,
     layer_bytes_per_token,
     longest_length,
     mean_length,
@@ -96,15 +97,25 @@ def test_fsdp2_shares_out_all_that_is_held():
     n, a, parts = w.architecture.parameters, w.architecture, memory(w, spec)
     assert parts["weights"] == parts["gradients"] == parts["reference model"] == 4 * n / 3  # float32, whatever was loaded
     assert parts["optimiser"] == 8 * n / 3
-    assert parts["gathered weights"] == 2 * n  # the reference model, all at once, in bf16
-    assert parts["weights to measure"] == 0  # the server samples
-    alone = replace(w, reference=False, engine="transformers")
     layer = a.block_weights / a.layers
-    assert memory(alone, spec)["gathered weights"] == 2 * (n - a.block_weights + 3 * layer)
+    assert parts["gathered weights"] == 2 * (n - a.block_weights + 3 * layer)  # in bf16, of the trained model or the reference
+    assert parts["weights to measure"] == 0  # the server samples
+    alone = replace(w, engine="transformers")
     assert peak_memory(alone, memory(alone, spec))[1] > 4 * n  # rank 0's copy
     over_links = replace(w, engine="transformers", limits=(100,), natural=1e9, evaluations=())
     gathered = seconds(over_links, spec)["rollout"] - seconds(replace(over_links, sharding="none"), spec)["rollout"]
     assert gathered == pytest.approx(100 * 2 * n * (2 / 3) / 16e9)  # every token gathers the others' two thirds
+
+
+def test_gpus_of_a_server_share_its_weights_and_its_cache():
+    """Here an engine's work is reading its weights, which two GPUs do in half the time."""
+    one, spec = planned("scale=open_rs", "+experiment=mix_easy_hard", "hardware.spec.token_seconds=0")
+    two, _ = planned("scale=open_rs", "+experiment=mix_easy_hard", "hardware.gpus=5")
+    n, half = one.architecture.parameters, engine_memory(two, spec)
+    assert engine_memory(one, spec)["weights"] == 2 * n and half["weights"] == n
+    assert half["KV cache"] == 0.9 * 48e9 - n - 2e9
+    few = {"completions": 4, "prompt": 100, "limit": 1000}
+    assert sampling_seconds(two, spec, **few) == pytest.approx(sampling_seconds(one, spec, **few) / 2)
 
 
 def test_rank_0_measures_alone():

@@ -20,7 +20,6 @@ from src.model.architecture import Architecture
 GB = 1e9
 # TRL's log-probabilities hold a tile of the logits at a time (trl.kernels.chunked_logprob): tokens x vocabulary.
 TILE_TOKENS, TILE_VOCABULARY = 4096, 32768
-SERVER_SHARE = 0.9  # of its GPU that TRL's vLLM server takes, its default
 ENGINE_GB = 2.0  # of vLLM besides weights and cache: activations, CUDA graphs
 USABLE = 0.95  # share of a GPU's memory that allocations can fill before fragments are in the way
 # Times that a token reads or writes its sequence's cache. transformers' growing cache is copied whole at every token.
@@ -36,7 +35,8 @@ class Workload:
     element_bytes: int  # of weights and activations as loaded
     mixed: bool  # float32 weights, computed with in bf16
     processes: int
-    generators: int  # engines that share the sampling
+    generators: int  # GPUs that share the sampling
+    engine_parallel: int  # of them, those that share one engine's weights and cache (vLLM's tensor parallelism)
     device_batch: int  # completions in one pass of one process
     passes: Literal["padded", "trimmed", "sorted"]  # see LabConfig.passes
     completions: int  # sampled at once, for `updates` optimiser steps
@@ -164,13 +164,12 @@ def evaluation_cache_bytes(w: Workload) -> float:
 
 
 def gathered_bytes(w: Workload) -> float:
-    """Weights that FSDP2 has whole at once: embeddings and head, and of the layers the one in hand with its gradients and
-    the next one; TRL gathers the reference model all at once."""
+    """Weights that FSDP2 has whole at once, of the trained model or the reference: embeddings and head, and of the layers
+    the one in hand with its gradients and the next one."""
     if w.sharding != "fsdp2" or w.processes == 1:
         return 0.0
     a = w.architecture
-    policy = a.parameters - a.block_weights + 3 * a.block_weights / a.layers
-    return w.compute_bytes * max(policy, a.parameters if w.reference else 0.0)
+    return w.compute_bytes * (a.parameters - a.block_weights + 3 * a.block_weights / a.layers)
 
 
 def measured_bytes(w: Workload) -> float:
@@ -206,18 +205,26 @@ def peak_memory(w: Workload, parts: dict[str, float]) -> tuple[float, float]:
     return training + (0.0 if w.engine_sleeps else parts["vLLM"]), sampling
 
 
+def engine_weights(w: Workload) -> float:
+    """Bytes of a vLLM engine's weights on one GPU."""
+    return w.architecture.parameters * w.engine_bytes / w.engine_parallel
+
+
+def engine_cache_per_token(w: Workload) -> float:
+    """Bytes of a vLLM engine's cache for a token on one GPU."""
+    return w.architecture.cache_bytes_per_token(w.engine_bytes) / w.engine_parallel
+
+
 def cache_room(w: Workload, spec: Spec) -> float:
-    """Bytes that a vLLM engine has for its cache."""
-    share = SERVER_SHARE if w.engine == "vllm_server" else w.engine_share
-    return share * spec.memory_bytes - w.architecture.parameters * w.engine_bytes - ENGINE_GB * GB
+    """Bytes that a vLLM engine has for its cache on one GPU."""
+    return w.engine_share * spec.memory_bytes - engine_weights(w) - ENGINE_GB * GB
 
 
 def engine_memory(w: Workload, spec: Spec) -> dict[str, float]:
-    """Bytes of a vLLM engine, by part: on its own GPU, or in its share of the one that trains."""
+    """Bytes of a vLLM engine on one GPU, by part: on its own GPU, or in its share of the one that trains."""
     if w.engine == "transformers":
         return {}
-    weights = w.architecture.parameters * w.engine_bytes
-    return {"weights": weights, "KV cache": max(0.0, cache_room(w, spec)), "buffers": ENGINE_GB * GB}
+    return {"weights": engine_weights(w), "KV cache": max(0.0, cache_room(w, spec)), "buffers": ENGINE_GB * GB}
 
 
 # FLOPs and seconds ---------------------------------------------------------------------------------------------------
@@ -266,26 +273,28 @@ def sampling_seconds(
 ) -> float:
     """Seconds to sample so many completions, shared out among the engines.
 
-    transformers: batches, each as long as its longest completion. vLLM: as many as its cache holds, refilled.
+    transformers: batches, each as long as its longest completion. vLLM: as many as its cache holds, refilled; GPUs that
+    share an engine each read and compute their part of it, and what they tell each other is left out.
     """
-    a, here = w.architecture, math.ceil(completions / w.generators)
+    a, gpus = w.architecture, w.engine_parallel
+    here = math.ceil(completions * gpus / w.generators)  # of one engine
     mean = mean_length(w.natural, limit)
     if w.engine == "transformers":
         running = min(here, at_once or here)
         forwards = math.ceil(here / running) * longest_length(w.natural, limit, running)
     else:
-        per_sequence = (prompt + mean) * a.cache_bytes_per_token(w.engine_bytes)
+        per_sequence = (prompt + mean) * engine_cache_per_token(w)
         room = max(1.0, cache_room(w, spec) / per_sequence)
         longest = longest_length(w.natural, limit, here)
         forwards = max(longest, here * mean / room)
         running = here * mean / forwards
     context = prompt + (mean if w.engine != "transformers" else forwards / math.ceil(here / running)) / 2
     per_row = CACHE_TRAFFIC[w.engine] * context * a.cache_bytes_per_token(w.engine_bytes)
-    read = (a.block_weights + a.head_weights) * w.engine_bytes + running * per_row
-    compute = running * (a.forward_flops(1, context) + a.head_flops(1))
+    read = ((a.block_weights + a.head_weights) * w.engine_bytes + running * per_row) / gpus
+    compute = running * (a.forward_flops(1, context) + a.head_flops(1)) / gpus
     overhead = a.layers * (spec.layer_seconds if w.engine == "transformers" else 0.0) + spec.token_seconds
     second = max(read / spec.sampling_bytes_per_s, compute / spec.sampling_flops_per_s)
-    prefill = a.forward_flops(here * prompt, prompt / 2) / spec.training_flops_per_s
+    prefill = a.forward_flops(here * prompt, prompt / 2) / (gpus * spec.training_flops_per_s)
     return prefill + forwards * (overhead + second)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from src.bill.cost_model import GB, USABLE, Workload, cache_room, memory, peak_memory
+from src.bill.cost_model import GB, USABLE, Workload, cache_room, engine_cache_per_token, memory, peak_memory
 from src.bill.workload import numbers, workload
 from src.config import LabConfig
 from src.hardware import Spec
@@ -21,7 +21,7 @@ def faults(w: Workload, spec: Spec) -> list[str]:
         if size > usable:
             found.append(f"{phase} needs {size / GB:.1f} GB of {usable / GB:.1f} GB that can be used on each device")
     if w.engine != "transformers":
-        needed = w.engine_positions * w.architecture.cache_bytes_per_token(w.engine_bytes)
+        needed = w.engine_positions * engine_cache_per_token(w)
         if (room := cache_room(w, spec)) < needed:
             found.append(
                 f"vLLM has {max(0.0, room) / GB:.1f} GB for its cache, and one sequence of {w.engine_positions} tokens "

@@ -11,6 +11,7 @@ from src.algorithm import bound_to_passes
 from src.bill.cost_model import (
     GB,
     Workload,
+    engine_cache_per_token,
     engine_memory,
     mean_length,
     memory,
@@ -74,13 +75,13 @@ def make_plan(config: LabConfig) -> Plan:
     per_step = (spent["rollout"] + spent["training"]) / w.steps
     peak = w.processes * spec.peak_tflops * 1e12 * spent["training"]
     training, sampling = peak_memory(w, parts)
-    engine, cache_per_token = engine_memory(w, spec), w.architecture.cache_bytes_per_token(w.engine_bytes)
+    engine = engine_memory(w, spec)
     return Plan(
         parameters=w.architecture.parameters,
         trained_parameters=w.trained_parameters,
         memory_gb={name: size / GB for name, size in parts.items()},
         engine_gb={name: size / GB for name, size in engine.items()},
-        engine_sequences=int(engine.get("KV cache", 0.0) / (w.longest * cache_per_token)),
+        engine_sequences=int(engine.get("KV cache", 0.0) / (w.longest * engine_cache_per_token(w))),
         peak_gb={"training": training / GB, "sampling": sampling / GB},
         available_gb=spec.memory_bytes / GB,
         largest_device_batch=largest_batch(w, spec),
@@ -135,7 +136,7 @@ def rows(config: LabConfig, plan: Plan) -> dict[str, str]:
     }
     if plan.engine_gb:
         parts = "  ".join(f"{name} {size:.1f}" for name, size in plan.engine_gb.items())
-        where = "its own GPU" if config.rollout.engine == "vllm_server" else "its share of the GPU"
+        where = "each of its own GPUs" if config.rollout.engine == "vllm_server" else "its share of the GPU"
         result["GB of vLLM"] = f"{parts}, on {where}; room for {plan.engine_sequences} of the longest sequences at once"
     if reference := config.scale.reference_seconds_per_step:
         all_steps = reference * config.scale.steps

@@ -21,7 +21,8 @@ def workload(config: LabConfig, shape: Architecture) -> Workload:
     beta = fields.get("beta", DEFAULT_BETA[config.algorithm.trainer])
     lora = config.model.lora
     element_bytes, mixed = numbers(config, hardware.sharding)
-    server = rollout.engine == "vllm_server"
+    # The GPUs after those that train, all of them one engine.
+    serving = max(1, hardware.gpus - hardware.processes) if rollout.engine == "vllm_server" else 0
     one_of_each = config.algorithm.advantages == "shortest_correct"  # prompt
     return Workload(
         architecture=shape,
@@ -29,7 +30,8 @@ def workload(config: LabConfig, shape: Architecture) -> Workload:
         element_bytes=element_bytes,
         mixed=mixed,
         processes=hardware.processes,
-        generators=max(1, hardware.gpus - hardware.processes) if server else hardware.processes,
+        generators=serving or hardware.processes,
+        engine_parallel=serving or 1,
         device_batch=hardware.device_batch_size,
         passes=config.passes,
         completions=batch.completions_sampled,

@@ -1,6 +1,6 @@
 """FSDP2, torch's `fully_shard` (arXiv 2304.11277), through accelerate: weights, gradients and optimiser are shared out
-over the training processes, layer by layer. What the harness adds: it works on a CPU too, sampling keeps the processes in
-step, and rank 0 has a whole copy of the weights to measure alone.
+over the training processes, layer by layer. What the harness adds: it works on a CPU too, the reference model is shared out by layer
+as well, sampling keeps the processes in step, and rank 0 has a whole copy of the weights to measure alone.
 """
 
 import copy
@@ -21,6 +21,30 @@ def enable(accelerator, plugin_arguments: dict[str, Any]) -> None:
 
     PartialState().distributed_type = accelerator.state.distributed_type = DistributedType.FSDP
     accelerator.state.fsdp_plugin = FullyShardedDataParallelPlugin(**plugin_arguments)
+
+
+def shard_reference_by_layer() -> None:
+    """Have TRL's trainers share out the reference model as accelerate does the trained one. TRL by itself makes one piece of
+    it, which every process then gathers whole in each forward pass: 145 GB of a model with 72B parameters in bf16."""
+    from trl.trainer import grpo_trainer, rloo_trainer
+
+    grpo_trainer.prepare_fsdp = rloo_trainer.prepare_fsdp = prepare_by_layer
+
+
+def prepare_by_layer(model, accelerator):
+    """TRL's `prepare_fsdp` after each layer of `model` has been sharded by itself."""
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+    from trl.models import prepare_fsdp
+
+    plugin, layers = accelerator.state.fsdp_plugin, set(model._no_split_modules)
+    for module in model.modules():
+        if type(module).__name__ in layers:
+            fully_shard(
+                module,
+                reshard_after_forward=plugin.reshard_after_forward,
+                mp_policy=plugin.mixed_precision_policy or MixedPrecisionPolicy(),
+            )
+    return prepare_fsdp(model, accelerator)
 
 
 def keep_in_step(model) -> None:
