@@ -128,6 +128,39 @@ def factorial(folder, cells, suites=("chains",), **rest):
         write_run(folder / f"{a}{b}", suites=suites, settings={"mix.easy_share": a, "lr.peak": b}, **rest)
 
 
+def test_three_levels_are_compared_with_each_other_and_each_has_its_row(tmp_path):
+    """Accuracy, spread over seeds, tokens written and runs that went wrong, by level of a factor."""
+    solved = {("fixed", 0): (4, 6), ("fixed", 1): (6, 8), ("linear", 0): (7, 7), ("linear", 1): (8, 8), ("staged", 0): (5, 5), ("staged", 1): (5, 5)}
+    for (length, mask), counts in solved.items():
+        for seed, count in enumerate(counts):
+            settings = {  # with an option comes a setting that another has too
+                "choices.length": length, "length.schedule": length, "length.fraction": 0.75 if length == "fixed" else 1.0,
+                "algorithm.mask": mask,
+            }
+            folder = write_run(tmp_path / f"{length}{mask}{seed}", problems=10, suites=("chains",), settings=settings, seed=seed)
+            write_table(folder, "chains", "best", (np.arange(10) < count).astype(float), 1, np.random.default_rng(0))
+            summary = json.loads((folder / "summary.json").read_text())
+            summary["cost"]["completion_tokens"] = {"fixed": 5000, "linear": 4000, "staged": 3000}[length]
+            if (length, mask) == ("staged", 1):
+                summary["stability"] = {"alarms": [{"signal": "kl", "says": "runs away", "since": 5, "step": 6 + seed}]}
+            (folder / "summary.json").write_text(json.dumps(summary))
+    analysis = analyse([tmp_path])
+    found = {effect.name: effect.difference.interval.mean for effect in analysis.factorials[0].effects if not effect.interaction}
+    assert found == pytest.approx({
+        "algorithm.mask: 0 → 1": 0.1, "length: fixed → linear": 0.15, "length: fixed → staged": -0.1, "length: linear → staged": -0.25,
+    })
+    table = next(table for table in all_tables(analysis) if table.name == "factor_levels")
+    rows = {(row[1].value, row[2].value): [cell.value for cell in row[3:]] for row in table.rows}
+    runs, accuracy, spread, _, written, wrong, step = rows["length", "fixed"]
+    assert (runs, wrong, step) == (4, 0, None)
+    assert (accuracy, written) == pytest.approx((0.6, 5.0)) and spread == pytest.approx(0.02**0.5, abs=1e-6)
+    assert rows["length", "linear"][2] == 0 and rows["length", "staged"][5:] == [2, 7]
+    assert rows["algorithm.mask", "1"][4] == pytest.approx(4.0)
+    drawn = next(figure for figure in all_figures(analysis) if figure.name.startswith("cells_chains")).spec
+    assert drawn["encoding"]["y"]["title"] == "length" and drawn["encoding"]["color"]["title"] == "algorithm.mask"
+    assert len(drawn["data"]["values"].splitlines()) == 1 + 6
+
+
 def test_a_factorial_is_found_among_other_experiments(tmp_path):
     factorial(tmp_path / "sweep", [(0, 0), (1, 0), (0, 1), (1, 1)], name="open_rs_factorial")
     write_run(tmp_path / "other", name="cosine_length", suites=("chains",))

@@ -16,6 +16,7 @@ from src.statistics import (
     mean_over_seeds,
     pass_at_k,
     permutation_p_values,
+    pooled_deviation,
     t_interval,
 )
 
@@ -127,6 +128,14 @@ def test_t_interval_is_scipy_s():
     values = [1.0, 2.0, 4.0]
     low, high = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))
     assert (t_interval(values).low, t_interval(values).high) == pytest.approx((low, high))
+
+
+def test_pooled_deviation_by_hand():
+    spread = pooled_deviation([[0.0, 2.0], [5.0, 6.0, 7.0], [9.0]])
+    assert spread.mean**2 == pytest.approx((2 + 2) / 3)  # squares over degrees of freedom
+    assert spread.low**2 == pytest.approx(4 / 9.348, rel=1e-3) and spread.high**2 == pytest.approx(4 / 0.2158, rel=1e-3)  # tables of chi-squared
+    with pytest.raises(ValueError):
+        pooled_deviation([[1.0]])
 
 
 def test_intervals_hold_the_truth():

@@ -7,7 +7,7 @@ import numpy as np
 from src.report.analysis import Analysis
 from src.report.chart import COLOURS, Figure, chart, colour, short, zoom
 from src.report.configurations import Group
-from src.report.effects import Factorial
+from src.report.effects import Factor, Factorial
 from src.statistics import mean_over_seeds
 
 MOST_GAINS = 40  # configurations in one figure of gains
@@ -148,9 +148,59 @@ def effects(factorial: Factorial) -> Figure:
             },
         ],
     )
-    name = f"effects_{re.sub(r'[^A-Za-z0-9]+', '_', factorial.name)}_{factorial.group.protocol['set of problems']}"
+    name = _named("effects", factorial)
     factors = ", ".join(factor.name for factor in factorial.factors)
     caption = (
         f"Factors: {factors}; {len(factorial.cells)} cells; 95 % intervals over problems and seeds."
     )
     return Figure(name, f"{factorial.name}: what each factor does", caption, "sweeps", spec)
+
+
+def cells(factorial: Factorial) -> Figure:
+    """Accuracy of each cell: a row for each level of the factor that has most; a colour, a shape and a place in the row for
+    the others, those with the largest effects first."""
+    by_effect = sorted(factorial.factors, key=lambda factor: -_largest(factorial, factor))
+    rows_of = max(by_effect, key=lambda factor: len(factor.levels))
+    coloured, *others = [factor for factor in by_effect if factor is not rows_of]
+    rows = []
+    for cell in factorial.cells:
+        interval = mean_over_seeds(factorial.group.accuracy_SP(cell))
+        values = {"accuracy": interval.mean, "low": interval.low, "high": interval.high}
+        levels = {"level": rows_of, "colour": coloured, **dict(zip(("shape",), others, strict=False))}
+        told = ", ".join(f"{factor.name}={factor.of_cell[cell.key]}" for factor in factorial.factors)
+        rows.append(
+            {name: factor.of_cell[cell.key] for name, factor in levels.items()}
+            | {"cell": told, "rest": " ".join(factor.of_cell[cell.key] for factor in (coloured, *others))}
+            | {key: short(100 * value) for key, value in values.items()}
+        )
+    legend = {"orient": "top", "titleLimit": 400}
+    y = {"field": "level", "type": "nominal", "title": rows_of.name, "axis": {"labelLimit": 240}}
+    place = {"y": y, "yOffset": {"field": "rest", "type": "nominal"}}
+    hue = {"field": "colour", "type": "nominal", "title": coloured.name, "scale": {"range": list(COLOURS)}, "legend": legend}
+    shape = {"shape": {"field": "shape", "type": "nominal", "title": others[0].name, "legend": legend}} if others else {}
+    x = {"type": "quantitative", "title": "accuracy, %", "scale": {"zero": False}}
+    tooltip = [{"field": name} for name in ("cell", "accuracy", "low", "high")]
+    whisker = {"x": {**x, "field": "low"}, "x2": {"field": "high"}}
+    point = {"x": {**x, "field": "accuracy"}, **shape, "tooltip": tooltip}
+    spec = chart(
+        None,
+        rows,
+        height={"step": 14},
+        encoding={**place, "color": hue},
+        layer=[
+            {"mark": {"type": "rule", "strokeWidth": 2}, "encoding": whisker},
+            {"mark": {"type": "point", "filled": True, "size": 70, "opacity": 1}, "encoding": point},
+        ],
+    )
+    caption = "Mean over seeds of the weights best by validation; 95 % intervals over problems and seeds, not of differences."
+    return Figure(_named("cells", factorial), f"{factorial.name}: the cells", caption, "sweeps", spec)
+
+
+def _largest(factorial: Factorial, factor: Factor) -> float:
+    """The largest effect on accuracy of a change of this factor alone."""
+    alone = (e for e in factorial.effects if not e.interaction and e.name.startswith(f"{factor.name}: "))
+    return max(abs(e.difference.interval.mean) for e in alone)
+
+
+def _named(kind: str, factorial: Factorial) -> str:
+    return f"{kind}_{re.sub(r'[^A-Za-z0-9]+', '_', factorial.name)}_{factorial.group.protocol['set of problems']}"

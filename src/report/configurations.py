@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,7 +133,7 @@ def _told(configs: Sequence[dict[str, Any]]) -> list[str]:
     factors = dict(together(configs))
     own = max((len(set(levels)) for levels in factors.values()), default=0) == len(configs) > 2
     keys = [*factors, *(key for key in differing(configs) if own and key not in factors and _drawn(key, configs))]
-    told = [key for key in keys if not _follows(factors.get(key), factors.get(f"choices.{key.partition('.')[0]}"))]
+    told = [key for key in keys if not follows(key, factors)]
     return [key for key in told if key not in (*_UNTOLD, *_APART)] or told
 
 
@@ -146,8 +146,9 @@ def _all_differ(key: str, configs: Sequence[dict[str, Any]]) -> bool:
     return len({json.dumps(config.get(key), default=str) for config in configs}) == len(configs)
 
 
-def _follows(levels: list[int] | None, of_choice: list[int] | None) -> bool:
-    """Whether a setting has one level for each option of its group."""
+def follows(key: str, factors: Mapping[str, list[int]]) -> bool:
+    """Whether a setting has one level for each option of its group, by the levels that `together` found."""
+    levels, of_choice = factors.get(key), factors.get(f"choices.{key.partition('.')[0]}")
     return levels is not None and of_choice is not None and len(set(zip(of_choice, levels, strict=True))) == len(set(of_choice))
 
 

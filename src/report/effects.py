@@ -10,7 +10,7 @@ from math import prod
 
 import numpy as np
 
-from src.report.configurations import Configuration, Group, plain, together
+from src.report.configurations import Configuration, Group, follows, plain, together
 from src.statistics import Difference, contrast, holm
 
 ALPHA = 0.05
@@ -23,13 +23,32 @@ class Factor:
     """Settings that change together, under the name of the shortest of them, and its level in each cell."""
 
     name: str
-    levels: tuple[str, ...]  # as text, the reference first
+    levels: tuple[str, ...]  # as text
     of_cell: dict[str, str]  # by the configuration's key
 
 
 @dataclass(frozen=True)
+class Change:
+    """Of one factor, from a level to another."""
+
+    factor: Factor
+    old: str
+    new: str
+
+    @property
+    def told(self) -> str:
+        return f"{self.factor.name}: {self.old} → {self.new}"
+
+    def sign(self, cell: Configuration) -> int:
+        """That of a cell in the contrast: 1 at the new level, -1 at the old one, 0 at another."""
+        value = self.factor.of_cell[cell.key]
+        return (value == self.new) - (value == self.old)
+
+
+@dataclass(frozen=True)
 class Effect:
-    """What a change does: of one factor, averaged over the cells; or of two beyond the sum of both."""
+    """What a change does: of one factor from any level to another, averaged over the cells; or of two factors, each from
+    its first level, beyond the sum of both."""
 
     name: str
     interaction: bool
@@ -67,7 +86,7 @@ def incomplete(groups: Sequence[Group]) -> list[str]:
     for group in groups[:1]:
         for name, cells in _candidates(group):
             factors, seen = factors_of(cells), 0
-            if len(factors) >= 2 and len(factors) == len(together([cell.config for cell in cells])):
+            if len(factors) >= 2 and len(factors) == len(_varied(cells)):
                 seen = len(_seen(cells, factors))
             if seen == len(cells) and _combinations(factors) / 2 <= seen < _combinations(factors):
                 told = " × ".join(factor.name for factor in factors)
@@ -95,10 +114,16 @@ def _combinations(factors: Sequence[Factor]) -> int:
     return prod(len(factor.levels) for factor in factors)
 
 
+def _varied(cells: Sequence[Configuration]) -> list[str]:
+    """Settings that differ between the cells, without what comes with the option of a group."""
+    found = dict(together([cell.config for cell in cells]))
+    return [name for name in found if not follows(name, found)]
+
+
 def factors_of(cells: Sequence[Configuration]) -> tuple[Factor, ...]:
-    """Settings that differ between the cells; those that always change together are one factor."""
+    """Settings that were varied, if not over too many values; those that always change together are one factor."""
     factors = []
-    for name, _ in together([cell.config for cell in cells]):
+    for name in _varied(cells):
         of_cell = {cell.key: plain(cell.config.get(name)) for cell in cells}
         levels = tuple(sorted(set(of_cell.values())))
         if len(levels) <= MOST_LEVELS:
@@ -107,12 +132,12 @@ def factors_of(cells: Sequence[Configuration]) -> tuple[Factor, ...]:
 
 
 def _effects(group: Group, cells: Sequence[Configuration], factors: Sequence[Factor]) -> list[Effect]:
-    changes = [(factor, level) for factor in factors for level in factor.levels[1:]]
-    alone = [(_told(*change), False, [change]) for change in changes]
+    changes = [Change(factor, *levels) for factor in factors for levels in combinations(factor.levels, 2)]
+    alone = [(change.told, False, [change]) for change in changes]
     pairs = [
-        (f"{_told(*one)} × {_told(*other)}", True, [one, other])
-        for one, other in combinations(changes, 2)
-        if one[0] is not other[0]
+        (f"{one.told} × {other.told}", True, [one, other])
+        for one, other in combinations([change for change in changes if change.old == change.factor.levels[0]], 2)
+        if one.factor is not other.factor
     ]
     effects = [
         Effect(
@@ -162,25 +187,17 @@ def _which(
     return "; ".join(told).replace("-", "−") + "."
 
 
-def _told(factor: Factor, level: str) -> str:
-    return f"{factor.name}: {factor.levels[0]} → {level}"
-
-
 def _contrast(
     response_SP: Callable[[Configuration], np.ndarray],
     cells: Sequence[Configuration],
-    changes: Sequence[tuple[Factor, str]],
+    changes: Sequence[Change],
 ) -> Difference:
-    """Cells at the new level of each factor count plus, at the reference minus, at another not at all."""
+    """Cells at the new level of each factor count plus, at the old one minus, at another not at all."""
     weights = {}
     for cell in cells:
-        signs = [_sign(factor, level, factor.of_cell[cell.key]) for factor, level in changes]
+        signs = [change.sign(cell) for change in changes]
         weights[cell.key] = prod(signs)
     used = sum(1 for weight in weights.values() if weight)
     each = used / 2 ** len(changes)  # cells on each side of the contrast
     sides = [(weights[c.key] / each, response_SP(c)) for c in cells if weights[c.key]]
     return contrast(sides)
-
-
-def _sign(factor: Factor, level: str, value: str) -> int:
-    return 1 if value == level else -1 if value == factor.levels[0] else 0

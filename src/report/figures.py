@@ -1,6 +1,6 @@
 """All figures of the page."""
 
-from src.report.accuracy_figures import effects, gains, several_samples
+from src.report.accuracy_figures import cells, effects, gains, several_samples
 from src.report.analysis import Analysis
 from src.report.chart import Figure
 from src.report.cost_figures import by_phase
@@ -18,6 +18,6 @@ def all_figures(analysis: Analysis) -> list[Figure]:
     figures += efficiency_figures(analysis)
     figures += [several_samples(analysis, group) for group in analysis.ranked if group.measure.samples > 1]
     figures += by_phase(analysis)
-    figures += [effects(factorial) for factorial in analysis.factorials]
+    figures += [figure for factorial in analysis.factorials for figure in (cells(factorial), effects(factorial))]
     figures += [figure for number, sweep in enumerate(analysis.sweeps) for figure in of_sweep(sweep, number)]
     return [*figures, *analysis.scaling_figures]

@@ -107,7 +107,7 @@ def sections(analysis: Analysis, tables: list[Table], figures: list[Figure]) -> 
             "correct answers, and its answers cut at a limit.",
             *(name for name in by_name if name.startswith("efficiency")),
         ),
-        part("sweeps", "Sweeps", "What each choice does.", "effects", "importances", "trials"),
+        part("sweeps", "Sweeps", "What each choice does.", "effects", "factor_levels", "importances", "trials"),
         part("scaling", "Scaling laws", "", *(name for name in by_name if name.startswith("scaling_"))),
         part("problems", "Problems gained and lost", "Each problem of a suite, before and after training."),
         part("levels", "By level", "", "levels"),
@@ -243,6 +243,6 @@ def markdown(analysis: Analysis, tables: list[Table]) -> str:
         lines += [f"**{heading}**", "", *[f"- {sentence}" for sentence in words], ""]
     lines += [f"> {note}" for note in notes(analysis)] + [""]
     for each in tables:
-        if each.name in ("results", "limits", "efficiency", "effects", "claims", "left_out"):
+        if each.name in ("results", "limits", "efficiency", "effects", "factor_levels", "claims", "left_out"):
             lines += [f"## {each.title}", "", each.markdown(), ""]
     return "\n".join(lines)

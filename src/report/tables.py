@@ -5,6 +5,7 @@ from src.report.analysis import Analysis
 from src.report.configurations import Configuration, differing, settings
 from src.report.cost_tables import costs, published_costs
 from src.report.efficiency_tables import efficiency_tables
+from src.report.factor_levels import factor_levels
 from src.report.published import published
 from src.report.sweep_tables import importances, trials
 from src.report.table import Table, table
@@ -20,6 +21,7 @@ def all_tables(analysis: Analysis) -> list[Table]:
         levels(analysis),
         *efficiency_tables(analysis),
         effects(analysis),
+        factor_levels(analysis),
         importances(analysis),
         trials(analysis),
         costs(analysis),

@@ -13,7 +13,15 @@ from src.statistics.comparisons import (
     mean_over_seeds,
     permutation_p_values,
 )
-from src.statistics.intervals import RESAMPLES, Interval, bootstrap_mean, bootstrap_means, paired_gain, t_interval
+from src.statistics.intervals import (
+    RESAMPLES,
+    Interval,
+    bootstrap_mean,
+    bootstrap_means,
+    paired_gain,
+    pooled_deviation,
+    t_interval,
+)
 from src.statistics.samples import Votes, majority_at_k, pass_at_k
 
 __all__ = [
@@ -33,5 +41,6 @@ __all__ = [
     "paired_gain",
     "pass_at_k",
     "permutation_p_values",
+    "pooled_deviation",
     "t_interval",
 ]

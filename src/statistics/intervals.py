@@ -82,6 +82,22 @@ def paired_gain(before_P: Sequence[float], after_P: Sequence[float], seed: int =
     return bootstrap_mean([after - before for before, after in zip(before_P, after_P, strict=True)], seed)
 
 
+def pooled_deviation(groups: Sequence[Sequence[float]]) -> Interval:
+    """Standard deviation within groups of independent values that have it in common, by their pooled variance, with the
+    95 % interval of the chi-squared distribution, which takes the values to be normal. Raises ValueError where no group
+    has two values."""
+    import numpy as np
+    from scipy.stats import chi2
+
+    arrays = [np.asarray(values, float) for values in groups]
+    freedom = sum(array.size - 1 for array in arrays)
+    if freedom < 1:
+        raise ValueError("no group has two values")
+    squares = sum(float(((array - array.mean()) ** 2).sum()) for array in arrays)
+    at = (squares / quantile for quantile in (freedom, chi2.ppf(0.975, freedom), chi2.ppf(0.025, freedom)))
+    return Interval(*(float(value**0.5) for value in at))
+
+
 def t_interval(values: Sequence[float]) -> Interval:
     """Mean of independent values, such as one per seed, with Student's 95 % interval; without width for one value."""
     import numpy as np
