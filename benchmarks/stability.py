@@ -29,7 +29,7 @@ OFTEN = (
 )
 KINDS = {  # settings, and seeds
     "learning rate 5 times too high": (("lr=constant", "lr.peak=1e-3", "scale.steps=24"), range(11, 19)),
-    "no KL and no format term": (
+    "no KL, no format and no language term": (
         ("reward=accuracy", "lr=constant", "lr.peak=8e-4", "trainer.beta=0", "scale.steps=36"), range(21, 27)
     ),
     "length limit a quarter of what answers need": (
