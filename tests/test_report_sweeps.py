@@ -239,3 +239,14 @@ def test_two_objectives_have_a_pareto_front(tmp_path):
     rows = list(csv.DictReader(figure.spec["data"]["values"].splitlines()))
     # Both are maximised: 4 and 8 have 100 tokens, 8 the higher accuracy; 9 the highest accuracy.
     assert {row["trial"] for row in rows if row["front"] == "1"} == {"8", "9"}
+
+
+def test_a_switch_is_drawn_by_its_two_values(tmp_path):
+    folder = write_sweep(tmp_path / "lr")
+    trials = pd.read_parquet(folder / "trials.parquet")
+    trials["param/mask"] = trials.number % 2 == 0
+    trials.to_parquet(folder / "trials.parquet", index=False)
+    spec = next(figure for figure in all_figures(analyse([folder])) if figure.name == "sweep0_slice_mask").spec
+    rows = csv.DictReader(spec["data"]["values"].splitlines())
+    assert {row["parameter"] for row in rows} == {"False", "True"}
+    assert (spec["encoding"]["x"]["type"], spec["data"]["format"]["parse"]["parameter"]) == ("nominal", "string")

@@ -66,7 +66,8 @@ def chart(analysis: "Analysis | None", rows: Sequence[Row], **rest: Any) -> dict
 
 
 def numeric(rows: Sequence[Row], column: str) -> bool:
-    return all(isinstance(row[column], int | float) for row in rows if row.get(column) is not None)
+    values = [row[column] for row in rows if row.get(column) is not None]
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 
 
 def colour(analysis: "Analysis") -> dict[str, Any]:
