@@ -104,14 +104,17 @@ def check_sharding(hardware: HardwareConfig) -> None:
 
 
 def check_device(hardware: HardwareConfig) -> None:
-    """Raise UserError where the run asks for GPUs that this machine lacks. Imports torch."""
+    """Raise UserError where the run asks for GPUs that this machine lacks: all of them, or where torchrun or srun spread its
+    processes over several machines, one for each process here. Imports torch."""
     if hardware.device != "cuda":
         return
     import torch
 
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if found < hardware.gpus:
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", hardware.processes))
+    asked = here if here < hardware.processes else hardware.gpus
+    if found < asked:
         raise UserError(
-            f"hardware: {hardware.gpus} CUDA GPU(s) asked for, {found} found; choose scale=micro or hardware=cpu, "
+            f"hardware: {asked} CUDA GPU(s) asked for, {found} found; choose scale=micro or hardware=cpu, "
             "or set hardware.gpus"
         )

@@ -10,6 +10,7 @@ from conftest import TOY, command, configured
 
 from src.bill.budget import BudgetWatch, LimitsConfig
 from src.bill.cost_model import (
+    engine_cache_per_token,
     engine_memory,
     layer_bytes_per_token,
     longest_length,
@@ -95,7 +96,8 @@ def test_memory_by_hand():
 def test_fsdp2_shares_out_all_that_is_held():
     w, spec = planned("scale=open_rs", "+experiment=mix_easy_hard", "hardware.sharding=fsdp2")
     n, a, parts = w.architecture.parameters, w.architecture, memory(w, spec)
-    assert parts["weights"] == parts["gradients"] == parts["reference model"] == 4 * n / 3  # float32, whatever was loaded
+    assert parts["weights"] == parts["gradients"] == 4 * n / 3  # float32, whatever was loaded
+    assert parts["reference model"] == 2 * n / 3  # as it was loaded
     assert parts["optimiser"] == 8 * n / 3
     layer = a.block_weights / a.layers
     assert parts["gathered weights"] == 2 * (n - a.block_weights + 3 * layer)  # in bf16, of the trained model or the reference
@@ -114,6 +116,10 @@ def test_gpus_of_a_server_share_its_weights_and_its_cache():
     n, half = one.architecture.parameters, engine_memory(two, spec)
     assert engine_memory(one, spec)["weights"] == 2 * n and half["weights"] == n
     assert half["KV cache"] == 0.9 * 48e9 - n - 2e9
+    four, _ = planned("scale=open_rs", "+experiment=mix_easy_hard", "hardware.gpus=7")
+    per_token = [engine_cache_per_token(w) for w in (one, two, four)]
+    assert per_token[1] == per_token[2] == per_token[0] / 2  # 2 key heads: two GPUs of four hold the same
+    assert "12 attention heads over 5 GPUs" in make_plan(configured("scale=open_rs", "hardware.gpus=8")).faults[0]
     few = {"completions": 4, "prompt": 100, "limit": 1000}
     assert sampling_seconds(two, spec, **few) == pytest.approx(sampling_seconds(one, spec, **few) / 2)
 

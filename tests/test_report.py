@@ -146,6 +146,10 @@ def test_three_levels_are_compared_with_each_other_and_each_has_its_row(tmp_path
             (folder / "summary.json").write_text(json.dumps(summary))
     analysis = analyse([tmp_path])
     found = {effect.name: effect.difference.interval.mean for effect in analysis.factorials[0].effects if not effect.interaction}
+    together = {effect.name: effect for effect in analysis.factorials[0].effects if effect.interaction}
+    assert len(together) == 3  # of the mask with each pair of lengths, none of which is a reference
+    between = together["algorithm.mask: 0 → 1 × length: linear → staged"]
+    assert between.difference.interval.mean == pytest.approx(-0.1) and between.by_seed == pytest.approx((-0.1, -0.1))
     assert found == pytest.approx({
         "algorithm.mask: 0 → 1": 0.1, "length: fixed → linear": 0.15, "length: fixed → staged": -0.1, "length: linear → staged": -0.25,
     })
@@ -154,7 +158,7 @@ def test_three_levels_are_compared_with_each_other_and_each_has_its_row(tmp_path
     runs, accuracy, spread, _, written, wrong, step = rows["length", "fixed"]
     assert (runs, wrong, step) == (4, 0, None)
     assert (accuracy, written) == pytest.approx((0.6, 5.0)) and spread == pytest.approx(0.02**0.5, abs=1e-6)
-    assert rows["length", "linear"][2] == 0 and rows["length", "staged"][5:] == [2, 7]
+    assert rows["length", "linear"][2] == 0 and rows["length", "staged"][5:] == [2, 6.5]
     assert rows["algorithm.mask", "1"][4] == pytest.approx(4.0)
     drawn = next(figure for figure in all_figures(analysis) if figure.name.startswith("cells_chains")).spec
     assert drawn["encoding"]["y"]["title"] == "length" and drawn["encoding"]["color"]["title"] == "algorithm.mask"

@@ -131,9 +131,12 @@ def test_t_interval_is_scipy_s():
 
 
 def test_pooled_deviation_by_hand():
-    spread = pooled_deviation([[0.0, 2.0], [5.0, 6.0, 7.0], [9.0]])
-    assert spread.mean**2 == pytest.approx((2 + 2) / 3)  # squares over degrees of freedom
-    assert spread.low**2 == pytest.approx(4 / 9.348, rel=1e-3) and spread.high**2 == pytest.approx(4 / 0.2158, rel=1e-3)  # tables of chi-squared
+    spread = pooled_deviation([[0.0, 1.0, 2.0], [5.0, 6.0, 7.0], [9.0]])  # two variances of 1, with 2 degrees of freedom each
+    assert spread.mean == 1.0
+    assert spread.low**2 == pytest.approx(4 / 11.143, rel=1e-3) and spread.high**2 == pytest.approx(4 / 0.4844, rel=1e-3)  # by table
+    assert pooled_deviation([[0.0, 2.0], [5.0, 6.0, 7.0]]).mean ** 2 == pytest.approx((2 + 2) / 3)
+    uneven = pooled_deviation([[0.0, 2.0, 4.0], [5.0, 5.0, 5.0]])  # one of them has all the spread: 2 degrees, not 4
+    assert uneven.high**2 == pytest.approx(2 * 2 / 0.05064, rel=1e-3)
     with pytest.raises(ValueError):
         pooled_deviation([[1.0]])
 

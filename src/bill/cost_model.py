@@ -32,7 +32,8 @@ class Workload:
 
     architecture: Architecture
     trained_parameters: int  # all of them, or the adapters'
-    element_bytes: int  # of weights and activations as loaded
+    element_bytes: int  # of weights and activations as trained
+    reference_bytes: int  # of the reference model's weights, which stay as loaded
     mixed: bool  # float32 weights, computed with in bf16
     processes: int
     generators: int  # GPUs that share the sampling
@@ -186,7 +187,7 @@ def memory(w: Workload, spec: Spec) -> dict[str, float]:
     gradients = w.trained_parameters * size / (n if w.sharding != "none" else 1)
     # ZeRO keeps float32 weights and both of Adam's moments, shared out; AdamW itself two moments in the weights' type.
     optimiser = w.trained_parameters * (12 / n if w.sharding == "zero2" else 2 * size / everything)
-    reference = a.parameters * size / everything if w.reference else 0.0
+    reference = a.parameters * w.reference_bytes / everything if w.reference else 0.0
     vllm = w.engine_share * spec.memory_bytes if w.engine == "vllm_colocate" else 0.0
     return {
         "weights": weights, "gradients": gradients, "optimiser": optimiser, "reference model": reference,
@@ -211,8 +212,8 @@ def engine_weights(w: Workload) -> float:
 
 
 def engine_cache_per_token(w: Workload) -> float:
-    """Bytes of a vLLM engine's cache for a token on one GPU."""
-    return w.architecture.cache_bytes_per_token(w.engine_bytes) / w.engine_parallel
+    """Bytes of a vLLM engine's cache for a token on one GPU; more GPUs than there are key heads hold the same ones."""
+    return w.architecture.cache_bytes_per_token(w.engine_bytes) / min(w.engine_parallel, w.architecture.kv_heads)
 
 
 def cache_room(w: Workload, spec: Spec) -> float:

@@ -20,6 +20,11 @@ def faults(w: Workload, spec: Spec) -> list[str]:
     for phase, size in zip(("training", "sampling"), peak_memory(w, memory(w, spec)), strict=True):
         if size > usable:
             found.append(f"{phase} needs {size / GB:.1f} GB of {usable / GB:.1f} GB that can be used on each device")
+    if w.architecture.heads % w.engine_parallel:
+        found.append(
+            f"a vLLM server cannot share out {w.architecture.heads} attention heads over {w.engine_parallel} GPUs; "
+            "choose hardware.gpus and hardware.processes that leave it a divisor of them"
+        )
     if w.engine != "transformers":
         needed = w.engine_positions * engine_cache_per_token(w)
         if (room := cache_room(w, spec)) < needed:
@@ -70,7 +75,7 @@ def changes(config: LabConfig, w: Workload) -> dict[str, dict[str, Any]]:
             found["rollout.sleep=true"] = {"engine_sleeps": True}
         shares = (0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7)
         found |= {f"rollout.gpu_memory_share={share}": {"engine_share": share} for share in shares}
-    if w.engine != "transformers":
+    if w.engine == "vllm_colocate":
         longest = max(w.longest, *(w.prompt_longest + e.limit for e in w.evaluations))
         if longest < w.engine_positions:
             found[f"trainer.vllm_max_model_length={longest}"] = {"engine_positions": longest}

@@ -28,6 +28,7 @@ def workload(config: LabConfig, shape: Architecture) -> Workload:
         architecture=shape,
         trained_parameters=shape.lora_parameters(lora) if lora else shape.parameters,
         element_bytes=element_bytes,
+        reference_bytes=ELEMENT_BYTES[config.model.dtype],
         mixed=mixed,
         processes=hardware.processes,
         generators=serving or hardware.processes,
@@ -50,7 +51,7 @@ def workload(config: LabConfig, shape: Architecture) -> Workload:
         engine=rollout.engine,
         engine_share=getattr(rollout, "gpu_memory_share", 0.0),
         engine_sleeps=getattr(rollout, "sleep", False),
-        engine_positions=fields.get("vllm_max_model_length") or shape.positions,
+        engine_positions=positions(config) if serving else fields.get("vllm_max_model_length") or shape.positions,
         evaluations=tuple(evaluations(config)),
         learnt=1 / config.algorithm.completions_per_prompt if one_of_each else 1.0,
     )
@@ -61,6 +62,12 @@ def numbers(config: LabConfig, sharding: str) -> tuple[int, bool]:
     weight is, where hardware.bf16 is set: accelerate makes it so."""
     loaded = 4 if sharding == "fsdp2" and config.hardware.bf16 else ELEMENT_BYTES[config.model.dtype]
     return loaded, config.hardware.bf16 and loaded == 4
+
+
+def positions(config: LabConfig) -> int:
+    """Tokens of the longest sequence that a vLLM server is started for: a prompt, and a completion in training or measuring."""
+    training = build_schedule(config.length, config.scale.completion_budget, config.scale.steps).maximum
+    return config.scale.prompt_budget + max(training, config.evaluation.sampling.max_completion_tokens)
 
 
 def limits(config: LabConfig) -> tuple[int, ...]:

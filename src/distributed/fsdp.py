@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from src.distributed.ranks import is_first
+from src.errors import RunFailed
 
 # Checkpoints are whole, so that any number of processes goes on from them.
 SETTINGS = {"version": 2, "reshard_after_forward": True, "state_dict_type": "FULL_STATE_DICT"}
@@ -36,14 +37,16 @@ def prepare_by_layer(model, accelerator):
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
     from trl.models import prepare_fsdp
 
-    plugin, layers = accelerator.state.fsdp_plugin, set(model._no_split_modules)
-    for module in model.modules():
-        if type(module).__name__ in layers:
-            fully_shard(
-                module,
-                reshard_after_forward=plugin.reshard_after_forward,
-                mp_policy=plugin.mixed_precision_policy or MixedPrecisionPolicy(),
-            )
+    plugin, names = accelerator.state.fsdp_plugin, model._no_split_modules or ()
+    layers = [module for module in model.modules() if type(module).__name__ in names]
+    if not layers:
+        raise RunFailed(f"hardware.sharding=fsdp2: {type(model).__name__} does not name its layers; choose none or zero2")
+    for layer in layers:
+        fully_shard(
+            layer,
+            reshard_after_forward=plugin.reshard_after_forward,
+            mp_policy=plugin.mixed_precision_policy or MixedPrecisionPolicy(),
+        )
     return prepare_fsdp(model, accelerator)
 
 

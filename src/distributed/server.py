@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from src.bill.workload import positions
 from src.config import LabConfig
 from src.distributed.ranks import is_first
 from src.errors import RunFailed, ServerDied, UserError
 from src.hardware import visible_gpus
-from src.length import build_schedule
 from src.model import resolve
 
 POLL_S = 0.5
@@ -141,15 +141,13 @@ def server_gpus(config: LabConfig) -> list[str]:
 def server_command(config: LabConfig) -> list[str]:
     """`trl vllm-serve` for the run's model, with room for the longest prompt and completion of training and measuring."""
     rollout = config.rollout
-    training = build_schedule(config.length, config.scale.completion_budget, config.scale.steps).maximum
-    longest = config.scale.prompt_budget + max(training, config.evaluation.sampling.max_completion_tokens)
     options = {
         "model": resolve(config.model),
         "revision": config.model.revision,
         "host": rollout.host,
         "port": rollout.port,
         "dtype": "bfloat16" if config.hardware.bf16 else config.model.dtype,  # float32 weights compute in bf16 as well
-        "max_model_len": longest,
+        "max_model_len": positions(config),
         "gpu_memory_utilization": rollout.gpu_memory_share,
         "tensor_parallel_size": len(server_gpus(config)) or None,
         "log_level": "warning",

@@ -162,6 +162,7 @@ def effects(analysis: Analysis) -> Table:
             "interaction" if e.interaction else "main effect",
             gain_with(e.difference.interval),
             p_value(e.difference.p),
+            "; ".join(f"{100 * effect:+.1f}" for effect in e.by_seed).replace("-", "−"),
             Cell(f"{100 * e.difference.detectable:.1f}", round(e.difference.detectable, 5)),
             tokens_with(e.tokens.interval),
             p_value(e.tokens.p),
@@ -172,9 +173,10 @@ def effects(analysis: Analysis) -> Table:
     ]
     note = (
         "Main effect: mean change when the factor changes, over all cells. Interaction: how much more one factor does at the "
-        "new level of the other. Intervals are 95 %, not corrected; p is corrected for the number of effects (Holm)."
+        "new level of the other. Intervals are 95 %, not corrected; p is corrected for the number of effects (Holm). Both take "
+        "cells as independent, also those of one seed: what a seed does to all of them shows where effects differ by seed."
     )
-    columns = "suite, change, kind, #effect in points, #p, #detectable in points, #effect in tokens, #p of tokens, #seeds per cell"
+    columns = "suite, change, kind, #effect in points, #p, by seed, #detectable in points, #effect in tokens, #p of tokens, #seeds per cell"
     return table("effects", "Factorial effects", note, columns, rows)
 
 

@@ -6,7 +6,7 @@ On accuracy, and on the completion tokens. P-values are corrected for the number
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from math import prod
+from math import inf, prod
 
 import numpy as np
 
@@ -47,13 +47,17 @@ class Change:
 
 @dataclass(frozen=True)
 class Effect:
-    """What a change does: of one factor from any level to another, averaged over the cells; or of two factors, each from
-    its first level, beyond the sum of both."""
+    """What a change does: of one factor from a level to another, averaged over the cells; or of two beyond the sum of both.
+
+    `by_seed` is the effect on accuracy in the runs of each seed, where all cells have the same ones: the intervals take
+    cells as independent of each other, and what those of a seed have in common shows there.
+    """
 
     name: str
     interaction: bool
     difference: Difference  # of accuracy
     tokens: Difference  # of the mean completion
+    by_seed: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -125,10 +129,18 @@ def factors_of(cells: Sequence[Configuration]) -> tuple[Factor, ...]:
     factors = []
     for name in _varied(cells):
         of_cell = {cell.key: plain(cell.config.get(name)) for cell in cells}
-        levels = tuple(sorted(set(of_cell.values())))
+        levels = tuple(sorted(set(of_cell.values()), key=_in_order))
         if len(levels) <= MOST_LEVELS:
             factors.append(Factor(name.removeprefix("choices."), levels, of_cell))
     return tuple(sorted(factors, key=lambda factor: factor.name))
+
+
+def _in_order(level: str) -> tuple[float, str]:
+    """Numbers by their size, words after them."""
+    try:
+        return float(level), ""
+    except ValueError:
+        return inf, level
 
 
 def _effects(group: Group, cells: Sequence[Configuration], factors: Sequence[Factor]) -> list[Effect]:
@@ -136,7 +148,7 @@ def _effects(group: Group, cells: Sequence[Configuration], factors: Sequence[Fac
     alone = [(change.told, False, [change]) for change in changes]
     pairs = [
         (f"{one.told} × {other.told}", True, [one, other])
-        for one, other in combinations([change for change in changes if change.old == change.factor.levels[0]], 2)
+        for one, other in combinations(changes, 2)
         if one.factor is not other.factor
     ]
     effects = [
@@ -145,6 +157,7 @@ def _effects(group: Group, cells: Sequence[Configuration], factors: Sequence[Fac
             interaction,
             _contrast(group.accuracy_SP, cells, changed),
             _contrast(group.tokens_SP, cells, changed),
+            _by_seed(group, cells, changed),
         )
         for name, interaction, changed in (*alone, *pairs)
     ]
@@ -192,12 +205,24 @@ def _contrast(
     cells: Sequence[Configuration],
     changes: Sequence[Change],
 ) -> Difference:
+    weights = _weights(cells, changes)
+    return contrast([(weights[cell.key], response_SP(cell)) for cell in cells if cell.key in weights])
+
+
+def _weights(cells: Sequence[Configuration], changes: Sequence[Change]) -> dict[str, float]:
     """Cells at the new level of each factor count plus, at the old one minus, at another not at all."""
-    weights = {}
-    for cell in cells:
-        signs = [change.sign(cell) for change in changes]
-        weights[cell.key] = prod(signs)
-    used = sum(1 for weight in weights.values() if weight)
-    each = used / 2 ** len(changes)  # cells on each side of the contrast
-    sides = [(weights[c.key] / each, response_SP(c)) for c in cells if weights[c.key]]
-    return contrast(sides)
+    signs = {cell.key: sign for cell in cells if (sign := prod(change.sign(cell) for change in changes))}
+    each = len(signs) / 2 ** len(changes)  # cells on each side of the contrast
+    return {key: sign / each for key, sign in signs.items()}
+
+
+def _by_seed(group: Group, cells: Sequence[Configuration], changes: Sequence[Change]) -> tuple[float, ...]:
+    weights = _weights(cells, changes)
+    used = [cell for cell in cells if cell.key in weights]
+    seeds = [[run.seed for run in group.runs[cell.key]] for cell in used]
+    if any(sorted(each) != sorted(seeds[0]) for each in seeds):
+        return ()
+    means = [dict(zip(own, group.accuracy_SP(cell).mean(axis=1), strict=True)) for cell, own in zip(used, seeds, strict=True)]
+    return tuple(
+        float(sum(weights[cell.key] * mean[seed] for cell, mean in zip(used, means, strict=True))) for seed in sorted(seeds[0])
+    )

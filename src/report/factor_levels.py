@@ -1,7 +1,7 @@
 """What each level of a factorial's factors came to: accuracy, how far seeds lie apart, what training wrote, what went wrong."""
 
 from collections.abc import Sequence
-from statistics import fmean
+from statistics import fmean, median
 
 from src.report.analysis import Analysis
 from src.report.configurations import Configuration
@@ -20,7 +20,7 @@ def factor_levels(analysis: Analysis) -> Table:
     ]
     note = (
         "Means over the cells of a level, weights best by validation. Spread: standard deviation over the seeds of one cell, pooled over the "
-        "cells, which holds what sampling adds; its interval takes seeds to be normal. Written: completion tokens of a training "
+        "cells, which holds what sampling adds; its interval takes runs to be independent and normal. Written: completion tokens of a training "
         "run, mean over the cells, interval over seeds. Went wrong: runs in which the monitor spoke, and when it first did."
     )
     columns = (
@@ -35,7 +35,7 @@ def _level(f: Factorial, factor: Factor, level: str) -> list:
     runs = [run for cell in cells for run in f.group.runs[cell.key]]
     accuracies = [f.group.accuracy_SP(cell) for cell in cells]
     mean = contrast([(1 / len(cells), accuracy) for accuracy in accuracies]).interval
-    steps = sorted(step for run in runs if (step := _went_wrong_at(run)) is not None)
+    steps = [step for run in runs if (step := _went_wrong_at(run)) is not None]
     return [
         len(runs),
         share_with(Interval(mean.mean, max(0.0, mean.low), min(1.0, mean.high))),
@@ -43,7 +43,7 @@ def _level(f: Factorial, factor: Factor, level: str) -> list:
         round(fmean(float(f.group.tokens_SP(cell).mean()) for cell in cells), 1),
         _written(f, cells),
         len(steps),
-        steps[len(steps) // 2] if steps else None,
+        median(steps) if steps else None,
     ]
 
 

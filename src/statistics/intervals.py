@@ -83,19 +83,22 @@ def paired_gain(before_P: Sequence[float], after_P: Sequence[float], seed: int =
 
 
 def pooled_deviation(groups: Sequence[Sequence[float]]) -> Interval:
-    """Standard deviation within groups of independent values that have it in common, by their pooled variance, with the
-    95 % interval of the chi-squared distribution, which takes the values to be normal. Raises ValueError where no group
-    has two values."""
+    """Standard deviation within groups of independent normal values, by their pooled variance, with the 95 % interval of
+    the chi-squared distribution. Its degrees of freedom are Satterthwaite's (1946): fewer where groups spread differently.
+    Raises ValueError where no group has two values."""
     import numpy as np
     from scipy.stats import chi2
 
-    arrays = [np.asarray(values, float) for values in groups]
-    freedom = sum(array.size - 1 for array in arrays)
-    if freedom < 1:
+    arrays = [array for values in groups if (array := np.asarray(values, float)).size > 1]
+    if not arrays:
         raise ValueError("no group has two values")
-    squares = sum(float(((array - array.mean()) ** 2).sum()) for array in arrays)
-    at = (squares / quantile for quantile in (freedom, chi2.ppf(0.975, freedom), chi2.ppf(0.025, freedom)))
-    return Interval(*(float(value**0.5) for value in at))
+    sums = [float(((array - array.mean()) ** 2).sum()) for array in arrays]
+    pooled = sum(sums) / sum(array.size - 1 for array in arrays)
+    if pooled == 0:
+        return Interval(0.0, 0.0, 0.0)
+    freedom = sum(sums) ** 2 / sum(each**2 / (array.size - 1) for each, array in zip(sums, arrays, strict=True))
+    low, high = (pooled * freedom / chi2.ppf(tail, freedom) for tail in (0.975, 0.025))
+    return Interval(pooled**0.5, float(low**0.5), float(high**0.5))
 
 
 def t_interval(values: Sequence[float]) -> Interval:
