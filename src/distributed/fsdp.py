@@ -1,6 +1,6 @@
 """FSDP2, torch's `fully_shard` (arXiv 2304.11277), through accelerate: weights, gradients and optimiser are shared out
-over the training processes, layer by layer. What the harness adds: it works on a CPU too, the reference model is shared out by layer
-as well, sampling keeps the processes in step, and rank 0 has a whole copy of the weights to measure alone.
+over the training processes, layer by layer. What the harness adds: it works on a CPU too, the reference model is shared
+out by layer as well, sampling keeps the processes in step, and rank 0 has a whole copy of the weights to measure alone.
 """
 
 import copy

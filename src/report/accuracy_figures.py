@@ -166,7 +166,7 @@ def cells(factorial: Factorial) -> Figure:
     for cell in factorial.cells:
         interval = mean_over_seeds(factorial.group.accuracy_SP(cell))
         values = {"accuracy": interval.mean, "low": interval.low, "high": interval.high}
-        levels = {"level": rows_of, "colour": coloured, **dict(zip(("shape",), others, strict=False))}
+        levels = {"level": rows_of, "colour": coloured} | ({"shape": others[0]} if others else {})
         told = ", ".join(f"{factor.name}={factor.of_cell[cell.key]}" for factor in factorial.factors)
         rows.append(
             {name: factor.of_cell[cell.key] for name, factor in levels.items()}
