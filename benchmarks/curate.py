@@ -31,7 +31,7 @@ from benchmarks.perturb import CHANGES, make_problems, renumbered, sibling
 from src.curate.config import load_config
 from src.curate.overlap import OverlapConfig, SuiteIndex, load_suites
 from src.curate.store import Candidate
-from src.problems import load_pool
+from src.data.loaders import load_pool
 
 Problem = tuple[str, str]  # question and gold answer
 COPIES, PLANTED = 0.05, 0.01  # shares of the volume

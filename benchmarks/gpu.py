@@ -36,7 +36,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 sys.path.insert(0, str(ROOT / "tests"))
 
-from src.hardware import visible_gpus
+from src.hardware.config import visible_gpus
 
 WARM_UP = 1
 NATURAL = 6000 / 3584  # mean length of a completion that nothing cuts off, over the limit: conf/scale/h200.yaml
@@ -205,7 +205,8 @@ def config_of(work: Work, variant: str, steps: int, folder: Path):
 
 def run_ours(work: Work, variant: str, natural: bool, steps: int, folder: Path) -> dict:
     """`src.run` in this process, its steps timed."""
-    from src.run import prepare_libraries, run
+    from src.experiment.preparing import prepare_libraries
+    from src.experiment.run import run
 
     config = config_of(work, variant, steps, folder)
     prepare_libraries(config)
@@ -223,7 +224,7 @@ def run_bare(work: Work, steps: int, folder: Path) -> dict:
     from trl import GRPOConfig, GRPOTrainer
 
     from src.micro.tasks import make_problems
-    from src.model import load_tokenizer
+    from src.model.load import load_tokenizer
     from src.model.random_init import make_random
 
     config = config_of(work, "rollout=transformers", steps, folder)
@@ -258,9 +259,9 @@ def figures(work: Work, config, clock: Clock) -> dict:
 
     import torch
 
-    from src.bill.cost_model import model_flops
-    from src.bill.workload import workload
     from src.model.architecture import architecture
+    from src.plan.cost_model import model_flops
+    from src.plan.workload import workload
 
     steps = clock.steps[WARM_UP:]
     seconds = {phase: statistics.median(step.get(phase, 0.0) for step in steps) for phase in PHASES}

@@ -26,8 +26,8 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from src.grading import Grader, judged_by_workers
 from src.grading.extraction import box
+from src.grading.grader import Grader, judged_by_workers
 from src.grading.judging import Work
 
 REAL = ROOT.parent / "shared" / "data"

@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from src.bill.accounting import PHASES, Ledger
+from src.record.ledger import PHASES, Ledger
 
 WARM_UP = 1
 SETTINGS = (
@@ -47,7 +47,7 @@ def steps_of(length_sorted: bool, steps: int, folder: Path) -> list[dict[str, fl
     """CPU and wall seconds of the training phase of each step, warm-up left out, and its completions' mean tokens."""
     from conftest import configured
 
-    import src.run
+    import src.experiment.run
 
     ledgers, found = [], []
 
@@ -61,12 +61,12 @@ def steps_of(length_sorted: bool, steps: int, folder: Path) -> list[dict[str, fl
         found.append({"cpu": cpu - before, "wall": line["seconds/training"], "tokens": line["completion_tokens/mean"],
                       "loss": line["loss"]})
 
-    src.run.Ledger, original = kept, src.run.Ledger
+    src.experiment.run.Ledger, original = kept, src.experiment.run.Ledger
     try:
-        src.run.run(configured(*SETTINGS, f"algorithm.length_sorted={str(length_sorted).lower()}", f"scale.steps={steps}",
+        src.experiment.run.run(configured(*SETTINGS, f"algorithm.length_sorted={str(length_sorted).lower()}", f"scale.steps={steps}",
                                f"output_root={folder.parent}", f"run_dir={folder}"), watches=[note])
     finally:
-        src.run.Ledger = original
+        src.experiment.run.Ledger = original
     return found[WARM_UP:]
 
 
@@ -74,7 +74,7 @@ def planned() -> float:
     """The same ratio by the plan."""
     from conftest import configured
 
-    from src.bill.plan import make_plan
+    from src.plan.plan import make_plan
 
     narrow, padded = (
         make_plan(configured(*SETTINGS, f"algorithm.length_sorted={on}")).seconds["training"] for on in ("true", "false")

@@ -20,7 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from src.hardware import visible_gpus
+from src.hardware.config import visible_gpus
 
 WARM_UP = 2
 LOOK_EVERY_S = 0.2
@@ -79,10 +79,10 @@ def calibrate(steps: int, folder: Path, extra: tuple[str, ...]) -> None:
     """Rates from two sizes of batch: what does not grow with it is overhead."""
     import yaml
 
-    from src.bill.cost_model import longest_length, memory, training_flops
-    from src.bill.workload import workload
-    from src.command_line import parse
+    from src.config.tree import parse
     from src.model.architecture import architecture
+    from src.plan.cost_model import longest_length, memory, training_flops
+    from src.plan.workload import workload
 
     full, half = (measure(steps, folder / name, (*o, *extra)) for name, o in (("full", ()), ("half", HALF)))
     config = parse(yaml.safe_load((folder / "full" / "config.yaml").read_text()))

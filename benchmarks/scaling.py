@@ -10,12 +10,12 @@ import time
 
 import numpy as np
 
+from benchmarks.published_studies import Law, published_law, synthetic_curves
 from src.scaling.bootstrap import LEVEL, resamples
 from src.scaling.curves import AXES, study_of
 from src.scaling.fitted import fit_laws
 from src.scaling.forecast import forecasts
 from src.scaling.laws import fit_saturating, fit_saturating_all, moments, points_of
-from src.scaling.published import Law, published_law, synthetic_curves
 
 
 def main() -> None:

@@ -5,7 +5,7 @@
 Trains 20 runs that go wrong in three ways (KINDS), each seed once, two at once; what is complete is not run again. Healthy
 runs are all finished ones below the folders of --healthy, 20 or more; without it 20 are trained. A run has lost 5 points at the first
 of two validations in a row that far below the best before them, its base among them: one alone may be noise. The monitor
-is that of src/stability.py with conf/stability/watch.yaml. Its bounds were set on other runs, but for the two steps of the
+is that of src/training/stability.py with conf/stability/watch.yaml. Its bounds were set on other runs, but for the two steps of the
 limit on KL, which these suggested.
 """
 
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import yaml
 
-from src.stability import LOST, VALIDATION, Alarm, StabilityConfig, alarms_of
+from src.training.stability import LOST, VALIDATION, Alarm, StabilityConfig, alarms_of
 
 WATCH = Path(__file__).resolve().parents[1] / "conf" / "stability" / "watch.yaml"
 OFTEN = (

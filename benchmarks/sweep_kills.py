@@ -45,7 +45,7 @@ def start(folder: Path, trials: int) -> subprocess.Popen[bytes]:
 def trial_processes(sweeper: int) -> list[psutil.Process]:
     """The nursery's children."""
     try:
-        nurseries = [p for p in psutil.Process(sweeper).children() if "src.sweep.nursery" in p.cmdline()]
+        nurseries = [p for p in psutil.Process(sweeper).children() if "src.sweep.engines.nursery" in p.cmdline()]
         return [trial for nursery in nurseries for trial in nursery.children()]
     except psutil.NoSuchProcess:
         return []

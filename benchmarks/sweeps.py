@@ -247,7 +247,7 @@ class FleetEngine:
         heapq.heappush(self.events, (self.clock + pace, number, evaluation))
 
     def reports(self) -> Iterator[tuple[int, Any]]:
-        from src.sweep.channel import Report
+        from src.sweep.engines.channel import Report
 
         if self.due:
             number, evaluation = self.due
@@ -263,8 +263,8 @@ class FleetEngine:
             self._plan(number, evaluation)
 
     def _end(self, number: int, status: str, reason: str) -> None:
-        from src.sweep.channel import Outcome
-        from src.sweep.engine import Ended
+        from src.sweep.engines.channel import Outcome
+        from src.sweep.engines.engine import Ended
 
         curve, seconds = self.curve.pop(number), self.clock - self.began.pop(number)
         values = [max(curve)] if status == "complete" else []
@@ -286,7 +286,7 @@ class FleetEngine:
         self.asked[number] = reason
 
     def kill(self, number: int) -> None:
-        from src.sweep.engine import Ended
+        from src.sweep.engines.engine import Ended
 
         self.events = [event for event in self.events if event[1] != number]
         heapq.heapify(self.events)
@@ -328,8 +328,8 @@ def seconds_to_compose() -> list[float]:
     from hydra.core.global_hydra import GlobalHydra
     from hydra.types import RunMode
 
-    from src.command_line import CONF
-    from src.sweep.plan import Composer
+    from src.run import CONF
+    from src.sweep.composer import Composer
     from src.sweep.space import read_space
 
     with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
@@ -346,12 +346,12 @@ def seconds_to_compose() -> list[float]:
 def fleet_sweeper(folder: Path, engine: FleetEngine, config: Any, screen: type) -> Any:
     """A sweeper over the simulated engine, with Optuna's sampler, pruner and journal; configurations are not composed."""
     from src.sweep.budget import Budget
+    from src.sweep.engines.trial import Spec
     from src.sweep.pruners import build_pruner
     from src.sweep.samplers import SamplerMaker
     from src.sweep.space import read_space
     from src.sweep.study import Claims, open_storage, open_study
     from src.sweep.sweeper import Sweep, Sweeper
-    from src.sweep.trial import Spec
 
     folder.mkdir(parents=True, exist_ok=True)
     space = read_space(SPACE, [])

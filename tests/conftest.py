@@ -15,9 +15,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf, open_dict
 
-from src.command_line import CONF, config_from
-from src.config import LabConfig
-from src.hardware import visible_gpus
+from src.config.continuing import config_from
+from src.config.tree import LabConfig
+from src.hardware.config import visible_gpus
+from src.run import CONF
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
@@ -77,7 +78,7 @@ def command(*arguments: str, cwd: Path, patience_s: float = 300, **environment: 
 @pytest.fixture(scope="session")
 def toy_run(tmp_path_factory) -> Path:
     """One finished toy run, shared by the tests that only look at it."""
-    from src.run import run
+    from src.experiment.run import run
 
     folder = tmp_path_factory.mktemp("toy")
     run(configured("+experiment=mix_easy_hard", *TOY, f"output_root={folder}", f"run_dir={folder}/run"))

@@ -7,9 +7,9 @@ import torch
 from conftest import TOY, configured
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from src.bill.accounting import DataUse, Ledger
-from src.bill.flops import Size, flops, size_of, tokens_of_passes
-from src.run import run
+from src.experiment.run import run
+from src.record.flops import Size, flops, size_of, tokens_of_passes
+from src.record.ledger import DataUse, Ledger
 
 
 def metrics(folder):

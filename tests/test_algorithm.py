@@ -3,9 +3,9 @@
 import pytest
 from conftest import composed
 
-from src.algorithm import trl_fields, type_fault
-from src.config import parse
-from src.errors import UserError
+from src.common.errors import UserError
+from src.config.tree import parse
+from src.training.algorithm import trl_fields, type_fault
 
 
 @pytest.mark.parametrize("trainer", ["grpo", "rloo"])

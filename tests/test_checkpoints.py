@@ -5,11 +5,11 @@ import shutil
 import pytest
 from conftest import TOY, configured
 
-from src.bill.out_of_memory import memory_in_words
-from src.bill.plan import make_plan
-from src.checkpoints import Checkpoints, Progress
-from src.errors import RunFailed
-from src.run import run
+from src.common.errors import RunFailed
+from src.experiment.run import run
+from src.plan.out_of_memory import memory_in_words
+from src.plan.plan import make_plan
+from src.record.checkpoints import Checkpoints, Progress
 
 
 def commit(checkpoints, step, **progress):
@@ -41,7 +41,7 @@ def test_a_kill_while_one_is_deleted_leaves_no_half_one(tmp_path, monkeypatch):
             (path / "weights").unlink()
             raise Killed
 
-    monkeypatch.setattr("src.checkpoints.shutil.rmtree", half)
+    monkeypatch.setattr("src.record.checkpoints.shutil.rmtree", half)
     with pytest.raises(Killed):
         commit(checkpoints, 2)
     monkeypatch.undo()
@@ -109,12 +109,12 @@ def test_other_errors_pass_through():
 
 
 def test_a_run_that_runs_out_of_memory_says_so_in_its_record(tmp_path, monkeypatch):
-    from src.record import read_summary
+    from src.record.record import read_summary
 
     def full(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr("src.training.Session.train", full)
+    monkeypatch.setattr("src.experiment.after_step.train", full)
     config = configured("+experiment=mix_easy_hard", *TOY, f"output_root={tmp_path}", f"run_dir={tmp_path}/run")
     with pytest.raises(RunFailed):
         run(config)

@@ -10,10 +10,11 @@ from conftest import ROOT
 
 from benchmarks.records import write_run
 from src.report.analysis import analyse
-from src.report.claim_decision import Effect, TestConfig, decide
-from src.report.claim_effects import KINDS, Records, difference, mean_gain, won_at_equal
-from src.report.claims import read_claims
-from src.report.published import PUBLISHED, reference
+from src.report.claims.claims import read_claims
+from src.report.claims.decision import Effect, TestConfig, decide
+from src.report.claims.effects import KINDS, difference, mean_gain, won_at_equal
+from src.report.claims.records import Records
+from src.report.sections.published import PUBLISHED, reference
 from src.statistics import Interval
 
 

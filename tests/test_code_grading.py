@@ -6,8 +6,8 @@ import time
 
 import pytest
 
+from src.common.types import Problem
 from src.grading.code import enforced, grade_programs, program_in, remark, run_sandboxed
-from src.types import Problem
 
 QUESTION = 'def add(a: int, b: int) -> int:\n    """The sum of a and b."""\n'
 TESTS = "def check(candidate):\n    assert candidate(2, 3) == 5\n    assert candidate(-1, 1) == 0\n"

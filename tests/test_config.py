@@ -3,9 +3,9 @@
 import pytest
 from conftest import command, composed, configured
 
-from src.command_line import CONF
-from src.config import parse
-from src.errors import UserError
+from src.common.errors import UserError
+from src.config.tree import parse
+from src.run import CONF
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 SCALES = sorted(path.stem for path in (CONF / "scale").glob("*.yaml"))

@@ -16,6 +16,8 @@ from conftest import ROOT, SHARED, TOY, command
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from benchmarks.perturb import CHANGES, make_problems, sibling
+from src.common.errors import UserError
+from src.common.screen import Screen
 from src.curate.canonical import canonical
 from src.curate.card import run_command
 from src.curate.config import CurateConfig, load_config, parse, shipped
@@ -25,9 +27,7 @@ from src.curate.filters import RULES, JudgeConfig, judge
 from src.curate.overlap import OverlapConfig, SuiteIndex
 from src.curate.pipeline import curate
 from src.curate.store import Candidate, read_candidates
-from src.errors import UserError
-from src.problems.rows import stream_file
-from src.screen import Screen
+from src.data.rows import stream_file
 
 DATA = SHARED / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"real problems are not at {DATA}")
@@ -243,7 +243,7 @@ def test_planted_problems_of_math_500_are_found():
     guru = load_config("guru", [f"data={DATA}"])
     suite = [c.question for c in load_suites(guru.overlap)["math_500"]]
     source = guru.read.sources["guru"]
-    from src.problems import load_pool
+    from src.data.loaders import load_pool
 
     others = [problem.question for problem in load_pool(source, "guru").problems][::3]
     found, siblings, flagged = planted(suite, others)
@@ -317,7 +317,7 @@ def test_difficulty_is_measured_with_the_embedded_model(measured):
 
 
 def test_what_a_model_was_asked_once_is_not_asked_again(measured, tmp_path, monkeypatch):
-    from src.rollout import TransformersEngine
+    from src.rollout.in_process import TransformersEngine
 
     def refuse(*_, **__):
         raise AssertionError("the model was asked again")

@@ -3,16 +3,16 @@
 import pytest
 from conftest import configured
 
-from src.completions import end_tokens
-from src.data import hold_out
-from src.errors import UserError
-from src.evaluation import Evaluator
-from src.grading import Grader
+from src.common.errors import UserError
+from src.common.types import Suite
+from src.evaluation.evaluator import Evaluator
+from src.evaluation.summary import gain
+from src.experiment.data import hold_out
+from src.grading.completions import end_tokens
+from src.grading.grader import Grader
 from src.micro.tasks import make_problems
-from src.model import load_model, load_tokenizer
-from src.rollout import TransformersEngine
-from src.summary import gain
-from src.types import Suite
+from src.model.load import load_model, load_tokenizer
+from src.rollout.in_process import TransformersEngine
 
 
 class CountingEngine(TransformersEngine):

@@ -3,7 +3,7 @@
 import pytest
 from conftest import composed, configured
 
-from src.length import build_schedule
+from src.training.length import build_schedule
 
 # arXiv 2503.16219 and its released code: rewards with weights, prompts a step, tokens of a completion at most.
 PUBLISHED = {
@@ -112,7 +112,7 @@ def test_groups_of_every_size_have_equal_compute(group):
 
 
 def test_every_model_and_experiment_composes():
-    from src.command_line import CONF
+    from src.run import CONF
 
     for path in (CONF / "model").glob("*.yaml"):
         assert configured(f"model={path.stem}").model.path

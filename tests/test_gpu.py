@@ -18,9 +18,9 @@ import pytest
 from conftest import ROOT, TOY, command, configured
 from test_launch import STEPS, lines, start, wait_for_steps
 
-from src.checkpoints import Checkpoints
-from src.hardware import visible_gpus
-from src.record import read_summary
+from src.hardware.config import visible_gpus
+from src.record.checkpoints import Checkpoints
+from src.record.record import read_summary
 
 pytestmark = pytest.mark.gpu
 
@@ -93,7 +93,8 @@ def test_the_server_starts_answers_and_is_gone(tmp_path):
     import psutil
     from trl.generation.vllm_client import VLLMClient
 
-    from src.distributed.server import Server, server_command, serving
+    from src.experiment.serving import server_command
+    from src.rollout.server import Server, serving
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

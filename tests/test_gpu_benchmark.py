@@ -32,7 +32,7 @@ def test_the_benchmark_measures_both_sides_by_phase(tmp_path):
 def test_every_variant_is_a_configuration_that_trl_takes(tmp_path):
     sys.path.insert(0, str(ROOT))
     from benchmarks.gpu import FULL, VARIANTS, config_of
-    from src.training import trl_config
+    from src.experiment.trl_config import trl_config
 
     for name, variant in VARIANTS.items():
         config = config_of(FULL, variant.overrides, 3, tmp_path)

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from src.grading import VERSION, Grader
+from src.common.types import Verdict
 from src.grading.extraction import box
+from src.grading.grader import VERSION, Grader
 from src.grading.judging import parse_gold
-from src.types import Verdict
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL = ROOT.parent / "shared" / "data"
@@ -204,7 +204,7 @@ def test_idle_workers_that_were_killed_are_replaced() -> None:
 
 SCRIPT = """
 import sys, threading, time
-from src.grading import Grader
+from src.grading.grader import Grader
 
 if __name__ == "__main__":
     grader = Grader(seconds_per_answer=2.0)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from src.errors import UserError
-from src.hardware import HardwareConfig, check_device
+from src.common.errors import UserError
+from src.hardware.config import HardwareConfig, check_device
 
 
 def test_cost_by_hand():

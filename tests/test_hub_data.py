@@ -7,12 +7,13 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import configured
 
-from src.grading import Grader
-from src.hub import MIRROR
-from src.model import load_tokenizer, located
-from src.problems import load_pools, load_suite
-from src.prompt import prompt_token_ids
-from src.text import has_format
+from src.common.hub import MIRROR
+from src.data.problems import load_pools, load_suite
+from src.data.prompt import prompt_token_ids
+from src.grading.grader import Grader
+from src.grading.looks import has_format
+from src.model.load import load_tokenizer
+from src.model.places import located
 
 OPEN_RS_ROW = {"problem": "Find 1+{n}.", "solution": "It is $\\boxed{{{m}}}$.", "answer": "{m}", "level": "Easy"}
 GURU_REQUEST = " Please output the final answer within \\boxed{}."
@@ -170,7 +171,7 @@ def test_multiple_choice_shows_the_puzzle_and_lettered_options(mirror, grader):
 def test_a_model_from_the_mirror(mirror):
     import shutil
 
-    from src.model import EMBEDDED
+    from src.model.places import EMBEDDED
 
     shutil.copytree(EMBEDDED["embedded/micro"], mirror / "someone" / "model")
     config = configured("model.path=someone/model").model
@@ -187,8 +188,8 @@ DEEPSEEK = (
 
 def test_a_template_that_opens_the_reasoning_leaves_it_to_the_prompt():
     """As DeepSeek's: `<think>` ends the prompt, so completion, format and length begin after it."""
-    from src.completions import graded
-    from src.types import Problem
+    from src.common.types import Problem
+    from src.grading.completions import graded
 
     config = configured("+experiment=mix_easy_hard")
     tokenizer = load_tokenizer(config.model)

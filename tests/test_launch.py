@@ -13,12 +13,12 @@ import psutil
 import pytest
 from conftest import TOY, command, configured
 
-from src.distributed import ranks
-from src.distributed.launch import needs_launch
-from src.errors import UserError
-from src.record import read_summary
-from src.run import run
-from src.training import Stop
+from src.common.errors import UserError
+from src.common.types import Stop
+from src.experiment.run import run
+from src.hardware import ranks
+from src.hardware.launch import needs_launch
+from src.record.record import read_summary
 
 STEPS, LEARNING_STEPS = 8, 16
 PATIENCE_S = 900  # with any one process; the tests share two cores with whatever else runs
@@ -155,8 +155,8 @@ def test_the_reference_model_is_never_whole_under_fsdp2(tmp_path):
     from torch.distributed.fsdp import FSDPModule
     from trl.trainer import grpo_trainer, rloo_trainer
 
-    from src.distributed import fsdp
-    from src.model import load_model
+    from src.model.load import load_model
+    from src.training import fsdp
 
     model = load_model(configured().model).eval()
     ids = torch.arange(10, 30)[None]
@@ -267,14 +267,14 @@ def test_a_failure_that_all_share_is_said_once(tmp_path):
 def test_a_launcher_with_another_number_of_processes_is_refused(monkeypatch):
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "3")
-    assert not needs_launch(configured(*TOY, TWO))
+    assert not needs_launch(configured(*TOY, TWO).hardware)
     with pytest.raises(UserError, match="2 asked for, 3 running"):
         ranks.check_world(2)
 
 
 def test_slurm_tells_each_task_its_place(monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "1234567")
-    assert needs_launch(configured(*TOY, TWO))  # in a batch script, where srun has not started anything
+    assert needs_launch(configured(*TOY, TWO).hardware)  # in a batch script, where srun has not started anything
     for name, value in {"STEP_NUM_TASKS": 6, "PROCID": 4, "LOCALID": 1, "STEP_TASKS_PER_NODE": "3(x2)",
                         "STEP_NODELIST": "node7"}.items():
         monkeypatch.setenv(f"SLURM_{name}", str(value))
@@ -287,8 +287,8 @@ def test_slurm_tells_each_task_its_place(monkeypatch):
 
 
 def test_only_hardware_may_change_when_a_run_goes_on(one, tmp_path):
-    from src.command_line import config_to_continue
-    from src.files import write_json
+    from src.common.files import write_json
+    from src.config.continuing import config_to_continue
 
     folder = tmp_path / "run"
     folder.mkdir()

@@ -6,10 +6,10 @@ import pytest
 import torch
 from conftest import TOY, composed, configured
 
-from src.config import parse
-from src.errors import UserError
-from src.leave_one_out import leave_one_out
-from src.run import run
+from src.common.errors import UserError
+from src.config.tree import parse
+from src.experiment.run import run
+from src.training.leave_one_out import leave_one_out
 
 REWARDS = [1.0, 0.0, 0.0, 0.9, 0.6, 0.6]  # of two prompts, three completions each
 PENALTIES = [0.0, 0.0, 0.3, 0.0, 0.0, 0.0]

@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from pydantic import TypeAdapter, ValidationError
 
-from src.length import SCHEDULES, LengthConfig, LengthSchedule, build_schedule
+from src.training.length import SCHEDULES, LengthConfig, LengthSchedule, build_schedule
 
 CONF = Path(__file__).parents[1] / "conf"
 OPTIONS = sorted(path.stem for path in (CONF / "length").glob("*.yaml"))

@@ -7,8 +7,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from pydantic import TypeAdapter, ValidationError
 
-from src.errors import UserError
-from src.lr import SCHEDULES, LrConfig, trainer_fields
+from src.common.errors import UserError
+from src.training.lr import SCHEDULES, LrConfig, trainer_fields
 
 CONF = Path(__file__).parents[1] / "conf"
 OPTIONS = sorted(path.stem for path in (CONF / "lr").glob("*.yaml"))

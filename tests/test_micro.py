@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from src.errors import UserError
+from src.common.errors import UserError
 from src.micro import WEIGHTS
 from src.micro.calibrate import CLOSED, OTHER_SCRIPT, measure
 from src.micro.corpus import draw_other, make_tokenizer

@@ -11,9 +11,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from pydantic import ValidationError
 
-from src.errors import UserError
-from src.mix import ORDERS, MixConfig, apportion, draw_mix, roles_needed, shares
-from src.types import Problem
+from src.common.errors import UserError
+from src.common.types import Problem
+from src.data.mix import ORDERS, MixConfig, apportion, draw_mix, roles_needed, shares
 
 CONF = Path(__file__).parents[1] / "conf"
 OPTIONS = sorted(path.stem for path in (CONF / "mix").glob("*.yaml"))

@@ -5,17 +5,10 @@ import torch
 from conftest import configured
 from safetensors.torch import save_file
 
-from src.errors import UserError
-from src.model import (
-    EMBEDDED,
-    fingerprint,
-    load_model,
-    load_tokenizer,
-    load_weights,
-    peft_config,
-    resolve,
-)
+from src.common.errors import UserError
 from src.model.architecture import architecture
+from src.model.load import fingerprint, load_model, load_tokenizer, load_weights, peft_config, resolve
+from src.model.places import EMBEDDED
 
 
 def test_a_folder_without_a_model_is_named(tmp_path):

@@ -7,12 +7,12 @@ import torch
 from conftest import TOY, command, configured
 from safetensors.torch import load_file
 
-from src.bill.plan import passes
-from src.metrics import TIMING_KEYS
-from src.model import EMBEDDED
-from src.passes import needed, sorted_passes
-from src.run import run
-from src.training import Stop
+from src.common.types import Stop
+from src.experiment.run import run
+from src.model.places import EMBEDDED
+from src.plan.plan import passes
+from src.record.metrics import TIMING_KEYS
+from src.training.passes import needed, sorted_passes
 
 UPDATES = 2
 # Plain gradient descent, so that a step is its gradient; six passes an update; every pass that there is: the policy's own
@@ -90,7 +90,7 @@ def test_the_gradients_are_the_same_from_narrower_passes(method, tmp_path, width
 
 def test_a_mean_over_the_tokens_of_a_pass_would_be_another_one(tmp_path, monkeypatch):
     plain = trained(tmp_path / "plain")
-    monkeypatch.setattr("src.config.bound_to_passes", lambda fields: None)
+    monkeypatch.setattr("src.config.tree.bound_to_passes", lambda fields: None)
     assert apart(plain, trained(tmp_path / "sorted", SORTED)) > 0.01
 
 

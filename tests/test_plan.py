@@ -8,8 +8,12 @@ import pytest
 import torch
 from conftest import TOY, command, configured
 
-from src.bill.budget import BudgetWatch, LimitsConfig
-from src.bill.cost_model import (
+from src.common.errors import UserError
+from src.config.limits import LimitsConfig
+from src.experiment.announce import warnings
+from src.experiment.watches import BudgetWatch
+from src.model.architecture import FOLDER, architecture
+from src.plan.cost_model import (
     engine_cache_per_token,
     engine_memory,
     layer_bytes_per_token,
@@ -25,11 +29,9 @@ from src.bill.cost_model import (
     tokens,
     training_flops,
 )
-from src.bill.plan import make_plan, plan_of, warnings
-from src.bill.workload import workload
-from src.errors import UserError
-from src.model.architecture import FOLDER, architecture
-from src.record import read_summary
+from src.plan.plan import make_plan, plan_of
+from src.plan.workload import workload
+from src.record.record import read_summary
 
 EXPERIMENTS = ("high_quality_data", "mix_easy_hard", "cosine_length")
 
@@ -44,7 +46,7 @@ def planned(*overrides):
 def test_parameters_are_those_of_the_real_model(path):
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from src.model import EMBEDDED
+    from src.model.places import EMBEDDED
 
     folder = EMBEDDED.get(path, FOLDER / "deepseek_r1_distill_qwen_1_5b")
     with torch.device("meta"):
@@ -56,7 +58,7 @@ def test_parameters_are_those_of_the_real_model(path):
 
 
 def test_activations_are_what_autograd_keeps():
-    from src.model import load_model
+    from src.model.load import load_model
 
     config = configured().model
     model, shape, kept = load_model(config), architecture(config), {}

@@ -14,25 +14,13 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from pydantic import TypeAdapter, ValidationError
 
-from src.errors import UserError
-from src.grading import Grader
+from src.common.errors import UserError
+from src.common.types import Problem
+from src.data.columns import paths_of, value_at
+from src.data.loaders import LOADERS, FilePool, MicroPool, PoolConfig, load_pool, normalise
+from src.data.problems import ROLES, ProblemsConfig, check_pools, load_pools, load_suite, published_note
 from src.grading.code import grade_programs, remark
-from src.problems import (
-    LOADERS,
-    ROLES,
-    FilePool,
-    MicroPool,
-    PoolConfig,
-    ProblemsConfig,
-    check_pools,
-    load_pool,
-    load_pools,
-    load_suite,
-    normalise,
-    published_note,
-)
-from src.problems.columns import paths_of, value_at
-from src.types import Problem
+from src.grading.grader import Grader
 
 CONF = Path(__file__).parents[1] / "conf"
 DATA = Path(__file__).parents[2] / "shared" / "data"

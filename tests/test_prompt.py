@@ -2,8 +2,8 @@
 
 from conftest import configured
 
-from src.model import load_tokenizer
-from src.prompt import NO_PROMPT, PromptConfig, messages, prompt_token_ids
+from src.data.prompt import NO_PROMPT, PromptConfig, messages, prompt_token_ids
+from src.model.load import load_tokenizer
 
 
 def test_a_question_with_braces_is_put_in_as_it_is():

@@ -8,11 +8,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from conftest import configured
 
-from src.errors import UserError
-from src.hub.publish import prepare, push
-from src.model import fingerprint, load_model, load_tokenizer
-from src.record import Record, read_summary
-from src.screen import Screen
+from src.common.errors import UserError
+from src.common.screen import Screen
+from src.model.load import fingerprint, load_model, load_tokenizer
+from src.record.publish import prepare, push
+from src.record.record import Record, read_summary
 
 REPOSITORY = "me/my-model"
 
@@ -104,7 +104,7 @@ def test_the_card_says_data_recipe_results_and_cost(finished):
 
 def test_the_hub_is_sent_the_folder_and_the_record_names_the_commit(finished, hub):
     record, checkpoint = finished
-    push(settings(), record, checkpoint, load_tokenizer(configured().model), Screen())
+    push(settings().hub, record, checkpoint, load_tokenizer(configured().model), Screen())
     assert hub.created[0]["name"] == "my-model" and hub.created[0]["visibility"] == "private"
     assert hub.files["model.safetensors"] == (checkpoint / "model.safetensors").read_bytes()
     assert b"## Results" in hub.files["README.md"] and not any("optimizer" in name for name in hub.files)
@@ -116,7 +116,7 @@ def test_a_hub_that_is_not_there_costs_a_warning_and_the_folder_stays(finished, 
     monkeypatch.setattr("huggingface_hub.hf_api.constants.ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     record, checkpoint = finished
-    push(settings(), record, checkpoint, load_tokenizer(configured().model), Screen())
+    push(settings().hub, record, checkpoint, load_tokenizer(configured().model), Screen())
     assert "could not push" in capsys.readouterr().out
     assert (record.folder / "hub" / "model.safetensors").is_file() and "hub" not in read_summary(record.folder)
 

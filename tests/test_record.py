@@ -5,12 +5,12 @@ import json
 import pytest
 from conftest import configured
 
-from src.bill.accounting import Ledger
-from src.checkpoints import Checkpoints, Progress
-from src.errors import UserError
-from src.files import write_whole
-from src.record import Record, look_up, new_folder
-from src.run import check_same_sharding
+from src.common.errors import UserError
+from src.common.files import write_whole
+from src.experiment.preparing import check_same_sharding
+from src.record.checkpoints import Checkpoints, Progress
+from src.record.ledger import Ledger
+from src.record.record import Record, look_up, new_folder
 
 
 @pytest.fixture

@@ -13,9 +13,8 @@ from conftest import ROOT
 from benchmarks.records import write_run, write_table
 from src.report.__main__ import main
 from src.report.analysis import analyse
-from src.report.figures import all_figures
 from src.report.page import notes
-from src.report.tables import all_tables
+from src.report.sections import all_figures, all_tables
 
 
 def report(*folders, output):

@@ -8,14 +8,14 @@ import pytest
 from test_claims import outcome
 
 from benchmarks.records import write_run
+from src.drawing.images import write_images
 from src.report.analysis import analyse
-from src.report.cut_answers import CutAnswers, read_answers
-from src.report.efficiency import families, relative_change
-from src.report.efficiency_figures import efficiency_figures
-from src.report.efficiency_tables import efficiency_tables
-from src.report.figures import all_figures
-from src.report.page import sections, write_images
-from src.report.tables import all_tables
+from src.report.findings.cut_answers import CutAnswers, read_answers
+from src.report.findings.efficiency import families, relative_change
+from src.report.page import sections
+from src.report.sections import all_figures, all_tables
+from src.report.sections.efficiency import efficiency_tables
+from src.report.sections.efficiency_front import efficiency_figures
 
 PRESSURE = {
     "model.path": "embedded/micro",

@@ -14,8 +14,7 @@ from conftest import ROOT, command
 from benchmarks.records import write_run
 from src.report.__main__ import main
 from src.report.analysis import analyse
-from src.report.figures import all_figures
-from src.report.tables import all_tables
+from src.report.sections import all_figures, all_tables
 from src.sweep.study import open_storage
 
 ACCURACY = "evaluation.validation.best.accuracy"

@@ -8,9 +8,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from pydantic import ValidationError
 
-from src.reward import REWARDS, RewardBatch, RewardConfig, active
-from src.text import has_format, script_share
-from src.types import Completion, Verdict
+from src.common.types import Completion, Verdict
+from src.grading.looks import has_format, script_share
+from src.training.reward import REWARDS, RewardBatch, RewardConfig, active
 
 CONF = Path(__file__).parents[1] / "conf"
 OPTIONS = sorted(path.stem for path in (CONF / "reward").glob("[!_]*.yaml"))

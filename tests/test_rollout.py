@@ -4,11 +4,12 @@ import pytest
 import torch
 from conftest import configured
 
-from src.completions import end_tokens
-from src.errors import UserError
-from src.model import load_model, load_tokenizer
-from src.prompt import prompt_token_ids
-from src.rollout import TransformersEngine, check_engine
+from src.common.errors import UserError
+from src.data.prompt import prompt_token_ids
+from src.grading.completions import end_tokens
+from src.model.load import load_model, load_tokenizer
+from src.rollout.config import check_engine
+from src.rollout.in_process import TransformersEngine
 
 QUESTIONS = ["7 + 5 - 3 = ?", "1 + 1 = ?"]
 
@@ -49,7 +50,7 @@ def test_temperature_zero_is_greedy(parts):
 
 
 def test_weights_that_ran_away_are_said_in_words(parts):
-    from src.errors import RunFailed
+    from src.common.errors import RunFailed
 
     engine, prompts = parts
     broken = TransformersEngine(load_model(configured().model), engine.tokenizer, engine.ends, 4)

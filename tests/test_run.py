@@ -12,12 +12,12 @@ import pytest
 import yaml
 from conftest import TOY, command, configured
 
-from src.bill.accounting import PHASES
-from src.errors import UserError
-from src.files import write_json
-from src.metrics import TIMING_KEYS
-from src.record import read_summary
-from src.run import run
+from src.common.errors import UserError
+from src.common.files import write_json
+from src.experiment.run import run
+from src.record.ledger import PHASES
+from src.record.metrics import TIMING_KEYS
+from src.record.record import read_summary
 
 
 def metrics(folder):

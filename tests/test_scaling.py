@@ -8,22 +8,16 @@ import pandas as pd
 import pytest
 from scipy.optimize import least_squares
 
+from benchmarks.published_studies import published_law, rows, synthetic_curves
 from benchmarks.records import write_run
-from src.errors import UserError
+from src.common.errors import UserError
 from src.scaling.__main__ import main
 from src.scaling.bootstrap import LEVEL, resamples
 from src.scaling.curves import Curve, read_studies, study_of
 from src.scaling.fitted import compared, described, fit_laws
 from src.scaling.forecast import across, forecasts, scored, within
-from src.scaling.laws import (
-    fit_free,
-    fit_saturating,
-    fit_saturating_all,
-    moments,
-    points_of,
-)
+from src.scaling.laws import fit_free, fit_saturating, fit_saturating_all, moments, points_of
 from src.scaling.optimal import compute_optimal, order_of_sizes
-from src.scaling.published import published_law, rows, synthetic_curves
 from src.scaling.stopping import StopWhenConfig, narrow_enough
 
 LAW = published_law("base", "compute")

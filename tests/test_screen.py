@@ -2,7 +2,7 @@
 
 import pytest
 
-from src.screen import Screen, duration
+from src.common.screen import Screen, duration
 
 HEALTHY = {
     "step": 1, "reward/mean": 1.0, "accuracy": 0.5, "completion_tokens/mean": 50.0, "truncated_share": 0.1,

@@ -12,10 +12,11 @@ import psutil
 import pytest
 from conftest import ROOT, configured
 
-from src.distributed.server import Server, server_command, server_gpus, serving, survive
-from src.errors import RunFailed, ServerDied, UserError
-from src.hardware import visible_gpus
-from src.rollout import VllmEngine
+from src.common.errors import RunFailed, ServerDied, UserError
+from src.experiment.serving import server_command, server_gpus
+from src.hardware.config import visible_gpus
+from src.rollout.server import Server, serving, survive
+from src.rollout.vllm import VllmEngine
 
 # Answers after a while, has a child as vLLM has, and ends neither on SIGTERM nor on Ctrl-C.
 STUBBORN = """
@@ -36,7 +37,7 @@ http.server.HTTPServer(("127.0.0.1", port), Handler).serve_forever()
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr("src.distributed.server.PATIENCE_S", 1.0)
+    monkeypatch.setattr("src.rollout.server.PATIENCE_S", 1.0)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
 
 
@@ -87,8 +88,8 @@ import sys, time
 sys.path.insert(0, "tests")
 import test_server
 from pathlib import Path
-import src.distributed.server
-src.distributed.server.PATIENCE_S = 1.0
+import src.rollout.server
+src.rollout.server.PATIENCE_S = 1.0
 server = test_server.a_server(Path(sys.argv[1]))
 server.start(); server.wait()
 print(" ".join(str(process.pid) for process in test_server.family(server)), flush=True)
@@ -157,7 +158,7 @@ class Client:
 def surviving(tmp_path, monkeypatch):
     server = a_server(tmp_path)
     generation, notes = Generation(server), []
-    monkeypatch.setattr("src.distributed.server.connect", lambda generation: setattr(generation, "vllm_client", Client(server)))
+    monkeypatch.setattr("src.rollout.server.connect", lambda generation: setattr(generation, "vllm_client", Client(server)))
     with serving(server):
         survive(generation, server, notes.append)
         yield server, generation, notes

@@ -6,11 +6,11 @@ import pytest
 from conftest import TOY, configured
 from safetensors.torch import load_file
 
-from src.checkpoints import Checkpoints
-from src.errors import UserError
-from src.run import run
-from src.stability import SIGNALS, StabilityConfig, alarms_of
-from src.training import Stop
+from src.common.errors import UserError
+from src.common.types import Stop
+from src.experiment.run import run
+from src.record.checkpoints import Checkpoints
+from src.training.stability import SIGNALS, StabilityConfig, alarms_of
 
 CONFIG = StabilityConfig(
     on_collapse="none", window_steps=4, confirm_steps=2, threshold=3.0, decay_factor=0.3, actions=2

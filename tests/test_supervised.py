@@ -7,10 +7,10 @@ import torch
 from conftest import TOY, composed, configured
 from safetensors.torch import load_file
 
-from src.config import parse
-from src.errors import RunFailed, UserError
-from src.run import run
-from src.supervised import shortest_correct
+from src.common.errors import RunFailed, UserError
+from src.config.tree import parse
+from src.experiment.run import run
+from src.training.shortest_correct import shortest_correct
 
 SHORTEST = (
     *TOY, "algorithm=sft_shortest", "reward=efficient", "reward.alpha=0.0", "algorithm.completions_per_prompt=4",
@@ -61,7 +61,7 @@ def test_nothing_to_learn_from_is_said(tmp_path):
 
 
 def _stop(line):
-    from src.training import Stop
+    from src.common.types import Stop
 
     return Stop("interrupted", "a test") if line["step"] == 2 else None
 

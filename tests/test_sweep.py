@@ -19,18 +19,18 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 
-from src.bill.plan import make_plan
-from src.command_line import CONF, SWEEPS, offer_sweeps, spelled_out
-from src.errors import UserError
-from src.record import read_summary
-from src.run import run
-from src.screen import duration
-from src.sweep.channel import Channel
+from src.common.errors import UserError
+from src.common.screen import duration
+from src.experiment.run import run
+from src.plan.plan import make_plan
+from src.record.record import read_summary
+from src.run import CONF, SWEEPS, offer_sweeps, spelled_out
 from src.sweep.command import sweep
+from src.sweep.composer import Composer, check_all, ends
 from src.sweep.config import parse_sweep
-from src.sweep.plan import Composer, check_all, ends
+from src.sweep.engines.channel import Channel
+from src.sweep.engines.trial import Spec, run_trial
 from src.sweep.space import read_space
-from src.sweep.trial import Spec, run_trial
 
 VALIDATION = ("evaluation.validation.every_steps=10", "evaluation.validation.samples=2")  # of sweeps/mix_length.yaml
 ACCURACY = "evaluation.validation.best.accuracy"
@@ -65,7 +65,7 @@ def trials(folder, name="mix_easy_hard"):
 def processes_of(sweeper):
     """The trials' processes."""
     try:
-        nurseries = [p for p in psutil.Process(sweeper.pid).children() if "src.sweep.nursery" in p.cmdline()]
+        nurseries = [p for p in psutil.Process(sweeper.pid).children() if "src.sweep.engines.nursery" in p.cmdline()]
         return [trial for nursery in nurseries for trial in nursery.children()]
     except psutil.NoSuchProcess:
         return []

@@ -48,7 +48,7 @@ def test_every_trial_is_run_once_and_added_up_once(tmp_path):
     assert spending.usd == pytest.approx(sum(account["usd"] for account in accounts))
     assert spending.full == states(sweeper).count("complete") and spending.running_seconds == 0
     console = Console(record=True, width=160, file=io.StringIO())
-    console.print(sweeper.screen._table(sweeper, spending))
+    console.print(sweeper.screen._table(len(sweeper.running), sweeper.engine.slots, spending))
     best = max(trial.value for trial in trials if trial.state == TrialState.COMPLETE)
     row = console.export_text().splitlines()[4]
     counted = [str(states(sweeper).count(state)) for state in ("running", "complete", "pruned", "fail")]

@@ -11,11 +11,11 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from src.errors import UserError
+from src.common.errors import UserError
+from src.common.locks import FileLock, is_held
 from src.sweep.budget import Budget, Spending
 from src.sweep.config import BudgetConfig
-from src.sweep.local import share_gpus
-from src.sweep.locks import FileLock, is_held
+from src.sweep.engines.local import share_gpus
 from src.sweep.pruners import OUTCOMES, PRUNERS, Mirror, build_pruner
 from src.sweep.results import importances
 from src.sweep.samplers import SAMPLERS, SamplerMaker, build_sampler, check_sampler
@@ -159,7 +159,7 @@ def test_a_dead_sweepers_trials_are_taken_up_and_a_living_ones_are_not(tmp_path)
 
 def test_a_lock_goes_with_its_holder(tmp_path):
     code = (
-        "import sys, time, pathlib; from src.sweep.locks import FileLock; lock = FileLock(pathlib.Path(sys.argv[1]));"
+        "import sys, time, pathlib; from src.common.locks import FileLock; lock = FileLock(pathlib.Path(sys.argv[1]));"
         "lock.acquire(0); print('held', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "lock")], stdout=subprocess.PIPE)

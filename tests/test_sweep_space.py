@@ -5,7 +5,7 @@ from optuna.distributions import CategoricalDistribution as Choice
 from optuna.distributions import FloatDistribution as Float
 from optuna.distributions import IntDistribution as Int
 
-from src.errors import UserError
+from src.common.errors import UserError
 from src.sweep.config import parse_sweep
 from src.sweep.results import rerun_command
 from src.sweep.space import read_space

@@ -11,9 +11,9 @@ import pytest
 from conftest import TOY, configured
 from wandb_stand_in import StandIn, python
 
-from src.record import Record
-from src.run import run
-from src.tracking import AXES, Tracker
+from src.experiment.run import run
+from src.record.record import Record
+from src.record.tracking import AXES, Tracker
 
 WANDB_TOY = [override for override in TOY if override != "tracking=none"]
 
@@ -132,7 +132,7 @@ def test_a_continued_run_is_the_same_run_there(tmp_path):
     tracker = Tracker(configured("tracking.mode=offline").tracking, pytest.fail)
     record = Record.open(tmp_path / "run", "", {})
     for status in ("interrupted", "complete"):
-        tracker.start(record, configured())
+        tracker.start(record, configured().model_dump(mode="json"))
         tracker.log({"step": 1, "loss": 1.0})
         tracker.finish({"status": status, "evaluation": {}})
         record = Record(record.folder, json.loads((record.folder / "summary.json").read_text()))
@@ -153,7 +153,7 @@ def test_a_server_that_refuses_costs_a_warning_and_nothing_else(tmp_path, monkey
     warnings: list[str] = []
     config = configured("tracking.mode=online", "tracking.init_timeout_s=3")
     tracker = Tracker(config.tracking, warnings.append)
-    tracker.start(Record.open(tmp_path / "run", "", {}), config)
+    tracker.start(Record.open(tmp_path / "run", "", {}), config.model_dump(mode="json"))
     tracker.log({"step": 1, "loss": 1.0})
     tracker.finish({"status": "complete", "evaluation": {}})
     assert len(warnings) == 1 and "the run goes on" in warnings[0]
@@ -163,11 +163,11 @@ TRACKED = """
 import sys
 from pathlib import Path
 from conftest import configured
-from src.record import Record
-from src.tracking import Tracker
+from src.record.record import Record
+from src.record.tracking import Tracker
 config = configured("+experiment=mix_easy_hard", "tracking.finish_timeout_s=2", f"output_root={sys.argv[1]}")
 tracker = Tracker(config.tracking, lambda text: print("warning:", text))
-tracker.start(Record.open(Path(sys.argv[1], "mix_easy_hard", "one"), "", {}), config)
+tracker.start(Record.open(Path(sys.argv[1], "mix_easy_hard", "one"), "", {}), config.model_dump(mode="json"))
 tracker.log({"step": 1, "loss": 1.0})
 tracker.finish({"status": "pruned"})
 print("the run goes on")
@@ -207,7 +207,7 @@ def test_without_tracking_nothing_is_sent_or_kept(tracking, mode, tmp_path, monk
     monkeypatch.setenv("WANDB_MODE", mode)
     tracker = Tracker(configured(f"tracking={tracking}").tracking, pytest.fail)
     record = Record.open(tmp_path / "run", "", {})
-    tracker.start(record, configured())
+    tracker.start(record, configured().model_dump(mode="json"))
     tracker.log({"step": 1})
     tracker.finish({"status": "complete", "evaluation": {}})
     assert tracker.run is None and [path.name for path in record.folder.iterdir()] == ["config.yaml"]

@@ -8,14 +8,15 @@ import pandas as pd
 import pytest
 from conftest import TOY, composed, configured
 
-from src.command_line import CONF
-from src.config import parse
-from src.data import prepare_data
-from src.errors import UserError
-from src.grading import Grader
-from src.model import load_tokenizer
-from src.run import run
-from src.training import Stop, trl_config
+from src.common.errors import UserError
+from src.common.types import Stop
+from src.config.tree import parse
+from src.experiment.data import prepare_data
+from src.experiment.run import run
+from src.experiment.trl_config import trl_config
+from src.grading.grader import Grader
+from src.model.load import load_tokenizer
+from src.run import CONF
 
 ONE_STEP = (*TOY, "scale.steps=1", "evaluation.validation.problems_per_level=1", "evaluation.validation.samples=1",
             "~evaluation.suites.chains")

@@ -88,9 +88,9 @@ def test_a_server_is_waited_for_samples_and_is_gone_after(tmp_path, monkeypatch)
     import psutil
     from trl.generation.vllm_client import VLLMClient
 
-    from src.distributed.server import Server, serving
-    from src.model import load_tokenizer, resolve
-    from src.prompt import prompt_token_ids
+    from src.data.prompt import prompt_token_ids
+    from src.model.load import load_tokenizer, resolve
+    from src.rollout.server import Server, serving
 
     config = configured()
     tokenizer = load_tokenizer(config.model)

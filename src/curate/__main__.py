@@ -6,8 +6,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from src.common.errors import UserError
 from src.curate.config import load_config, shipped
-from src.errors import UserError
 
 BAD_INPUT, INTERRUPTED = 2, 130  # exit codes
 
@@ -26,9 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what Slurm sends ends a curation as Ctrl-C does
     try:
         config = load_config(options.curation, options.overrides)
+        from src.common.screen import Screen
         from src.curate.card import write_card
         from src.curate.pipeline import curate
-        from src.screen import Screen
 
         screen = Screen()
         steps = curate(config, screen)

@@ -5,14 +5,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from src.base import Config
-from src.completions import end_tokens
+from src.common.base import Config
+from src.common.errors import UserError
 from src.curate.store import file_hash, key_of
-from src.errors import UserError
-from src.evaluation import SamplingConfig
-from src.model import ModelConfig, load_model, load_tokenizer, resolve
-from src.prompt import PromptConfig, prompt_token_ids
-from src.rollout import Engine, TransformersEngine, VllmAlone, check_vllm, prepare_vllm_on_cpu
+from src.data.prompt import PromptConfig, prompt_token_ids
+from src.evaluation.config import SamplingConfig
+from src.grading.completions import end_tokens
+from src.model.config import ModelConfig
+from src.model.load import load_model, load_tokenizer, resolve
+from src.rollout.config import check_vllm
+from src.rollout.engine import Engine
+from src.rollout.in_process import TransformersEngine
+from src.rollout.vllm import VllmAlone, prepare_vllm_on_cpu
 
 
 class AskConfig(Config):

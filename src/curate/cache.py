@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from src.errors import UserError
+from src.common.errors import UserError
 
 
 class Cache:

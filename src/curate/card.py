@@ -7,15 +7,15 @@ from pathlib import Path
 
 import yaml
 
+from src.common.errors import UserError
+from src.common.files import write_json, write_whole
 from src.curate.config import CurateConfig
 from src.curate.draw import DRAWN
 from src.curate.figures import all_figures
 from src.curate.pipeline import step_folder
 from src.curate.store import Finished, file_hash
-from src.errors import UserError
-from src.files import write_json, write_whole
-from src.record import commit
-from src.report.page import write_images
+from src.drawing.images import write_images
+from src.record.record import commit
 
 
 def write_card(config: CurateConfig, steps: Sequence[Finished], command: str) -> Path:

@@ -6,16 +6,16 @@ from typing import Any
 
 from pydantic import ValidationError, field_validator
 
-from src.base import Config
+from src.common.base import Config
+from src.common.errors import UserError, nearest, refuse_unknown
+from src.config.faults import describe
 from src.curate.difficulty import DifficultyConfig
 from src.curate.draw import DrawConfig
 from src.curate.duplicates import DuplicatesConfig
 from src.curate.filters import FilterConfig
 from src.curate.overlap import OverlapConfig
 from src.curate.read import ReadConfig
-from src.errors import UserError, nearest, refuse_unknown
-from src.faults import describe
-from src.problems import UNSET
+from src.data.problems import UNSET
 
 CURATIONS = Path(__file__).parents[2] / "curation"
 STEPS = ("read", "duplicates", "overlap", "difficulty", "filter", "draw")

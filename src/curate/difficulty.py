@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from src.base import Config
-from src.completions import graded
+from src.common.base import Config
+from src.common.types import Problem
 from src.curate.asking import AskConfig, Asker
 from src.curate.cache import Cache
 from src.curate.store import Candidate, Finished, Writer, key_of
-from src.problems import NO_PASS_RATE
-from src.types import Problem
+from src.data.loaders import NO_PASS_RATE
+from src.grading.completions import graded
 
 if TYPE_CHECKING:
-    from src.grading import Grader
+    from src.grading.grader import Grader
 
 PROBLEMS_AT_ONCE = 128  # asked together; what a kill costs at most
 
@@ -69,7 +69,7 @@ def _correct(
     config: ByModel, asker: Asker, cache: Cache, part: Sequence[Candidate], grader: "Grader"
 ) -> list[int]:
     """How many samples of each problem are right; those that the cache does not have are asked together."""
-    from src.grading import VERSION
+    from src.grading.grader import VERSION
 
     keys = [key_of("pass rate", asker.identity, config.samples, VERSION, c.question, c.answer) for c in part]
     known = cache.get(keys)

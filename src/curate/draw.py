@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from src.base import Config
+from src.common.base import Config
+from src.common.errors import UserError, refuse_unknown
 from src.curate.store import Candidate, Finished, Table, Writer
-from src.errors import UserError, refuse_unknown
-from src.mix import apportion, rank
+from src.data.mix import apportion, rank
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from src.base import Config
+from src.common.base import Config
 from src.curate.canonical import canonical, hash_64, ngrams
 from src.curate.store import Candidate, Finished, Writer
-from src.problems import normalise
+from src.data.loaders import normalise
 
 if TYPE_CHECKING:
     import numpy as np

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from src.curate.store import Candidate, Finished
-from src.report.chart import COLOURS, Figure, chart
+from src.drawing.chart import COLOURS, Figure, chart
 
 LENGTH_BIN = 100  # characters
 LONGEST = 2_000  # characters; longer questions share the last bin
@@ -56,7 +56,7 @@ def funnel_figure(steps: Sequence[Finished]) -> Figure:
         published = x | {"field": "published"}
         tick = {"type": "tick", "color": COLOURS[4], "thickness": 3}
         layers.append({"mark": tick, "encoding": {"x": published, "y": y}})
-    spec = chart(None, rows, layer=layers, height=28 * len(rows), padding=PADDING)
+    spec = chart(rows, layer=layers, height=28 * len(rows), padding=PADDING)
     caption = "What each step kept" + (", red: as published." if len(layers) == 3 else ".")
     return Figure("funnel", "Funnel", caption, "curation", spec)
 
@@ -86,7 +86,7 @@ def _histogram(name: str, title: str, axis: str, rows: list[Row], width: float, 
         "y": {"field": "share", "type": "quantitative", "title": "share of problems", "axis": {"format": ".0%"}},
         "color": _stage_colour(),
     }
-    spec = chart(None, rows, mark={"type": "bar", "opacity": 0.55}, encoding=encoding, padding=PADDING)
+    spec = chart(rows, mark={"type": "bar", "opacity": 0.55}, encoding=encoding, padding=PADDING)
     spec["encoding"]["y"]["stack"] = None
     return Figure(name, title, f"By {axis}.", "curation", spec)
 
@@ -104,7 +104,7 @@ def _sources(counts: dict[str, dict[str, int]]) -> Figure:
         "yOffset": {"field": "stage"},
         "color": _stage_colour(),
     }
-    spec = chart(None, rows, mark="bar", encoding=encoding, height=max(60, 40 * len(names)), padding=PADDING)
+    spec = chart(rows, mark="bar", encoding=encoding, height=max(60, 40 * len(names)), padding=PADDING)
     return Figure("source", "Sources", f"The {len(names)} largest sources.", "curation", spec)
 
 

@@ -11,12 +11,12 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from src.base import Config
+from src.common.base import Config
+from src.common.errors import refuse_unknown
 from src.curate.asking import AskConfig, Asker
 from src.curate.cache import Cache
 from src.curate.store import Candidate, Finished, Writer, key_of
-from src.errors import refuse_unknown
-from src.text import script_share
+from src.grading.looks import script_share
 
 TRIVIAL, IMPOSSIBLE, JUDGED = "trivial", "impossible", "rejected by the judge"
 PROBLEMS_AT_ONCE = 128

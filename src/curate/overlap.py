@@ -11,11 +11,11 @@ from pathlib import Path
 
 from pydantic import Field, TypeAdapter, model_validator
 
-from src.base import Config
+from src.common.base import Config
+from src.common.errors import UserError, nearest
 from src.curate.canonical import canonical, covers, ngrams
 from src.curate.store import Candidate, Finished, Writer
-from src.errors import UserError, nearest
-from src.problems import PoolConfig, load_pool, normalise
+from src.data.loaders import PoolConfig, load_pool, normalise
 
 EVALUATIONS = Path(__file__).parents[2] / "conf" / "evaluation"
 

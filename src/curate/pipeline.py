@@ -5,7 +5,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from src.base import Config
+from src.common.base import Config
+from src.common.errors import UserError
+from src.common.screen import Screen
 from src.curate.asking import AskConfig
 from src.curate.config import CurateConfig
 from src.curate.difficulty import label_difficulty
@@ -15,9 +17,7 @@ from src.curate.filters import apply_filters
 from src.curate.overlap import drop_overlap
 from src.curate.read import check_pool, content_of, read
 from src.curate.store import Finished, Writer, discard, finish, finished, key_of, partial_folder
-from src.errors import UserError
-from src.grading import VERSION, Grader
-from src.screen import Screen
+from src.grading.grader import VERSION, Grader
 
 RULES = 1  # to be raised when a step comes to decide otherwise on the same input and settings
 

@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from src.base import Config
+from src.common.base import Config
+from src.common.errors import UserError
 from src.curate.store import Candidate, Dropped, Writer, file_hash
-from src.errors import UserError
-from src.problems import FilePool, HubPool, MicroPool, PoolConfig, gold_faults, load_micro, published_note, question_id
-from src.problems.choices import with_choices
-from src.problems.columns import check_columns, fields_of
-from src.problems.rows import Malformed, Row, Table, check_file, open_hub, stream_file, stream_hub
+from src.data.choices import with_choices
+from src.data.columns import check_columns, fields_of
+from src.data.loaders import FilePool, HubPool, MicroPool, PoolConfig, load_micro, question_id
+from src.data.problems import gold_faults, published_note
+from src.data.rows import Malformed, Row, Table, check_file, open_hub, stream_file, stream_hub
 
 if TYPE_CHECKING:
     import datasets
 
-    from src.grading import Grader
+    from src.grading.grader import Grader
 
 MALFORMED = "malformed row"
 ROWS_GRADED_AT_ONCE = 4_000

@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from src.files import write_json
+from src.common.files import write_json
 
 if TYPE_CHECKING:
     import pyarrow as pa

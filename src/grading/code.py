@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
-from src.types import Problem, Verdict
+from src.common.types import Problem, Verdict
 
 CHILD = Path(__file__).with_name("sandbox_child.py")
 CPU_SECONDS, WALL_SECONDS = 5, 10.0

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
+from src.common.types import Verdict
 from src.grading.extraction import box
-from src.types import Verdict
 
 if TYPE_CHECKING:
     from math_verify import LatexExtractionConfig

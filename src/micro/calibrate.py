@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from src.common.types import Problem
 from src.micro import WEIGHTS
 from src.micro.demonstrations import PROMPTS, messages_for
 from src.micro.sizes import SIZES, Size
 from src.micro.tasks import make_problems
-from src.types import Problem
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -5,14 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from src.micro.demonstrations import (
-    PROMPTS,
-    Style,
-    draw_style,
-    messages_for,
-    write_completion,
-    write_other,
-)
+from src.micro.demonstrations import PROMPTS, Style, draw_style, messages_for, write_completion, write_other
 from src.micro.sizes import SIZES, Size
 from src.micro.tasks import OTHER_TASKS, QUESTION, ROLES, draw_chain, in_suites
 from src.micro.tokenizer import train_tokenizer

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+from src.common.types import Problem
 from src.micro.tasks import MAX_VALUE, Chain, Operations, apply, parse_chain
-from src.types import Problem
 
 PROMPT_FOLDER = Path(__file__).parents[2] / "conf" / "prompt"
 PROMPTS = ("none", "boxed", "think_boxed", "think_boxed_english", "reason_boxed")

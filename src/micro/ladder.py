@@ -22,8 +22,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from src.errors import RunFailed
-from src.sweep.locks import held
+from src.common.errors import RunFailed
+from src.common.locks import held
 
 CACHE_VARIABLE = "GRPO_LAB_CACHE"  # environment: where models are kept; default ~/.cache/grpo-lab
 CODE = ("corpus", "demonstrations", "pretrain", "sizes", "tasks", "tokenizer")  # modules that decide the weights

@@ -19,7 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from src.errors import UserError
+from src.common.errors import UserError
 from src.micro.calibrate import markdown_table, measure
 from src.micro.corpus import IGNORED, Source, batches, make_tokenizer
 from src.micro.demonstrations import PROMPTS

@@ -10,8 +10,8 @@ import random
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from src.errors import UserError, nearest
-from src.types import Problem
+from src.common.errors import UserError, nearest
+from src.common.types import Problem
 
 Operations = tuple[tuple[str, int], ...]  # such as (("+", 5), ("×", 2))
 MAX_VALUE = 99

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from src.errors import UserError
+from src.common.errors import UserError
 from src.micro.ladder import LADDER
-from src.model import EMBEDDED, LoraConfig, ModelConfig, located, qwen2_5
+from src.model import qwen2_5
+from src.model.config import LoraConfig, ModelConfig
+from src.model.places import EMBEDDED, located
 
 FOLDER = Path(__file__).parent / "architectures"
 KNOWN = {"deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B": FOLDER / "deepseek_r1_distill_qwen_1_5b"}
@@ -131,7 +133,7 @@ def config_json(model: ModelConfig) -> Mapping[str, Any]:
     if not source.is_dir():
         from huggingface_hub import hf_hub_download
 
-        from src.model import prefer_cache, unreachable
+        from src.model.places import prefer_cache, unreachable
 
         prefer_cache(model)
         try:

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from src.model import ModelConfig
+from src.model.config import ModelConfig
 
 CACHE = Path(os.environ.get("GRPO_LAB_CACHE", "~/.cache/grpo-lab")).expanduser() / "random"
 SEED = 0

@@ -4,17 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from src.report.chart import Figure
-from src.report.claims import ClaimVerdict, test_claims
-from src.report.configurations import Configuration, Group, configurations, groups, why_apart
-from src.report.effects import Factorial, factorials, in_words
-from src.report.fits import read_fits
-from src.report.left_out import LeftOut
-from src.report.load import Run, read_records
-from src.report.scaling import of_sweeps
-from src.report.sweeps import Sweep, read_sweeps
-from src.report.table import Table
-from src.report.verdict import Verdict, benchmarks, judge, sentences
+from src.drawing.chart import Figure
+from src.drawing.table import Table
+from src.record.left_out import LeftOut
+from src.record.read import Run, read_records
+from src.report.claims.claims import ClaimVerdict, test_claims
+from src.report.findings.configurations import Configuration, Group, configurations, groups, why_apart
+from src.report.findings.effects import Factorial, factorials, in_words
+from src.report.findings.verdict import Verdict, benchmarks, judge, sentences
+from src.scaling.results import of_sweeps, read_fits
+from src.sweep.read import Sweep, read_sweeps
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ def analyse(paths: Sequence[Path]) -> Analysis:
     runs, left_out = read_records(paths)
     sweeps, unreadable_sweeps = read_sweeps(paths)
     fits, unreadable_fits = read_fits(paths)
-    figures, tables, unreadable_parts = of_sweeps(sweeps)
+    figures, tables, unreadable_parts = of_sweeps({sweep.name: sweep.folder for sweep in sweeps})
     found, repeats = configurations(runs)
     grouped = groups(found)
     verdict = judge(grouped)

@@ -1,21 +1,21 @@
 """The page: one file with everything in it, and beside it the same figures, tables and words as files."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from src.files import write_whole
+from src.common.files import write_whole
+from src.drawing.chart import Figure, colour_of
+from src.drawing.images import write_images
+from src.drawing.table import Table
 from src.report.analysis import Analysis
-from src.report.chart import SHOWN_AT_FIRST, Figure, colour_of, shown_at_first
-from src.report.completions import problem_views
-from src.report.effects import incomplete
-from src.report.figures import all_figures
-from src.report.table import Table
-from src.report.tables import all_tables
+from src.report.findings.effects import incomplete
+from src.report.sections import all_figures, all_tables
+from src.report.sections.problems import problem_views
+from src.report.sections.shown import SHOWN_AT_FIRST, shown_at_first
 
 OUTCOMES = (
     "better",
@@ -66,20 +66,6 @@ def write_report(analysis: Analysis, folder: Path) -> Path:
         )
     write_images(figures, folder / "figures")
     return page
-
-
-def write_images(figures: Sequence[Figure], folder: Path) -> None:
-    """Every figure as PNG and SVG, drawn from the specification that the page draws."""
-    import vl_convert
-
-    config = {"background": "white"}
-    for figure in figures:
-        fixed = {"width": 480, "autosize": {"type": "pad"}}  # labels come beside the plot, however long they are
-        spec = figure.spec | (fixed if figure.spec.get("width") == "container" else {})
-        svg = vl_convert.vegalite_to_svg(spec, config=config)
-        write_whole(folder / f"{figure.name}.svg", lambda path, s=svg: path.write_text(s, encoding="utf-8"))
-        png = vl_convert.svg_to_png(svg, scale=1.5)
-        write_whole(folder / f"{figure.name}.png", lambda path, p=png: path.write_bytes(p))
 
 
 def sections(analysis: Analysis, tables: list[Table], figures: list[Figure]) -> list[Section]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from src.report.analysis import Analysis
 from src.report.page import TITLE, notes, subtitle
-from src.report.tables import all_tables
+from src.report.sections import all_tables
 
 SECONDS = 60.0  # in all; a server that takes longer is given up
 PANELS = (

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from src.errors import UserError
+from src.common.errors import UserError
 
 BAD_INPUT = 2  # exit code
 

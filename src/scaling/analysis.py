@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from src.files import write_json, write_whole
-from src.report.chart import Figure
-from src.report.load import Run
-from src.report.page import write_images
-from src.report.scaling import keep_figures
+from src.common.files import write_json, write_whole
+from src.drawing.chart import Figure
+from src.drawing.images import write_images
+from src.record.read import Run
 from src.scaling.curves import AXES, Study
 from src.scaling.figures import against_truth, loss_against, slopes
 from src.scaling.fitted import Fitted, compared, described, fit_laws
 from src.scaling.forecast import Forecast, forecasts, scored
 from src.scaling.optimal import compute_optimal, order_of_sizes
+from src.scaling.results import keep_figures
 from src.scaling.reuse import data_reuse
 from src.scaling.tables import all_tables
 

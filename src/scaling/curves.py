@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from src.errors import UserError
-from src.report.left_out import LeftOut
-from src.report.load import Run, read_records
+from src.common.errors import UserError
+from src.record.left_out import LeftOut
+from src.record.read import Run, read_records
 
 AXES = ("compute", "data")
 FEWEST_POINTS = 4  # of a curve

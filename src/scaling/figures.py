@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from src.report.chart import COLOURS, Figure, Row, chart, short, zoom
+from src.drawing.chart import COLOURS, Figure, Row, chart, short, zoom
 from src.scaling.curves import Curve
 from src.scaling.fitted import Fitted
 from src.scaling.forecast import Forecast
@@ -75,7 +75,7 @@ def _log_log(rows: list[Row], x_title: str) -> dict:
         if any(row["kind"] == kind for row in rows)
     ]
     layers[0]["params"] = [zoom()]
-    return chart(None, rows, height=280, layer=layers)
+    return chart(rows, height=280, layer=layers)
 
 
 def slopes(found: list[Fitted], number: int) -> Figure:
@@ -98,7 +98,6 @@ def slopes(found: list[Fitted], number: int) -> Figure:
     x = {"field": "size", "type": "quantitative", "title": "parameters", "scale": scale, "axis": axis}
     colour = {"field": "x", "type": "nominal", "title": None, "scale": {"range": list(COLOURS[:2])}}
     spec = chart(
-        None,
         rows,
         height=240,
         layer=[

@@ -12,15 +12,7 @@ import numpy as np
 from src.scaling.bootstrap import interval, resamples
 from src.scaling.curves import AXES, FEWEST_SIZES, Study
 from src.scaling.fitted import r2
-from src.scaling.laws import (
-    Fits,
-    Points,
-    fit_free,
-    fit_saturating,
-    fit_saturating_all,
-    moments,
-    points_of,
-)
+from src.scaling.laws import Fits, Points, fit_free, fit_saturating, fit_saturating_all, moments, points_of
 
 FRACTIONS = (0.25, 0.4)  # of a run's points; the study: 25 of 105 (base), about 40 (instruct)
 FEWEST_TO_FIT = 3  # points of a run; two would fit any noise

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from src.report.load import Run
+from src.record.read import Run
 from src.scaling.curves import OWN, OWN_KEYS
 from src.statistics import compare
 

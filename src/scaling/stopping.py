@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from src.base import Config
-from src.errors import UserError
+from src.common.base import Config
+from src.common.errors import UserError
 
 if TYPE_CHECKING:
     from src.scaling.curves import Study

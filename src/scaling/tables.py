@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from src.report.table import Cell, Table, table
+from src.drawing.table import Cell, Table, table
 
 Results = Mapping[str, Any]  # as `src.scaling.analysis` says
 

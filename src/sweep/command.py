@@ -10,22 +10,16 @@ from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import Trial
 
-from src.config import LabConfig
-from src.errors import RunFailed, UserError
+from src.common.errors import RunFailed, UserError
+from src.common.screen import duration
+from src.config.tree import LabConfig
 from src.scaling.stopping import narrow_enough
-from src.screen import duration
-from src.sweep.bill import bill
 from src.sweep.budget import Budget
+from src.sweep.composer import Composer, base_of, check_all, directions_of, objective_to_prune_on, seeds_of
 from src.sweep.config import SweepConfig, parse_sweep
-from src.sweep.engine import Engine
-from src.sweep.plan import (
-    Composer,
-    base_of,
-    check_all,
-    directions_of,
-    objective_to_prune_on,
-    seeds_of,
-)
+from src.sweep.engines.engine import Engine
+from src.sweep.engines.trial import Spec
+from src.sweep.plan import bill
 from src.sweep.pruners import build_pruner
 from src.sweep.results import write_results, write_yaml
 from src.sweep.samplers import SamplerMaker, check_sampler
@@ -33,7 +27,6 @@ from src.sweep.screen import SweepScreen
 from src.sweep.space import Space, read_space, written
 from src.sweep.study import Claims, open_storage, open_study, without_password
 from src.sweep.sweeper import Sweep, Sweeper, wait_for_end
-from src.sweep.trial import Spec
 
 INTERRUPTED = 130  # exit code
 ENDING_S = 600.0  # at most, for the steps in hand after Ctrl-C
@@ -188,10 +181,10 @@ def _custom(path: str | None) -> Callable[[DictConfig, Trial], None] | None:
 def _engine(config: SweepConfig, first: LabConfig) -> Engine:
     gpus = first.hardware.gpus if config.gpus_per_trial is None else config.gpus_per_trial
     if config.engine == "ray":
-        from src.sweep.ray import RayEngine
+        from src.sweep.engines.ray import RayEngine
 
         return RayEngine(config.n_jobs, config.cpus_per_trial, gpus, config.ray.address)
-    from src.sweep.local import LocalEngine
+    from src.sweep.engines.local import LocalEngine
 
     return LocalEngine(config.n_jobs, gpus)
 

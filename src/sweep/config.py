@@ -5,10 +5,10 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
-from src.base import Config
-from src.bill.budget import LimitsConfig
-from src.errors import UserError, nearest
-from src.faults import describe
+from src.common.base import Config
+from src.common.errors import UserError, nearest
+from src.config.faults import describe
+from src.config.limits import LimitsConfig
 from src.scaling.stopping import StopWhenConfig
 
 Direction = Literal["maximize", "minimize"]

@@ -1,153 +1,178 @@
-"""From a command line to trials: the configuration of each, all of them checked before the first one starts."""
+"""The bill of a sweep: `plan=true` says what all its trials would take, and which cannot fit. Nothing is run or loaded.
 
-import functools
-from collections.abc import Mapping, Sequence
+A grid is priced cell by cell. Of a search nobody knows the points beforehand: it is priced at its dearest and its cheapest,
+every choice and both ends of every range tried.
+"""
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf, open_dict
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
-
-from src.config import LabConfig
-from src.errors import UserError, nearest
+from src.common.errors import UserError
+from src.common.files import write_json
+from src.common.screen import duration
+from src.config.tree import LabConfig
+from src.plan.plan import Plan, make_plan
+from src.sweep.composer import Composer, ends
 from src.sweep.config import SweepConfig
 from src.sweep.space import Space, written
 
-# May differ in one study.
-OF_THE_RUN = ("run_dir", "resume", "output_root", "name", "choices", "tracking", "budget", "plan", "hub")
-SMALLER_IS_BETTER = ("mean_tokens", "truncated_share", "usd", "gpu_hours", "completion_tokens", "flops.total")
+MOST_CELLS = 500  # that are priced one by one; composing one takes some hundredths of a second
+MOST_CORNERS = 64  # of a search's space; beyond, one parameter at a time
+FIGURES = ("hours", "gpu_hours", "usd", "tokens", "flops")  # of the bill, in the order of its columns
 
 
-class Composer:
-    """Composes configurations as Hydra would for a job of this command line."""
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A point of the space and the plan of one run there."""
 
-    def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
-        self.loader, self.master = loader, master
-        self._by_groups: dict[tuple[tuple[str, Any], ...], tuple[Any, dict[str, str]]] = {}
-        self._group = functools.cache(lambda name: bool(loader.get_group_options(name)))  # Hydra reads folders anew each time
-        self._parser = OverridesParser.create()
+    params: dict[str, Any]
+    config: LabConfig
+    plan: Plan
 
-    def config(self, overrides: Sequence[str]) -> LabConfig:
-        """The validated configuration of a command line. Raises UserError and Hydra's errors."""
-        from src.command_line import config_from
+    @property
+    def title(self) -> str:
+        return " ".join(f"{name}={written(value)}" for name, value in self.params.items())
 
-        content, choices = self._composed(overrides)
-        return config_from(OmegaConf.to_container(OmegaConf.create(content), resolve=True), choices)
-
-    def of_trial(self, space: Space, params: Mapping[str, Any]) -> LabConfig:
-        """The same for a trial's parameters, quickly: Hydra composes once for each choice of groups.
-
-        Values take their places afterwards, as Hydra does it too.
-        """
-        from src.command_line import config_from
-
-        groups = {name: value for name, value in params.items() if self._group(name)}
-        key = tuple(groups.items())
-        if key not in self._by_groups:
-            self._by_groups[key] = self._composed(space.overrides(groups))
-        content, choices = self._by_groups[key]
-        config = OmegaConf.create(content)
-        for name, value in params.items():
-            if name not in groups:
-                parsed = self._parser.parse_override(f"{name}={written(value)}")
-                OmegaConf.update(config, name, parsed.value(), force_add=True)
-        return config_from(OmegaConf.to_container(config, resolve=True), choices)
-
-    def _composed(self, overrides: Sequence[str]) -> tuple[Any, dict[str, str]]:
-        """Plain content, its interpolations open, and the option chosen in each group."""
-        composed = self.loader.load_sweep_config(self.master, list(overrides))
-        choices = {
-            group: name for group, name in composed.hydra.runtime.choices.items() if "/" not in group and name
+    @property
+    def cost(self) -> dict[str, float]:
+        """Of one run."""
+        plan = self.plan
+        return {
+            "hours": plan.hours, "gpu_hours": plan.gpu_hours, "usd": plan.usd, "tokens": sum(plan.tokens.values()),
+            "flops": sum(plan.flops.values()),
         }
-        with open_dict(composed):
-            del composed["hydra"]
-        return OmegaConf.to_container(composed), choices
 
 
-def check_all(composer: Composer, space: Space) -> LabConfig:
-    """Compose and validate each choice and both ends of each range once, the others at their first value.
-
-    Returns the configuration of the first values.
-    """
-    firsts = {name: ends(distribution)[0] for name, distribution in space.distributions.items()}
-    first = composer.config(space.overrides(firsts))
-    for name, distribution in space.distributions.items():
-        for value in ends(distribution)[1:]:
-            composer.of_trial(space, firsts | {name: value})
-    return first
+def points(space: Space, grid: bool) -> list[dict[str, Any]]:
+    """The points to price: of a grid all of them, else the corners of the space."""
+    values = space.points() if grid else {name: ends(one) for name, one in space.distributions.items()}
+    if grid or math.prod(map(len, values.values())) <= MOST_CORNERS:
+        return [dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())]
+    lows, highs = ({name: some[place] for name, some in values.items()} for place in (0, -1))
+    several = [base | {name: value} for base in (lows, highs) for name, some in values.items() for value in some]
+    return [dict(point) for point in dict.fromkeys(tuple(point.items()) for point in several)]
 
 
-def ends(distribution: BaseDistribution) -> list[Any]:
-    """Values that show whether a parameter's values are allowed."""
-    if isinstance(distribution, CategoricalDistribution):
-        return list(distribution.choices)
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
-    return [distribution.low] if distribution.single() else [distribution.low, distribution.high]
+def priced_whole(space: Space, sweep: SweepConfig, n_trials: int) -> bool:
+    """Whether every trial is known beforehand: all the points of a grid, and not too many of them."""
+    return sweep.sampler["name"] == "grid" and math.prod(map(len, space.points().values())) == n_trials <= MOST_CELLS
 
 
-def directions_of(sweep: SweepConfig, config: LabConfig) -> list[str]:
-    """A direction for each objective. Raises UserError if their numbers differ."""
-    asked = [sweep.direction] if isinstance(sweep.direction, str) else sweep.direction
-    if asked is None:
-        return ["minimize" if key.endswith(SMALLER_IS_BETTER) else "maximize" for key in config.objectives]
-    if len(asked) != len(config.objectives):
-        raise UserError(
-            f"sweep.direction: {len(asked)} given for {len(config.objectives)} objectives ({', '.join(config.objectives)})"
-        )
-    return list(asked)
-
-
-def objective_to_prune_on(sweep: SweepConfig, config: LabConfig) -> tuple[int, list[str]]:
-    """The place of the objective that the pruner looks at, and its figure's path in a validation's summary.
-
-    The path is empty where there is no pruning. Raises UserError if validation does not measure the objective.
-    """
-    keys = config.objectives
-    if sweep.prune_on is not None and sweep.prune_on not in keys:
-        raise UserError(f"sweep.prune_on: {sweep.prune_on} is no objective of this sweep; {nearest(sweep.prune_on, keys)}")
-    key = sweep.prune_on or keys[0]
-    if sweep.pruner["name"] == "none":
-        return keys.index(key), []
-    parts = key.split(".")
-    if parts[0] != "evaluation" or "gain" in parts:
-        raise UserError(
-            f"sweep.prune_on: {key} is not known before the end of a run; name an objective of evaluation.validation, "
-            "or set sweep.pruner=none"
-        )
-    return keys.index(key), parts[3:]
-
-
-def base_of(config: LabConfig, space: Space) -> dict[str, str]:
-    """What is the same in all trials of a study, by key, as text; keys of swept groups are left out."""
-    flat: dict[str, str] = {}
-    content = {key: value for key, value in config.model_dump(mode="json").items() if key not in OF_THE_RUN}
-    _flatten(content, "", flat)
-    swept = tuple(space.distributions)
-    return {
-        key: value for key, value in flat.items() if not any(key == name or key.startswith(f"{name}.") for name in swept)
+def bill(
+    composer: Composer, space: Space, sweep: SweepConfig, n_trials: int, name: str, first: LabConfig,
+    note: Callable[[str], None],
+) -> dict[str, Any]:
+    """Print and write what the sweep would take; returns it. Raises UserError that names the cells that cannot fit."""
+    whole = priced_whole(space, sweep, n_trials)
+    cells = []
+    for point in points(space, whole):
+        config = composer.of_trial(space, point)
+        cells.append(Cell(point, config, make_plan(config)))
+    runs = n_trials * sweep.seeds
+    low, high = total(cells, whole, runs, min), total(cells, whole, runs, max)
+    for line in said(cells, whole, sweep, n_trials, low, high):
+        note(line)
+    found = {
+        "sweep": name, "scale": first.scale.name, "trials": n_trials, "seeds": sweep.seeds, "low": low, "high": high,
+        "cells": [{"params": cell.params, "run": cell.cost, "plan": asdict(cell.plan)} for cell in cells],
     }
+    stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
+    path = Path(first.output_root) / "plans" / f"{name}_{first.scale.name}_sweep_{stamp}.json"
+    write_json(path, found)
+    note(f"written to {path}")
+    if refused := [cell for cell in cells if cell.plan.faults]:
+        raise UserError(refusal(refused, len(cells), whole))
+    return found
 
 
-def _flatten(content: Mapping[str, Any], prefix: str, flat: dict[str, str]) -> None:
-    for key, value in content.items():
-        if isinstance(value, Mapping) and value:
-            _flatten(value, f"{prefix}{key}.", flat)
-        else:
-            flat[f"{prefix}{key}"] = str(value)
+def total(cells: Sequence[Cell], whole: bool, runs: int, pick: Callable) -> dict[str, float]:
+    """Each figure over all runs: of a grid the sum of its cells, of a search as if each run were the `pick` of them."""
+    if whole:
+        return {key: sum(cell.cost[key] for cell in cells) * runs / len(cells) for key in FIGURES}
+    return {key: pick(cell.cost[key] for cell in cells) * runs for key in FIGURES}
 
 
-def seeds_of(config: LabConfig, seeds: int, folder: Path) -> list[dict[str, Any]]:
-    """The configuration for each seed of a trial, with its run folder: the trial's own, or one below it for each seed."""
-    configs = []
-    for number in range(seeds):
-        seed = config.seed + number
-        run_dir = folder if seeds == 1 else folder / f"seed_{seed}"
-        configs.append(config.model_copy(update={"seed": seed, "run_dir": str(run_dir)}).model_dump(mode="json"))
-    return configs
+# What is said --------------------------------------------------------------------------------------------------------
+
+
+def said(
+    cells: Sequence[Cell], whole: bool, sweep: SweepConfig, n_trials: int, low: Mapping[str, float], high: Mapping[str, float]
+) -> Iterator[str]:
+    """The bill in lines: by model where that is varied, the cheapest and the dearest run, the total, and what it leaves out."""
+    seeds = f" x {sweep.seeds} seeds" if sweep.seeds > 1 else ""
+    yield f"  {n_trials} trials{seeds}" + ("" if whole else f", priced at {len(cells)} corners of the space")
+    if "model" in cells[0].params:
+        runs = n_trials * sweep.seeds / len(cells)
+        for model, some in itertools.groupby(sorted(cells, key=_model), key=_model):
+            yield f"  {_labelled(model, list(some), whole, runs)}"
+    else:
+        for label, cell in (("cheapest", min(cells, key=_usd)), ("dearest", max(cells, key=_usd))):
+            yield f"  {label} run: {_figures(cell.cost)}  {cell.title}"
+    yield f"  in all: {_range(low, high)}; {sweep.n_jobs} at once: {_spread(low, high, lambda c: _hours(c['hours'] / sweep.n_jobs))}"
+    yield from left_out(sweep, high)
+
+
+def left_out(sweep: SweepConfig, high: Mapping[str, float]) -> Iterator[str]:
+    """What the figures cannot know."""
+    if sweep.pruner["name"] != "none":
+        yield f"  not in it: what the {sweep.pruner['name']} pruner will save, which depends on what the trials find"
+    if sweep.stop_when:
+        yield "  not in it: what sweep.stop_when will save"
+    if sweep.custom_search_space:
+        yield f"  not in it: what {sweep.custom_search_space} adds to the space"
+    for key in ("hours", "usd"):
+        limit = getattr(sweep.budget, key)
+        spent = high["hours"] / sweep.n_jobs if key == "hours" else high["usd"]
+        if limit is not None and spent > limit:
+            yield f"  budget.{key}={limit:g} may end the sweep before its last trial"
+
+
+def refusal(cells: Sequence[Cell], priced: int, whole: bool) -> str:
+    """One line: which cells do not fit, why, and what would make the first one fit."""
+    what = "cells" if whole else "corners of the space"
+    named = "; ".join(f"{cell.title} ({cell.plan.faults[0]})" for cell in cells[:4])
+    rest = f" and {len(cells) - 4} more" if len(cells) > 4 else ""
+    fits = cells[0].plan.remedies
+    change = f"for {cells[0].title} set one of {', '.join(fits)}" if fits else "leave them out, or choose other hardware"
+    return f"plan: {len(cells)} of {priced} {what} cannot fit: {named}{rest}; {change}"
+
+
+def _model(cell: Cell) -> tuple[int, str]:
+    return cell.plan.parameters, str(cell.params["model"])
+
+
+def _usd(cell: Cell) -> tuple[float, float]:
+    return cell.plan.usd, cell.plan.hours
+
+
+def _labelled(model: tuple[int, str], cells: Sequence[Cell], whole: bool, runs: float) -> str:
+    """One model's share of a grid; of a search, what one run of it takes."""
+    hardware = cells[0].config.hardware
+    where = f"on {hardware.gpus} x {hardware.name}" if hardware.gpus > 1 else f"on {hardware.name}"
+    if whole:
+        costs = {key: sum(cell.cost[key] for cell in cells) * runs for key in FIGURES}
+        return f"{model[1]} ({model[0] / 1e6:,.1f}M): {len(cells) * runs:.0f} runs, {_figures(costs)}, {where}"
+    low, high = ({key: pick(cell.cost[key] for cell in cells) for key in FIGURES} for pick in (min, max))
+    return f"{model[1]} ({model[0] / 1e6:,.1f}M): a run {_range(low, high)}, {where}"
+
+
+def _range(low: Mapping[str, float], high: Mapping[str, float]) -> str:
+    return _figures(low) if _figures(low) == _figures(high) else f"{_figures(low)} to {_figures(high)}"
+
+
+def _spread(low: Mapping[str, float], high: Mapping[str, float], shown: Callable[[Mapping[str, float]], str]) -> str:
+    return shown(low) if shown(low) == shown(high) else f"{shown(low)} to {shown(high)}"
+
+
+def _figures(cost: Mapping[str, float]) -> str:
+    gpus = f", {cost['gpu_hours']:,.1f} GPU-hours" if cost["gpu_hours"] else ""
+    return f"{_hours(cost['hours'])}{gpus}, ${cost['usd']:,.2f}, {cost['tokens'] / 1e6:,.1f}M tokens, {cost['flops']:.2e} FLOPs"
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.1f} h" if hours >= 1 else duration(hours * 3600)

@@ -13,7 +13,7 @@ from optuna.pruners import BasePruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from src.errors import UserError
+from src.common.errors import UserError
 from src.sweep.config import named
 
 OUTCOMES = "outcomes"  # user attribute: by step, the share of samples solved of each problem

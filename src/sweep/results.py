@@ -16,10 +16,11 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from src.files import write_whole
+from src.common.files import write_whole
 from src.sweep.budget import Spending
 from src.sweep.screen import best_trials
 from src.sweep.space import Space, written
+from src.sweep.trials import trials_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,28 +32,6 @@ FEWEST_TRIALS = 6  # complete ones below which importances mean nothing
 def write_yaml(path: Path, content: Any) -> None:
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
     write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def trials_table(study: Study, objectives: Sequence[str]) -> "pd.DataFrame":
-    """A row for each trial: number, state, the objectives with their spread over seeds, parameters, cost, reason."""
-    import pandas as pd
-
-    return pd.DataFrame([_row(trial, objectives) for trial in study.get_trials(deepcopy=False)])
-
-
-def _row(trial: FrozenTrial, objectives: Sequence[str]) -> dict[str, Any]:
-    account = trial.user_attrs.get("account", {})
-    values = trial.values if trial.state == TrialState.COMPLETE else None
-    spreads = account.get("spread") or []
-    row: dict[str, Any] = {"number": trial.number, "state": trial.state.name.lower()}
-    for place, key in enumerate(objectives):
-        row[key] = values[place] if values else None
-        row[f"{key}/spread"] = spreads[place] if values and place < len(spreads) else None
-    row |= {f"param/{name}": value for name, value in trial.params.items()}
-    row |= {key: account.get(key) for key in ("low", "high", "steps", "seconds", "usd", "gpu_hours", "start_delay_s", "folder")}
-    row["reason"] = account.get("reason") or trial.user_attrs.get("reason", "")
-    row["deaths"] = len(trial.user_attrs.get("deaths", []))
-    return row | {"began": trial.datetime_start, "ended": trial.datetime_complete}
 
 
 def importances(study: Study, objective: int) -> dict[str, dict[str, float]]:

@@ -13,7 +13,7 @@ import optuna
 from optuna.samplers import BaseSampler
 from optuna.search_space import IntersectionSearchSpace
 
-from src.errors import UserError
+from src.common.errors import UserError
 from src.sweep.config import named
 from src.sweep.space import Space
 

@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -11,13 +11,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from src.screen import duration
+from src.common.screen import duration
 from src.sweep.budget import Spending
-
-if TYPE_CHECKING:
-    from src.sweep.sweeper import Sweeper
-
-EVENTS_SHOWN = 8  # lines above the live table
 
 
 class SweepScreen:
@@ -66,21 +61,21 @@ class SweepScreen:
         around = f" [{low:.4f}, {high:.4f}]" if shown and low is not None and high is not None else ""
         self.event(" ".join(part for part in (f"trial {number} {status}", shown + around, f"({reason})" if reason else "") if part))
 
-    def tick(self, sweeper: "Sweeper", spending: Spending) -> None:
-        """Draw the live table anew."""
+    def tick(self, running: int, slots: int, spending: Spending) -> None:
+        """Draw the live table anew: with so many trials running, in so many slots."""
         if self.live:
-            self.live.update(self._table(sweeper, spending))
+            self.live.update(self._table(running, slots, spending))
 
-    def _table(self, sweeper: "Sweeper", spending: Spending) -> Table:
+    def _table(self, running: int, slots: int, spending: Spending) -> Table:
         trials = self.study.get_trials(deepcopy=False)
         counts = Counter(trial.state for trial in trials)
         best = best_trials(self.study)
-        left = time_left(spending, self.n_trials, sweeper.engine.slots)
+        left = time_left(spending, self.n_trials, slots)
         table = Table(title=f"{self.study.study_name}: {len(trials)} of {self.n_trials} trials", title_justify="left")
         for column in ("running", "finished", "pruned", "failed", "best so far", "cost", "time left"):
             table.add_column(column)
         table.add_row(
-            str(len(sweeper.running)), str(counts[TrialState.COMPLETE]), str(counts[TrialState.PRUNED]),
+            str(running), str(counts[TrialState.COMPLETE]), str(counts[TrialState.PRUNED]),
             str(counts[TrialState.FAIL]), shown(best[0]) if best else "-", f"${spending.usd:.2f}",
             duration(left) if left is not None else "-",
         )

@@ -25,7 +25,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from src.errors import UserError
+from src.common.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)

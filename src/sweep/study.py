@@ -18,8 +18,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from src.errors import UserError
-from src.sweep.locks import FileLock, held, is_held
+from src.common.errors import UserError
+from src.common.locks import FileLock, held, is_held
 from src.sweep.space import Space
 
 OWNER = "sweeper"  # user attribute of a trial

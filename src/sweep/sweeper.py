@@ -14,18 +14,18 @@ from optuna.pruners import BasePruner
 from optuna.study import Study, StudyDirection
 from optuna.trial import Trial, TrialState
 
-from src.errors import UserError
-from src.screen import duration
+from src.common.errors import UserError
+from src.common.screen import duration
 from src.sweep.budget import Accounts, Budget, Spending
-from src.sweep.channel import Channel, Outcome, Report
 from src.sweep.config import SweepConfig
-from src.sweep.engine import Ended, Engine
+from src.sweep.engines.channel import Channel, Outcome, Report
+from src.sweep.engines.engine import Ended, Engine
+from src.sweep.engines.trial import Spec, steps_saved
 from src.sweep.pruners import OUTCOMES, Mirror
 from src.sweep.screen import SweepScreen
 from src.sweep.seeds import spread, surely_out
 from src.sweep.space import Space
 from src.sweep.study import Claims
-from src.sweep.trial import Spec, steps_saved
 
 LOG_LINES = 20  # of a failed trial's log, kept in the study
 LOOK_S = 1.0  # between looks at what other sweepers do, at silent trials and at the budget
@@ -292,7 +292,7 @@ class Sweeper:
         spending = self.spending()
         if not self.stopping and (reason := self.sweep.budget.spent(spending)):
             self.stop(reason)
-        self.screen.tick(self, spending)
+        self.screen.tick(len(self.running), self.engine.slots, spending)
 
     def spending(self) -> Spending:
         """What the study took so far, this sweeper's running trials included."""

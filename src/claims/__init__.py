@@ -1,1 +1,0 @@
-"""The published claims as data: a YAML file for each study, read by `src.report.claims`."""

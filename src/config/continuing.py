@@ -1,0 +1,56 @@
+"""How a run goes on: with its own configuration, but for what may differ between a run and its continuation."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from src.common.errors import UserError
+from src.config.limits import check_budget_left
+from src.config.tree import LabConfig, parse
+from src.record.record import read_summary
+
+MAY_DIFFER = {"resume", "choices", "plan", "hardware", "budget", "hub"}  # between a run and its continuation
+
+
+def config_from(content: Mapping[str, Any], choices: Mapping[str, str]) -> LabConfig:
+    """The validated configuration of composed, resolved content and the option chosen in each group."""
+    name = content["name"] or choices.get("experiment", "custom")
+    return parse({**content, "name": name, "choices": dict(choices)})
+
+
+def config_to_continue(
+    folder: Path, asked: LabConfig | None, changes: Mapping[str, Mapping[str, Any]] | None = None
+) -> LabConfig:
+    """The configuration of the run in `folder`, with keys of `changes`: it may go on on other hardware, with another
+    budget or to be pushed.
+
+    Raises UserError if it is no unfinished run, if its budget is spent, or if another than its own was `asked`.
+    """
+    summary = read_summary(folder)
+    if (status := summary["status"]) in ("complete", "pruned"):
+        raise UserError(f"resume: {folder} is {status}; there is nothing to continue")
+    content = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    if asked:
+        one, other = (config.model_dump(exclude=MAY_DIFFER) for config in (parse(content), asked))
+        if differing := [key for key in one if one[key] != other[key]]:
+            raise UserError(
+                f"resume: {folder} ran with another {', '.join(differing)}; give resume= alone, or start a new run"
+            )
+        changes = {group: getattr(asked, group).model_dump() for group in ("hardware", "budget", "hub")}
+    for group, values in (changes or {}).items():
+        content[group] = content.get(group, {}) | values
+    saved = parse(content)
+    check_budget_left(saved.budget, summary.get("cost", {}))
+    return saved.model_copy(update={"resume": str(folder)})
+
+
+def picked(content: Mapping[str, Any], keys: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The values at dotted keys of two parts, by group."""
+    found: dict[str, dict[str, Any]] = {}
+    for group, _, key in (key.partition(".") for key in keys):
+        if key:
+            top = key.partition(".")[0]
+            found.setdefault(group, {})[top] = content[group][top]
+    return found

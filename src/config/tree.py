@@ -1,0 +1,170 @@
+"""The whole configuration as one frozen tree, validated once before anything heavy is imported."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from src.common.base import Config
+from src.common.errors import UserError, nearest
+from src.common.types import LEVELS
+from src.config.batch import Batch
+from src.config.faults import describe
+from src.config.limits import LimitsConfig
+from src.config.scale import ScaleConfig
+from src.data.mix import MixConfig, roles_needed
+from src.data.problems import ProblemsConfig
+from src.data.prompt import PromptConfig
+from src.evaluation.config import EvaluationConfig
+from src.evaluation.summary import FIGURES
+from src.hardware.config import HardwareConfig
+from src.model.config import ModelConfig
+from src.record.flops import PASSES
+from src.record.ledger import PHASES
+from src.record.publish import HubConfig
+from src.record.record import RecordConfig
+from src.record.tracking import TrackingConfig
+from src.rollout.config import RolloutConfig
+from src.training.algorithm import OWN_KEYS, AlgorithmConfig, bound_to_passes, trl_fields, type_fault
+from src.training.length import LengthConfig
+from src.training.lr import LrConfig, trainer_fields
+from src.training.reward import RewardConfig
+from src.training.stability import StabilityConfig
+
+
+class LabConfig(Config):
+    """One run. Every field is a config group or a top-level key of conf/config.yaml."""
+
+    name: str
+    seed: int = Field(ge=0)
+    objective: str | list[str]
+    output_root: str
+    run_dir: str | None
+    resume: str | None
+    plan: bool = False  # say what the run needs and costs, and do no more
+    budget: LimitsConfig = LimitsConfig()
+    record: RecordConfig
+    hub: HubConfig = HubConfig()
+    scale: ScaleConfig
+    model: ModelConfig
+    problems: ProblemsConfig
+    mix: MixConfig
+    reward: RewardConfig
+    length: LengthConfig
+    prompt: PromptConfig
+    lr: LrConfig
+    algorithm: AlgorithmConfig
+    rollout: RolloutConfig
+    evaluation: EvaluationConfig
+    stability: StabilityConfig
+    hardware: HardwareConfig
+    tracking: TrackingConfig
+    trainer: dict[str, Any]
+    choices: dict[str, str] = {}  # the option chosen in each group, by name
+
+    @field_validator("trainer")
+    @classmethod
+    def _not_own(cls, trainer: dict[str, Any]) -> dict[str, Any]:
+        for key in trainer:
+            if key in OWN_KEYS:
+                raise ValueError(f"{key} is set through {OWN_KEYS[key]}")
+        return trainer
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "LabConfig":
+        known = trl_fields(self.algorithm.trainer)
+        for where, fields in (("trainer", self.trainer), ("algorithm.settings", self.algorithm.settings)):
+            for key in fields:
+                if key not in known:
+                    raise ValueError(f"{where}.{key}: TRL has no such field; {nearest(key, known)}")
+                if fault := type_fault(fields[key], known[key]):
+                    raise ValueError(f"{where}.{key}: {fault}")
+        for role in sorted(roles_needed(self.mix) - set(self.problems.pools)):
+            raise ValueError(
+                f"mix: needs problems for the role {role}, but problems={self.problems.name} has only "
+                f"{', '.join(sorted(self.problems.pools))}; choose another mix or add problems.pools.{role}"
+            )
+        if self.stability.on_collapse == "rollback" and self.hardware.sharding != "none":
+            raise ValueError(
+                f"stability.on_collapse: rollback cannot put back an optimiser that hardware.sharding={self.hardware.sharding} "
+                "has split; choose decay or stop"
+            )
+        if not self.objectives:
+            raise ValueError("objective: name at least one key of the summary")
+        for key in self.objectives:
+            if key not in self.objective_keys():
+                raise ValueError(f"objective: the summary has no {key}; {nearest(key, self.objective_keys())}")
+        trainer_fields(self.lr, self.scale.steps)  # a warm-up longer than the run is refused here
+        _ = self.batch  # raises where it does not come out even
+        self._check_leave_one_out()
+        self._check_shortest_correct()
+        return self
+
+    def _check_leave_one_out(self) -> None:
+        if self.algorithm.advantages != "leave_one_out":
+            return
+        fields = self.algorithm.settings | self.trainer
+        if self.algorithm.trainer != "grpo":
+            raise ValueError("algorithm.advantages: leave_one_out goes with trainer: grpo; TRL's rloo has it already")
+        # The KL in the reward is taken from log-probabilities that TRL's trainer computes only in this case.
+        if fields.get("beta") and self.batch.generation_every_steps == 1:
+            raise ValueError(
+                "algorithm.settings.beta: the KL in the reward needs two updates a batch or more; set num_iterations to 2, "
+                "or beta to 0"
+            )
+
+    def _check_shortest_correct(self) -> None:
+        if self.algorithm.advantages != "shortest_correct":
+            return
+        algorithm, fields = self.algorithm, self.algorithm.settings | self.trainer
+        if algorithm.trainer != "grpo":
+            raise ValueError("algorithm.advantages: shortest_correct goes with trainer: grpo")
+        if fields.get("beta"):
+            raise ValueError("algorithm.settings.beta: a supervised loss has no KL; set it to 0")
+        if self.hardware.device_batch_size % algorithm.completions_per_prompt:
+            raise ValueError(
+                f"hardware.device_batch_size: {self.hardware.device_batch_size} is no multiple of the "
+                f"{algorithm.completions_per_prompt} completions of a prompt, of which one is learnt"
+            )
+        if self.hardware.sharding == "fsdp2":
+            raise ValueError("hardware.sharding: under fsdp2 the base's weights cannot be put in to sample; choose none or zero2")
+
+    @property
+    def objectives(self) -> list[str]:
+        return [self.objective] if isinstance(self.objective, str) else self.objective
+
+    def objective_keys(self) -> list[str]:
+        """Numbers of summary.json that a sweep can work on."""
+        figures = [f"{part}{figure}" for part in ("", *(f"by_level.{level}." for level in LEVELS)) for figure in FIGURES]
+        keys = [
+            f"evaluation.{suite}.{when}.{figure}"
+            for suite in ("validation", *self.evaluation.suites)
+            for when in ("before", "after", "best")
+            for figure in (*figures, *(("gain.mean", "gain.ci_low", "gain.ci_high") if when != "before" else ()))
+        ]
+        costs = ["usd", "gpu_hours", "prompt_tokens", "completion_tokens", *(f"seconds.{phase}" for phase in PHASES)]
+        costs += [f"flops.{kind}" for kind in (*PASSES, "total")]
+        return [*keys, *(f"cost.{key}" for key in costs)]
+
+    @cached_property
+    def batch(self) -> Batch:
+        """How a step's batch is cut up."""
+        return Batch(self.algorithm, self.hardware, self.trainer, self.scale.steps)
+
+    @property
+    def passes(self) -> Literal["padded", "trimmed", "sorted"]:
+        """What passes are padded to: the longest of all completions that were sampled together, their own longest one, or
+        that with an update's completions sorted by length."""
+        if not self.algorithm.length_sorted:
+            return "padded"
+        bound = bound_to_passes(self.algorithm.settings | self.trainer)
+        return "sorted" if self.batch.accumulation_steps > 1 and bound is None else "trimmed"
+
+
+def parse(content: Mapping[str, Any]) -> LabConfig:
+    """Validate a composed configuration. Raises UserError with one line that names every fault."""
+    try:
+        return LabConfig.model_validate(content)
+    except ValidationError as error:
+        raise UserError("; ".join(describe(LabConfig, detail) for detail in error.errors(include_url=False))) from error

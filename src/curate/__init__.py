@@ -1,0 +1,1 @@
+"""From raw problems to the pools of a run."""

@@ -1,0 +1,1 @@
+"""Problems: loaders, pools, mix, prompt."""

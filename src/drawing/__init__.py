@@ -1,0 +1,1 @@
+"""A figure and a table, and nothing of what they show."""

@@ -1,0 +1,92 @@
+"""What all tables share: cells that are shown one way and sorted another, and a table as CSV and Markdown."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from src.statistics import Interval
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is shown, and the value that it sorts by and that the CSV holds."""
+
+    text: str
+    value: Any
+
+
+@dataclass(frozen=True)
+class Table:
+    """`columns` pairs a heading with "text" or "number"."""
+
+    name: str
+    title: str
+    note: str
+    columns: tuple[tuple[str, str], ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+    def csv(self) -> str:
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow([heading for heading, _ in self.columns])
+        writer.writerows([["" if cell.value is None else cell.value for cell in row] for row in self.rows])
+        return out.getvalue()
+
+    def markdown(self, most: int = 30) -> str:
+        lines = ["| " + " | ".join(heading for heading, _ in self.columns) + " |"]
+        lines.append("| " + " | ".join("---:" if kind == "number" else "---" for _, kind in self.columns) + " |")
+        lines += ["| " + " | ".join(_escape(cell.text) for cell in row) + " |" for row in self.rows[:most]]
+        if len(self.rows) > most:
+            lines.append(f"\n{len(self.rows) - most} more rows in tables/{self.name}.csv")
+        return "\n".join(lines)
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def table(name: str, title: str, note: str, columns: str, rows: Sequence[Sequence[Any]]) -> Table:
+    """`columns` is a comma list of headings, a `#` before those of numbers; plain values become cells."""
+    headings = [heading.strip() for heading in columns.split(",")]
+    kinds = tuple((heading.removeprefix("#"), "number" if heading.startswith("#") else "text") for heading in headings)
+    return Table(name, title, note, kinds, tuple(tuple(map(_cell, row)) for row in rows))
+
+
+def _cell(value: Any) -> Cell:
+    if isinstance(value, Cell):
+        return value
+    if value is None:
+        return Cell("–", None)
+    return Cell(plain(value), value)
+
+
+def percent(share: float) -> Cell:
+    return Cell(f"{100 * share:.1f} %", round(share, 6))
+
+
+def share_with(interval: Interval) -> Cell:
+    text = f"{100 * interval.mean:.1f} % ({100 * interval.low:.1f}–{100 * interval.high:.1f})"
+    return Cell(text, round(interval.mean, 6))
+
+
+def gain_with(interval: Interval) -> Cell:
+    text = f"{100 * interval.mean:+.1f} ({100 * interval.low:+.1f} to {100 * interval.high:+.1f})"
+    return Cell(text.replace("-", "−"), round(interval.mean, 6))
+
+
+def tokens_with(interval: Interval) -> Cell:
+    text = f"{interval.mean:+.1f} ({interval.low:+.1f} to {interval.high:+.1f})"
+    return Cell(text.replace("-", "−"), round(interval.mean, 3))
+
+
+def p_value(p: float) -> Cell:
+    return Cell("<0.001" if p < 0.001 else f"{p:.3f}", round(p, 5))
+
+
+def plain(value: Any) -> str:
+    """A setting as text: numbers short, no value as a dash."""
+    if value is None:
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

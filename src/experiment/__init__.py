@@ -1,0 +1,1 @@
+"""One run: `run.py` is the list of its steps."""

@@ -1,0 +1,70 @@
+"""Before and after: which weights are measured on which suites, and what of it goes into the summary."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from src.common.screen import Screen
+from src.common.types import Suite
+from src.evaluation.evaluator import Evaluator, Measured
+from src.evaluation.summary import gain
+from src.model.load import fingerprint, load_weights
+from src.rollout.engines import engine_for
+
+if TYPE_CHECKING:
+    from src.experiment.session import Session
+
+
+class BeforeAfter:
+    """Measures a session's policy: the base, on validation along the way, and the last and best weights at the end."""
+
+    def __init__(self, session: "Session", evaluator: Evaluator, screen: Screen) -> None:
+        self.session, self.evaluator, self.record, self.screen = session, evaluator, session.record, screen
+        self.validation = session.data.validation
+        self.suites = (self.validation, *session.data.suites)
+        self.base: dict[str, Measured] = {}  # by suite
+        self.results: dict[str, dict[str, Any]] = {suite.name: {} for suite in self.suites}
+
+    def before(self) -> None:
+        """Measure the weights that training starts from, on every suite."""
+        self._on_every_suite("before")
+
+    def validate(self, step: int) -> Measured:
+        """Measure the weights as they are on the validation problems."""
+        measured = self._measure(self.validation, self._weights())
+        self.record.table(f"evaluation/validation_step_{step:05d}", measured.rows)
+        return measured
+
+    def after(self) -> None:
+        """Measure the last weights, then the best by validation, on every suite."""
+        checkpoints, best = self.session.checkpoints, self.session.progress.best_step
+        # In memory stand the last weights, but the base's if training had ended in an earlier session.
+        load_weights(self.session.policy, checkpoints.newest())
+        self._on_every_suite("after")
+        if best == self.session.progress.step:
+            for results in self.results.values():
+                results["best"] = results["after"]
+        else:
+            load_weights(self.session.policy, checkpoints.at(best))
+            self._on_every_suite("best")
+
+    def _on_every_suite(self, when: str) -> None:
+        weights = self._weights()
+        for suite in self.suites:
+            self.screen.note(f"measuring {suite.name} {when}: {len(suite.problems)} problems x {suite.samples} samples")
+            with self.screen.counting(len(suite.problems) * suite.samples) as done:
+                measured = self._measure(suite, weights, done)
+            self.record.table(f"evaluation/{suite.name}_{when}", measured.rows)
+            self.results[suite.name][when] = dict(measured.summary)
+            if when == "before":
+                self.base[suite.name] = measured
+            else:
+                self.results[suite.name][when]["gain"] = gain(self.base[suite.name].rows, measured.rows)
+
+    def _weights(self) -> str:
+        with self.session.ledger.phase("evaluation"):
+            return fingerprint(self.session.policy)
+
+    def _measure(self, suite: Suite, weights: str, done: Callable[[int], None] = lambda number: None) -> Measured:
+        with self.session.ledger.phase("evaluation"):
+            engine = engine_for(self.session.trainer, self.evaluator.config.sampling.batch_size)
+            return self.evaluator.measure(engine, weights, suite, done)

@@ -1,0 +1,102 @@
+"""The data of one run: suites, pools, the held-out validation, and the problems in their order of training."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from src.common.errors import UserError
+from src.common.types import LEVELS, Problem, Suite
+from src.config.tree import LabConfig
+from src.data.mix import Mix, draw_mix, roles_needed
+from src.data.problems import Pools, load_pools, load_suite
+from src.data.prompt import prompt_token_ids
+from src.evaluation.config import ValidationConfig
+from src.grading.grader import Grader
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    validation: Suite
+    suites: tuple[Suite, ...]
+    mix: Mix
+    pools: Pools
+    notes: tuple[str, ...]  # remarks on the sources, for the screen and the record
+    too_long: dict[str, int]  # problems dropped by role because their prompt exceeds the budget
+    presentations: tuple[Problem, ...]  # what is trained on, in order; repeats included
+
+    def report(self) -> dict[str, Any]:
+        """Counts for the record: what was read, dropped and drawn."""
+        return {
+            "pools": self.pools.report(),
+            "notes": list(self.notes),
+            "prompt_too_long": self.too_long,
+            "validation": len(self.validation.problems),
+            "mix": self.mix.report(),
+            "presentations": len(self.presentations),
+        }
+
+
+def prepare_data(config: LabConfig, tokenizer, grader: Grader) -> Data:
+    """Load, check, hold out and mix."""
+    suites, notes = [], []
+    for name, suite in config.evaluation.suites.items():
+        problems, remarks = load_suite(suite.pool, name, grader, suite.grading)
+        suites.append(Suite(name, tuple(problems), suite.samples, suite.grading))
+        notes += remarks
+    pools = load_pools(config.problems, roles_to_load(config), {suite.name: suite.problems for suite in suites}, grader)
+    fitting, too_long = {}, {}
+    for role, problems in pools.by_role.items():
+        fitting[role] = [problem for problem in problems if _fits(config, tokenizer, problem)]
+        too_long[role] = len(problems) - len(fitting[role])
+        if not fitting[role]:
+            raise UserError(
+                f"scale.prompt_budget: every {role} problem has a prompt longer than {config.scale.prompt_budget} tokens"
+            )
+    validation, left = hold_out(fitting, config.evaluation.validation, config.evaluation.seed)
+    mix = draw_mix(config.mix, left, config.seed)
+    notes = (*notes, *pools.notes)
+    return Data(validation, tuple(suites), mix, pools, notes, too_long, tuple(mix.presentations(config.batch.presentations)))
+
+
+def hold_out(
+    pools: Mapping[str, Sequence[Problem]], config: ValidationConfig, seed: int
+) -> tuple[Suite, dict[str, list[Problem]]]:
+    """Take the validation problems out of the pools.
+
+    Returns the validation suite (`problems_per_level` of each level that the pools have) and what is left of each
+    pool. A problem that stands in several pools leaves all of them. Raises UserError if a level has too few.
+    """
+    by_level: dict[str, dict[str, Problem]] = {level: {} for level in LEVELS}
+    for pool in pools.values():
+        for problem in pool:
+            by_level[problem.level][problem.id] = problem
+    chosen: list[Problem] = []
+    for level, problems in by_level.items():
+        if 0 < len(problems) <= config.problems_per_level:
+            raise UserError(
+                f"evaluation.validation.problems_per_level: {config.problems_per_level} {level} problems to hold out, "
+                f"but the pools have {len(problems)}; lower it or add problems"
+            )
+        if problems:
+            rng = random.Random(f"validation {seed} {level}")
+            chosen += rng.sample(sorted(problems.values(), key=lambda problem: problem.id), config.problems_per_level)
+    held = {problem.id for problem in chosen}
+    left = {role: [problem for problem in pool if problem.id not in held] for role, pool in pools.items()}
+    return Suite("validation", tuple(chosen), config.samples), left
+
+
+def roles_to_load(config: LabConfig) -> set[str]:
+    # Validation has both levels whatever is trained on, so that runs on different mixes are measured on the same
+    # problems; a mix of published problems needs the other pools for that too.
+    return roles_needed(config.mix) | ({"core", "broad", "easy"} & set(config.problems.pools))
+
+
+def _fits(config: LabConfig, tokenizer, problem: Problem) -> bool:
+    return len(prompt_token_ids(tokenizer, config.prompt, problem.question)) <= config.scale.prompt_budget
+
+
+def check_same_problems(recorded_ids: Sequence[str], data: Data) -> None:
+    """Raise UserError if a run to resume was trained on other problems than its configuration gives now."""
+    if list(recorded_ids) != [problem.id for problem in data.presentations]:
+        raise UserError("resume: the problem files have changed since this run began; restore them or start a new run")

@@ -1,0 +1,163 @@
+"""One run, from a configuration to its summary. Reads like the list of what a run does.
+
+config -> problems -> mix -> base measured -> training -> trained model measured -> record. This is the only file
+that knows the order of the steps. torch, transformers and trl are imported after the configuration was validated, which
+src/run.py does.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from src.common.errors import RunFailed
+from src.common.screen import Screen, duration
+from src.config.tree import LabConfig
+from src.experiment.announce import facts, warnings
+from src.experiment.preparing import check_machine, heed_signals, open_record, prepare_libraries
+from src.experiment.serving import server_for
+from src.experiment.watches import BudgetWatch, Heading
+from src.hardware.ranks import agree, check_world, is_first, reason_elsewhere, world_size
+from src.plan.out_of_memory import memory_in_words
+from src.plan.plan import plan_of
+from src.record.ledger import Ledger
+from src.record.publish import push
+from src.record.record import NoRecord, look_up, new_folder
+from src.rollout.server import serving, survive
+
+if TYPE_CHECKING:
+    from src.common.types import Stop
+    from src.experiment.after_step import Watch
+    from src.experiment.session import Session
+
+
+def run(config: LabConfig, screen: Screen | None = None, watches: Sequence["Watch"] = ()) -> dict[str, Any]:
+    """Carry out one run, or continue the one in `config.resume`; returns its summary.
+
+    Raises UserError for bad input, before anything is written, and RunFailed for a run that cannot go on.
+    """
+    ledger, screen = Ledger(), screen or Screen(quiet=not is_first())
+    heed_signals()
+    check_machine(config)
+    check_world(config.hardware.processes)
+    prepare_libraries(config)
+
+    from src.experiment.data import prepare_data
+    from src.experiment.session import Session
+    from src.experiment.trl_config import trl_config
+    from src.grading.grader import Grader
+    from src.model.load import load_model, load_tokenizer
+
+    with Grader(max(1, config.hardware.grading_workers // world_size())) as grader:
+        tokenizer = load_tokenizer(config.model)
+        data = prepare_data(config, tokenizer, grader)
+        plan = plan_of(config)
+        screen.announce(facts(config, data, plan))
+        for warning in warnings(config, plan):
+            screen.warn(warning)
+        with memory_in_words(config, plan):
+            model = load_model(config.model)
+        trainer_config = trl_config(config, Path(config.output_root))  # where the processes meet
+        folder = Path(agree(config.resume or config.run_dir or str(new_folder(config.output_root, config.name))))
+        trainer_config.output_dir = str(folder / "checkpoints")
+        record = open_record(config, data, folder, plan) if is_first() else NoRecord(folder, {"status": "followed"})
+        watches = [*watches, BudgetWatch(config), Heading(config, plan, record, screen)]
+        try:
+            server = server_for(config, folder / "server.log") if is_first() else None
+            if server:
+                screen.note(f"starting the vLLM server; it writes to {server.log}")
+            with serving(server), memory_in_words(config, plan):
+                session = Session(config, trainer_config, model, tokenizer, data, grader, record, ledger)
+                if config.rollout.engine == "vllm_server":
+                    survive(session.trainer.vllm_generation, server, screen.note)
+                if is_first():
+                    carry_out(session, screen, watches)
+                else:
+                    follow(session, screen)
+        except KeyboardInterrupt:
+            record.save(status="interrupted", reason="stopped at once", cost=cost(config, ledger))
+            screen.note(f"stopped at once; continue with: python -m src.run resume={folder}")
+        except Exception as error:
+            reason = reason_elsewhere() or (str(error) if isinstance(error, RunFailed) else repr(error))
+            record.save(status="failed", reason=reason, cost=cost(config, ledger))
+            raise
+        finally:
+            screen.stop()
+    return record.summary
+
+
+def carry_out(session: "Session", screen: Screen, watches: Sequence["Watch"]) -> None:
+    """Measure the base, train, measure again, and close the record."""
+    from src.evaluation.evaluator import Evaluator
+    from src.experiment.after_step import train
+    from src.experiment.before_after import BeforeAfter
+    from src.record.tracking import Tracker
+
+    config, record, tokenizer = session.config, session.record, session.trainer.processing_class
+    prompt, script = config.evaluation.asked_with(config.prompt), config.reward.language.script
+    cache = Path(config.output_root) / ".cache" / "evaluation"
+    evaluator = Evaluator(config.evaluation, prompt, script, tokenizer, session.grader, cache)
+    measurements = BeforeAfter(session, evaluator, screen)
+
+    tracker = Tracker(config.tracking, screen.warn)
+    tracker.start(record, config.model_dump(mode="json"))
+    try:
+        session.restore()
+        measurements.before()
+        screen.start(config.scale.steps, session.progress.step)
+        stop = agree(BudgetWatch(config).after(session.ledger.total()))  # measuring may have taken it all
+        stop = stop or train(session, measurements.validate, screen, tracker.log, watches)
+        screen.stop()
+        if stop is None:
+            measurements.after()
+        close(session, measurements.results, stop, screen)
+        if config.hub.push and stop is None:
+            push(config.hub, record, session.checkpoints.at(session.progress.best_step), tokenizer, screen)
+    finally:
+        tracker.finish(record.summary)
+
+
+def follow(session: "Session", screen: Screen) -> None:
+    """What the ranks other than 0 do: train along. Record, screen, tracking and measuring are rank 0's."""
+    from src.experiment.after_step import train
+
+    session.restore()
+    if agree(None) is None:  # rank 0 has not spent the budget already
+        train(session, validate=None, screen=screen, log=None)
+
+
+def close(session: "Session", evaluation: dict[str, Any], stop: "Stop | None", screen: Screen) -> None:
+    """Write the summary, and say what was found and where it lies."""
+    config, record, progress = session.config, session.record, session.progress
+    record.save(
+        steps=progress.step, best_step=progress.best_step, validation=progress.validation, evaluation=evaluation,
+        stability=progress.stability, cost=cost(config, session.ledger),
+    )
+    if stop is None:
+        values = [look_up(record.summary, key) for key in config.objectives]
+        record.save(status="complete", objective=values[0] if isinstance(config.objective, str) else values)
+        screen.verdict(evaluation)
+        spent = record.summary["cost"]
+        total = duration(sum(spent["seconds"].values()))
+        screen.note(f"best validation at step {progress.best_step}; took {total}, ${spent['usd']:.2f}")
+    else:
+        record.save(status=stop.status, reason=stop.reason)
+        screen.note(f"{stop.status} after step {progress.step} ({stop.reason})")
+        if stop.status == "interrupted":
+            screen.note(f"continue with: python -m src.run resume={record.folder}")
+        if stop.status == "out_of_budget":
+            screen.note(f"continue with a larger budget: python -m src.run resume={record.folder} budget.usd=...")
+    screen.note(f"record: {record.folder}")
+
+
+def cost(config: LabConfig, ledger: Ledger) -> dict[str, Any]:
+    """The account for the summary: dollars, GPU-hours, tokens, operations, and seconds by phase."""
+    total = ledger.total()
+    return {
+        "usd": config.hardware.cost_usd(total),
+        "gpu_hours": config.hardware.gpu_hours(total),
+        "prompt_tokens": ledger.prompt_tokens,
+        "completion_tokens": ledger.completion_tokens,
+        "flops": ledger.flops(),
+        "seconds": ledger.read(),
+    }
+

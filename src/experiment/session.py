@@ -1,0 +1,85 @@
+"""One training session: a trainer with its data, schedule, account and checkpoints."""
+
+
+from datasets import Dataset
+from transformers import PrinterCallback
+from trl import GRPOConfig, RLOOConfig
+
+from src.config.tree import LabConfig
+from src.data.prompt import messages
+from src.experiment.data import Data
+from src.grading.grader import Grader
+from src.model.load import peft_config
+from src.record.checkpoints import Checkpoints
+from src.record.flops import size_of
+from src.record.ledger import DataUse, Ledger
+from src.record.record import Record
+from src.training.length import build_schedule
+from src.training.stability import Monitor
+from src.training.trainer import TRAINERS, reward_functions
+
+
+class Session:
+    """A trainer with its data and schedule, ready to train or to be measured."""
+
+    def __init__(
+        self,
+        config: LabConfig,
+        trainer_config: GRPOConfig | RLOOConfig,
+        model,
+        tokenizer,
+        data: Data,
+        grader: Grader,
+        record: Record,
+        ledger: Ledger,
+    ) -> None:
+        self.config, self.data, self.grader, self.record, self.ledger = config, data, grader, record, ledger
+        ledger.size = size_of(model)  # before the trainer wraps it
+        presentations = data.presentations
+        self.data_use = DataUse([problem.id for problem in presentations], len(data.mix.problems))
+        self.schedule = build_schedule(config.length, config.scale.completion_budget, config.scale.steps)
+        self.checkpoints = Checkpoints(record.folder / "checkpoints", config.record.checkpoints_kept)
+        self.progress = self.checkpoints.progress()
+        problems = {problem.id: problem for problem in presentations}
+        index = {problem_id: number for number, problem_id in enumerate(problems)}
+        rows = [
+            {"prompt": messages(config.prompt, problem.question), "problem": index[problem.id]}
+            for problem in presentations
+        ]
+        self.trainer = TRAINERS[config.algorithm.trainer, config.algorithm.advantages](
+            model=model,
+            reward_funcs=reward_functions(config.reward, lambda: self.trainer.batch),
+            args=trainer_config,
+            train_dataset=Dataset.from_list(rows),
+            processing_class=tokenizer,
+            peft_config=peft_config(config.model),
+        )
+        self.trainer.attach(
+            list(problems.values()), grader, self.schedule, ledger, self.checkpoints, self._progress_now, config.passes
+        )
+        self.trainer.remove_callback(PrinterCallback)
+
+    def _progress_now(self):
+        self.progress.length = self.schedule.state_dict()
+        self.progress.ledger = self.ledger.state_dict()
+        return self.progress
+
+    def monitor(self) -> Monitor:
+        """The monitor, knowing what the record and the newest checkpoint know. Rank 0's."""
+        shuffled = self.config.mix.order == "shuffled"
+        return Monitor(self.config.stability, shuffled, self.record.steps(), self.progress.stability)
+
+    @property
+    def policy(self):
+        """The model that is trained, without the wrappers of distributed training; see `LabTrainerMixin.policy`."""
+        return self.trainer.policy
+
+    def restore(self) -> None:
+        """Go back to the newest checkpoint's schedule and account, and drop the record's lines of later steps."""
+        if self.progress.step:
+            self.schedule.load_state_dict(self.progress.length)
+            before = sum(self.progress.ledger["seconds"].values())
+            lines = self.record.steps()
+            lost = max(0.0, lines[-1]["seconds/total"] - before) if lines else 0.0
+            self.ledger.continue_from(self.progress.ledger, lost)
+        self.record.rewind(self.progress.step)

@@ -1,0 +1,1 @@
+"""Devices, prices, processes and their agreement."""

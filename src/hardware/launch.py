@@ -1,0 +1,136 @@
+"""Starts a run's training processes where one is not enough, and sees to it that all of them end.
+
+Each is `python -m src.run` with the same arguments and a rank in its environment, as torchrun gives it; accelerate, in
+TRL's trainer, makes the rest of it (DDP, or DeepSpeed's ZeRO-2 by `hardware.sharding`). This process waits, hands
+signals on to rank 0, shows the first failure once, and leaves nobody behind.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from src.hardware.config import HardwareConfig
+from src.hardware.processes import TICK_S, adopt_orphans, end_children
+from src.hardware.ranks import SET_FOLDER, error_file, failed_rank, in_set
+
+LAST_WORDS_S = 20.0  # for rank 0 to close its record after another rank failed, and for the rest to end after rank 0
+FAILED, INTERRUPTED = 1, 130  # exit codes, as in src.run
+
+
+def needs_launch(hardware: HardwareConfig) -> bool:
+    """Whether this process has to start the training processes, being none of them itself."""
+    return not in_set() and (hardware.processes > 1 or hardware.sharding != "none")
+
+
+def launch(hardware: HardwareConfig, arguments: Sequence[str]) -> int:
+    """Run `python -m src.run` with `arguments` in as many processes as asked for; returns the exit code of the run."""
+    adopt_orphans()
+    with tempfile.TemporaryDirectory(prefix="grpo-lab-") as name:
+        folder = Path(name)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        ranks: list[subprocess.Popen] = []
+        with signals_to(ranks) as received:
+            try:
+                for number in range(hardware.processes):
+                    ranks.append(start(number, hardware.processes, port, folder, arguments))
+                failed = watch(ranks, folder)
+                early = received and failed_rank(folder) is None  # rank 0 had not come as far as to say so itself
+                code = INTERRUPTED if early else exit_code(failed, ranks, folder)
+            finally:
+                for process in ranks:
+                    process.kill()  # those that are left wait for one that is gone
+                end_children(signal.SIGTERM, LAST_WORDS_S)  # theirs, such as a server whose guard has work to do
+    return code
+
+
+def start(number: int, size: int, port: int, folder: Path, arguments: Sequence[str]) -> subprocess.Popen:
+    """One training process. Only rank 0 has the screen; what the others print is kept in case they fail."""
+    environment = os.environ | {
+        "RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size),
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), SET_FOLDER: str(folder),
+    }
+    with error_file(folder, number).open("wb") as errors:
+        return subprocess.Popen(
+            [sys.executable, "-m", "src.run", *arguments], env=environment, stdin=subprocess.DEVNULL,
+            stdout=None if number == 0 else errors, stderr=errors,
+            start_new_session=True,  # so that Ctrl-C in a terminal comes to rank 0 once, from here
+        )
+
+
+@contextmanager
+def signals_to(ranks: Sequence[subprocess.Popen]) -> Iterator[list[int]]:
+    """Hand Ctrl-C and SIGTERM on to rank 0, which decides for all: after the step in hand first, at once the second time.
+
+    Gives the list of what was received.
+    """
+    received: list[int] = []
+
+    def hand_on(number: int, frame) -> None:
+        received.append(number)
+        if ranks and ranks[0].poll() is None:
+            ranks[0].send_signal(number)
+
+    previous = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def watch(ranks: Sequence[subprocess.Popen], folder: Path) -> int | None:
+    """Wait for the end of the set, which is the end of rank 0 or of the first rank that fails; that rank, or None."""
+    with error_file(folder, 0).open("rb") as errors:
+        while (failed := first_failure(ranks, folder)) is None and ranks[0].poll() is None:
+            show(errors, folder)
+            time.sleep(TICK_S)
+        for process in ranks if failed is None else {ranks[0], ranks[failed]}:
+            wait(process, LAST_WORDS_S)
+        if not failed:
+            show(errors, folder)
+    return failed
+
+
+def first_failure(ranks: Sequence[subprocess.Popen], folder: Path) -> int | None:
+    """The rank that left word of its failure first, or that has ended by one without a word."""
+    if (noted := failed_rank(folder)) is not None:
+        return noted
+    return next((number for number, process in enumerate(ranks) if process.poll() not in (None, 0)), None)
+
+
+def show(errors: BinaryIO, folder: Path) -> None:
+    """Copy what rank 0 has written to its error stream; not what it says of another rank's end."""
+    text = errors.read()
+    if text and failed_rank(folder) in (None, 0):
+        sys.stderr.buffer.write(text)
+        sys.stderr.flush()
+
+
+def exit_code(failed: int | None, ranks: Sequence[subprocess.Popen], folder: Path) -> int:
+    """The code for the whole set, after saying what rank `failed` had to say; 0 without one."""
+    if failed is None:
+        return 0
+    if failed:
+        sys.stderr.buffer.write(error_file(folder, failed).read_bytes())
+        sys.stderr.flush()
+    code = ranks[failed].poll()
+    if code is not None and code < 0:
+        print(f"error: training process {failed} was ended by {signal.Signals(-code).name}", file=sys.stderr)
+    return code if code and code > 0 else FAILED
+
+
+def wait(process: subprocess.Popen, seconds: float) -> None:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        pass  # it is killed with the rest

@@ -1,0 +1,137 @@
+"""Which of a run's training processes this one is, and how they agree.
+
+A run has one process, or a set of them with ranks from 0 on: started by `launch.py` beside this, `accelerate launch`,
+torchrun or Slurm's srun. Rank 0 writes the record, prints, tracks, measures and decides; the others train along.
+"""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from src.common.errors import UserError
+from src.hardware.processes import die_with_parent
+
+SET_FOLDER = "GRPO_LAB_SET"  # environment: where the processes that launch.py started leave word
+FIRST_PORT = 20_000  # of those that Slurm's jobs take for their rendezvous, by job number
+
+
+def rank() -> int:
+    return int(os.environ.get("RANK", "0"))
+
+
+def world_size() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_first() -> bool:
+    return rank() == 0
+
+
+def in_set() -> bool:
+    """Whether something has started this process as one of a set; a set of one counts."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def adopt_slurm() -> None:
+    """Under srun with several tasks, name this process's place in the way of torchrun, which torch understands."""
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))  # set by srun alone, not in a batch script
+    if in_set() or tasks == 1:
+        return
+    job = int(os.environ["SLURM_JOB_ID"])
+    os.environ |= {
+        "RANK": os.environ["SLURM_PROCID"],
+        "LOCAL_RANK": os.environ["SLURM_LOCALID"],
+        "WORLD_SIZE": str(tasks),
+        # "4(x2),3": as many tasks on this node as on the first, which is what torch wants to know
+        "LOCAL_WORLD_SIZE": re.match(r"\d+", os.environ.get("SLURM_STEP_TASKS_PER_NODE", str(tasks)))[0],
+    }
+    os.environ.setdefault("MASTER_ADDR", _first_host(os.environ.get("SLURM_STEP_NODELIST", "127.0.0.1")))
+    os.environ.setdefault("MASTER_PORT", str(FIRST_PORT + job % 10_000))
+
+
+def _first_host(nodes: str) -> str:
+    if not re.search(r"[\[,]", nodes):
+        return nodes
+    found = subprocess.run(["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=True)
+    return found.stdout.split()[0]
+
+
+def check_world(processes: int) -> None:
+    """Raise UserError where another number of training processes runs than is asked for: the batch would be wrong."""
+    if world_size() != processes:
+        raise UserError(
+            f"hardware.processes: {processes} asked for, {world_size()} running; start as many, or set "
+            f"hardware.processes={world_size()}, which keeps the global batch (trials of a sweep have one process each)"
+        )
+
+
+def agree(value: Any) -> Any:
+    """Rank 0's value, on every rank; all of them must ask. Needs the processes to have met (TRL's config does that)."""
+    if world_size() == 1:
+        return value
+    from accelerate.utils import broadcast_object_list
+
+    return broadcast_object_list([value], from_process=0)[0]
+
+
+def gather(rows: list[Any]) -> list[Any]:
+    """The rows of all ranks, in their order; all of them must ask."""
+    if world_size() == 1:
+        return rows
+    from accelerate.utils import gather_object
+
+    return gather_object(rows)
+
+
+@contextmanager
+def failure_noted() -> Iterator[None]:
+    """In a process that `launch.py` started, end with it, and leave word for it when this is the first of the set to
+    fail; the others fail in its wake."""
+    if SET_FOLDER in os.environ:
+        die_with_parent()
+    try:
+        yield
+    except SystemExit as leaving:
+        if leaving.code:
+            _note_failure()
+        raise
+    except BaseException:
+        _note_failure()
+        raise
+
+
+def _note_failure() -> None:
+    if SET_FOLDER in os.environ:
+        try:
+            with (Path(os.environ[SET_FOLDER]) / "failed").open("x", encoding="utf-8") as file:
+                file.write(str(rank()))
+        except FileExistsError:
+            pass  # another was first
+
+
+def failed_rank(folder: Path) -> int | None:
+    """The rank that failed first, if one did."""
+    path = folder / "failed"
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    return int(text) if text else None
+
+
+def error_file(folder: Path, number: int) -> Path:
+    """What a rank writes to its error stream."""
+    return folder / f"rank_{number}.err"
+
+
+def reason_elsewhere() -> str | None:
+    """What another rank failed of, if that is why this one fails now."""
+    if SET_FOLDER not in os.environ:
+        return None
+    folder = Path(os.environ[SET_FOLDER])
+    first = failed_rank(folder)
+    if first is None or first == rank():
+        return None
+    lines = error_file(folder, first).read_text(encoding="utf-8").strip().splitlines()
+    return lines[-1].removeprefix("error: ") if lines else f"training process {first} ended"

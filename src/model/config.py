@@ -1,0 +1,28 @@
+"""The `model` group: hub name or folder, dtype, attention, LoRA, revision."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from src.common.base import Config
+
+
+class LoraConfig(Config):
+    """Train low-rank adapters instead of all weights (arXiv 2106.09685), through PEFT."""
+
+    rank: int = Field(ge=1)
+    alpha: float = Field(gt=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    target_modules: str | list[str] = "all-linear"
+
+
+class ModelConfig(Config):
+    path: str
+    revision: str | None
+    dtype: Literal["float32", "bfloat16", "float16"]
+    attention: str
+    lora: LoraConfig | None
+    size: str | None = None  # of a family of models, such as 7b; the hardware of a scale may depend on it
+    variant: Literal["base", "instruct"] | None = None
+    init: Literal["weights", "random"] = "weights"  # random: the architecture alone is taken from `path`
+    tokenizer: str | None = None  # hub name or folder; null = the model's own

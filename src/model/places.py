@@ -1,0 +1,57 @@
+"""Where weights are: in the project, in a folder, in the hub's cache or a mirror."""
+
+from pathlib import Path
+
+from src.common.errors import UserError, nearest
+from src.common.hub import hub_reachable, mirrored
+from src.micro.ladder import LADDER, place, provide
+from src.model.config import ModelConfig
+
+EMBEDDED = {
+    "embedded/micro": Path(__file__).parents[1] / "micro" / "weights",
+    "embedded/micro_large": Path(__file__).parents[1] / "micro" / "weights_large",
+}
+MADE_BY = {
+    "embedded/micro": "python -m src.micro.pretrain makes it",
+    "embedded/micro_large": "python -m src.micro.pretrain --size large makes it, on a GPU in minutes",
+}
+
+
+def located(path: str) -> str:
+    """The folder or hub name that a path means. Raises UserError for a folder that holds no model."""
+    if path in LADDER:
+        return str(place(path))
+    if path.startswith("embedded/"):
+        if path not in EMBEDDED:
+            raise UserError(f"model.path: no embedded model {path}; {nearest(path, [*EMBEDDED, *LADDER])}")
+        if not (EMBEDDED[path] / "config.json").is_file():
+            raise UserError(f"model.path: {path} is not made yet; {MADE_BY[path]}")
+        return str(EMBEDDED[path])
+    folder = Path(path).expanduser()
+    # A hub name has one slash at most and no leading dot or slash; everything else means a folder.
+    is_hub_name = not folder.exists() and path.count("/") <= 1 and path[0] not in "./~"
+    if is_hub_name:
+        return str(mirrored(path) or path)
+    if not (folder / "config.json").is_file():
+        raise UserError(f"model.path: {path} holds no model (no config.json); give a hub name or a model's folder")
+    return str(folder)
+
+
+def prefer_cache(model: ModelConfig) -> None:
+    """Where the model comes from the hub and that is out of reach, have its cached copy used at once; pre-train a model
+    of the ladder that is not there yet."""
+    from huggingface_hub import constants
+
+    # The tokenizer is a source of its own, and a random model has no other.
+    sources = {model.tokenizer or model.path} | (set() if model.init == "random" else {model.path})
+    for source in sources & set(LADDER):
+        provide(source)
+    if not all(Path(located(source)).is_dir() for source in sources) and not hub_reachable(constants.ENDPOINT):
+        constants.HF_HUB_OFFLINE = True  # for the rest of the process: TRL loads the reference model by itself
+
+
+def unreachable(model: ModelConfig, error: Exception) -> UserError:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return UserError(
+        f"model.path: cannot load {model.path} ({reason}); give a downloaded copy as model.path=<folder>"
+    )

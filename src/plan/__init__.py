@@ -1,0 +1,1 @@
+"""What a run will take and cost, said before it starts."""

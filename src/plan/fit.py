@@ -1,0 +1,103 @@
+"""What fits into memory, and which settings would make a run fit."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from src.config.tree import LabConfig
+from src.hardware.config import Spec
+from src.model.architecture import architecture
+from src.model.config import LoraConfig
+from src.plan.cost_model import GB, USABLE, Workload, cache_room, engine_cache_per_token, memory, peak_memory
+from src.plan.workload import numbers, workload
+
+LORA = LoraConfig(rank=16, alpha=32)  # that a suggestion names
+
+
+def faults(w: Workload, spec: Spec) -> list[str]:
+    """Why the run cannot fit into memory; empty if it does."""
+    found, usable = [], USABLE * spec.memory_bytes
+    for phase, size in zip(("training", "sampling"), peak_memory(w, memory(w, spec)), strict=True):
+        if size > usable:
+            found.append(f"{phase} needs {size / GB:.1f} GB of {usable / GB:.1f} GB that can be used on each device")
+    if w.architecture.heads % w.engine_parallel:
+        found.append(
+            f"a vLLM server cannot share out {w.architecture.heads} attention heads over {w.engine_parallel} GPUs; "
+            "choose hardware.gpus and hardware.processes that leave it a divisor of them"
+        )
+    if w.engine != "transformers":
+        needed = w.engine_positions * engine_cache_per_token(w)
+        if (room := cache_room(w, spec)) < needed:
+            found.append(
+                f"vLLM has {max(0.0, room) / GB:.1f} GB for its cache, and one sequence of {w.engine_positions} tokens "
+                f"needs {needed / GB:.1f} GB"
+            )
+    return found
+
+
+def batches(w: Workload) -> Iterator[int]:
+    """Sizes of a pass that cut a step's batch evenly, falling."""
+    per_step = w.completions * w.uses // w.updates // w.processes
+    return (size for size in range(per_step, 0, -1) if per_step % size == 0)
+
+
+def largest_batch(w: Workload, spec: Spec) -> int | None:
+    """The largest `hardware.device_batch_size` that fits; None if not even one completion does."""
+    return next((size for size in batches(w) if not faults(replace(w, device_batch=size), spec)), None)
+
+
+def remedies(config: LabConfig, w: Workload, spec: Spec) -> list[str]:
+    """Settings each of which alone would make the run fit, then those that do with a smaller batch."""
+    size, found, together = largest_batch(w, spec), [], []
+    if size is not None:
+        found.append(f"hardware.device_batch_size={size}")
+    for name, change in changes(config, w).items():
+        changed = replace(w, **change)
+        if not faults(changed, spec):
+            found.append(name)
+        elif (larger := largest_batch(changed, spec) or 0) > (size or 0):
+            together.append(f"{name} hardware.device_batch_size={larger}")
+    return (found + together)[:4]
+
+
+def changes(config: LabConfig, w: Workload) -> dict[str, dict[str, Any]]:
+    """Settings that take less memory, as a command line writes them, and what each changes in the workload."""
+    found: dict[str, dict[str, Any]] = {}
+    if not w.checkpointing:
+        found["hardware.gradient_checkpointing=true"] = {"checkpointing": True}
+    if w.processes > 1 and w.sharding != "fsdp2":
+        if w.sharding == "none" and config.hardware.device == "cuda":
+            found["hardware.sharding=zero2"] = {"sharding": "zero2"}
+        element_bytes, mixed = numbers(config, "fsdp2")
+        found["hardware.sharding=fsdp2"] = {"sharding": "fsdp2", "element_bytes": element_bytes, "mixed": mixed}
+    if w.engine == "vllm_colocate":
+        if not w.engine_sleeps:
+            found["rollout.sleep=true"] = {"engine_sleeps": True}
+        shares = (0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7)
+        found |= {f"rollout.gpu_memory_share={share}": {"engine_share": share} for share in shares}
+    if w.engine == "vllm_colocate":
+        longest = max(w.longest, *(w.prompt_longest + e.limit for e in w.evaluations))
+        if longest < w.engine_positions:
+            found[f"trainer.vllm_max_model_length={longest}"] = {"engine_positions": longest}
+    if config.model.lora is None:
+        adapters = w.architecture.lora_parameters(LORA)
+        found[f"'model.lora={{rank: {LORA.rank}, alpha: {LORA.alpha:g}}}'"] = {
+            "trained_parameters": adapters, "reference": False,
+        }
+    for share in (0.75, 0.5, 0.25):
+        limits = tuple(round(share * limit) for limit in w.limits)
+        found[f"length.fraction={share * config.length.fraction:g}"] = {"limits": limits}
+    return found
+
+
+def remedies_below(config: LabConfig) -> list[str]:
+    """Settings that need less memory than these, for a run that did not fit although the plan said so."""
+    w = workload(config, architecture(config.model))
+    smaller = next((size for size in batches(w) if size <= w.device_batch // 2), None)
+    found = [f"hardware.device_batch_size={smaller}"] if smaller else []
+    if not w.checkpointing:
+        found.append("hardware.gradient_checkpointing=true")
+    if w.engine == "vllm_colocate":
+        less = f"rollout.gpu_memory_share={w.engine_share / 2:.2g}"
+        found.append(less if w.engine_sleeps else "rollout.sleep=true")
+    return [*found, f"length.fraction={config.length.fraction / 2:g}"]

@@ -1,0 +1,88 @@
+"""What a run has used so far: wall-clock seconds by phase, tokens, operations and data. Every second is charged to one
+phase."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import accumulate
+from typing import Any
+
+from src.record.flops import PASSES, Size, flops
+
+# startup: imports, data, models; training: log-probabilities, backward, optimiser; lost: repeated after a kill.
+PHASES = ("startup", "rollout", "grading", "training", "evaluation", "saving", "lost")
+
+
+class Ledger:
+    """A clock that runs from its making on and charges each second to the innermost phase that is open."""
+
+    def __init__(self) -> None:
+        self.seconds = dict.fromkeys(PHASES, 0.0)
+        self.prompt_tokens = 0
+        self.completion_tokens = 0
+        self.passes = dict.fromkeys(PASSES, 0)  # tokens through each kind of pass, padding not counted
+        self.size: Size | None = None  # of the model that is trained, once it is known
+        self._open = ["startup"]
+        self._charged_until = time.perf_counter()
+
+    def _charge(self) -> None:
+        now = time.perf_counter()
+        self.seconds[self._open[-1]] += now - self._charged_until
+        self._charged_until = now
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Charge what happens inside to `name`, and not to the phase around it."""
+        self._charge()
+        self._open.append(name)
+        try:
+            yield
+        finally:
+            self._charge()
+            self._open.pop()
+
+    def read(self) -> dict[str, float]:
+        """Seconds by phase up to now."""
+        self._charge()
+        return dict(self.seconds)
+
+    def total(self) -> float:
+        """Seconds in all, over every session of the run."""
+        return sum(self.read().values())
+
+    def flops(self) -> dict[str, float]:
+        """Operations so far by kind of pass, and their total; 0 before there is a model."""
+        return flops(self.size or Size(0, 0), self.passes)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "seconds": self.read(),
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "passes": dict(self.passes),
+        }
+
+    def continue_from(self, state: dict[str, Any], lost_seconds: float) -> None:
+        """Add an earlier session's account; `lost_seconds` is what it did after its last checkpoint."""
+        for phase, seconds in state["seconds"].items():
+            self.seconds[phase] += seconds
+        self.seconds["lost"] += lost_seconds
+        self.prompt_tokens, self.completion_tokens = state["prompt_tokens"], state["completion_tokens"]
+        self.passes = dict(state["passes"])
+
+
+class DataUse:
+    """How much of its data a run has used: known from the order of presentation alone, so a continued run agrees."""
+
+    def __init__(self, ids: Sequence[str], mix_problems: int) -> None:
+        """`ids` of the problems in their order of presentation, repeats included; `mix_problems` differing ones a walk
+        of the mix presents each once per epoch."""
+        seen: set[str] = set()
+        self._unique = [0, *accumulate(not (problem in seen or seen.add(problem)) for problem in ids)]
+        self._mix_problems = mix_problems
+
+    def after(self, presented: int) -> dict[str, float]:
+        """Samples (prompts presented), how many of them differ, and epochs, after so many presentations."""
+        return {
+            "samples": presented, "unique_samples": self._unique[presented], "epochs": presented / self._mix_problems,
+        }

@@ -1,0 +1,65 @@
+"""The `hub` keys: push a finished run's best weights to the hub, with a card made from its record. Off by default."""
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import model_validator
+
+from src.common.base import Config
+from src.record.model_card import model_card
+
+if TYPE_CHECKING:
+    from src.common.screen import Screen
+    from src.record.record import Record
+
+# Of a checkpoint: what is needed to continue training, and not to use the model.
+TRAINING_ONLY = ("optimizer*", "scheduler*", "rng_state*", "trainer_state.json", "training_args.bin", "lab_state.json",
+                 "global_step*", "zero_to_fp32.py", "latest", "pytorch_model_fsdp*", "README.md")
+
+
+class HubConfig(Config):
+    """Where a finished run's model goes."""
+
+    push: bool = False
+    repository: str | None = None  # such as me/my-model
+    private: bool = True
+
+    @model_validator(mode="after")
+    def _named(self) -> "HubConfig":
+        if self.push and not self.repository:
+            raise ValueError("push needs a repository; give hub.repository=<user or organisation>/<name>")
+        return self
+
+
+def prepare(record: "Record", checkpoint: Path, tokenizer) -> Path:
+    """The folder that is uploaded: a checkpoint's weights and configuration, the tokenizer, and the card."""
+    folder = record.folder / "hub"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(checkpoint, folder, ignore=shutil.ignore_patterns(*TRAINING_ONLY))
+    tokenizer.save_pretrained(folder)
+    (folder / "README.md").write_text(model_card(record.folder), encoding="utf-8")
+    return folder
+
+
+def push(config: HubConfig, record: "Record", checkpoint: Path, tokenizer, screen: "Screen") -> None:
+    """Upload the model. A hub that does not take it costs a warning, not the run: the folder stays, ready to upload."""
+    import httpx
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    folder, repository = prepare(record, checkpoint, tokenizer), str(config.repository)
+    try:
+        api = HfApi()
+        api.create_repo(repository, private=config.private, exist_ok=True)
+        found: Any = api.upload_folder(
+            repo_id=repository, folder_path=folder,
+            commit_message=f"{record.summary['experiment']}, seed {record.summary['seed']}",
+        )
+    except (HfHubHTTPError, httpx.HTTPError, OSError, ValueError) as error:
+        reason = (str(error) or type(error).__name__).strip().splitlines()[0]
+        screen.warn(f"hub: could not push ({reason}); the model is ready: hf upload {repository} {folder}")
+        return
+    shutil.rmtree(folder)
+    record.save(hub={"repository": repository, "commit": found.oid})
+    screen.note(f"pushed to {repository}")

@@ -1,0 +1,157 @@
+"""Records become `Run`s. What cannot be read is left out, with the reason; nothing else depends on it."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from src.record.left_out import LeftOut, Unreadable
+from src.record.measures import Measure, read_measure
+
+NEEDED = ("status", "experiment", "scale", "seed", "versions")  # of summary.json
+_MARKS = ("summary.json", "config.yaml", "metrics.jsonl")
+_INSIDE = {"checkpoints", "completions", "evaluation", "wandb"}  # of a run folder: no runs below
+
+
+@dataclass(frozen=True)
+class Run:
+    """One record. `measures` is empty for a run that did not end in order: it has curves, and no verdict."""
+
+    folder: Path
+    summary: dict[str, Any]
+    config: dict[str, Any]  # flat: dotted key to value
+    steps: dict[str, list[Any]]  # metrics.jsonl by column; None where a step has no such number
+    measures: dict[tuple[str, str], Measure] = field(default_factory=dict)
+
+    @property
+    def status(self) -> str:
+        return self.summary["status"]
+
+    @property
+    def seed(self) -> int:
+        return self.summary["seed"]
+
+    @property
+    def name(self) -> str:
+        return self.summary["experiment"]
+
+    @property
+    def suites(self) -> list[str]:
+        return list(dict.fromkeys(suite for suite, _ in self.measures))
+
+    def final(self, suite: str) -> Measure:
+        """The weights that a verdict speaks of: the best by validation, and on validation itself the last ones."""
+        return self.measures[suite, "after" if suite == "validation" else "best"]
+
+
+def read_records(paths: Sequence[Path]) -> tuple[list[Run], list[LeftOut]]:
+    """All runs in and below `paths`, oldest first, and what was left out."""
+    runs: dict[Path, Run] = {}
+    left_out: list[LeftOut] = []
+    for path in paths:
+        folders = list(run_folders(path)) if path.is_dir() else []
+        if not folders:
+            reason = "no record: no run folder in it" if path.is_dir() else "no such folder"
+            left_out.append(LeftOut(str(path), reason if not path.is_file() else "no record: it is a file"))
+        for folder in folders:
+            try:
+                runs.setdefault(folder.resolve(), read_run(folder))
+            except Unreadable as error:
+                left_out.append(LeftOut(str(folder), str(error)))
+    return sorted(runs.values(), key=lambda run: str(run.folder)), left_out
+
+
+def run_folders(path: Path) -> Iterator[Path]:
+    """Folders in and below `path` that are or were meant to be records."""
+    if any((path / mark).is_file() for mark in _MARKS):
+        yield path
+        return
+    for child in sorted(path.iterdir()):
+        if child.is_dir() and not child.name.startswith(".") and child.name not in _INSIDE:
+            yield from run_folders(child)
+
+
+def read_run(folder: Path) -> Run:
+    """The record in `folder`. Raises Unreadable, with the reason in words."""
+    summary, config = _summary(folder), _config(folder)
+    steps = _steps(folder)
+    if summary["status"] != "complete":
+        return Run(folder, summary, config, steps)
+    return Run(folder, summary, config, steps, _measures(folder, summary))
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    path = folder / "summary.json"
+    if not path.is_file():
+        raise Unreadable("half-written: it has no summary.json")
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise Unreadable(f"malformed: summary.json is not JSON ({error})") from error
+    if not isinstance(summary, dict):
+        raise Unreadable("malformed: summary.json is not an object")
+    if missing := [key for key in NEEDED if key not in summary]:
+        raise Unreadable(f"from an older version: summary.json has no {', '.join(missing)}")
+    if not isinstance(summary["seed"], int) or not isinstance(summary["versions"], dict):
+        raise Unreadable("malformed: seed or versions of summary.json are not what they should be")
+    return summary
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.yaml"
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except FileNotFoundError as error:
+        raise Unreadable("half-written: it has no config.yaml") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise Unreadable(f"malformed: config.yaml is not YAML ({str(error).splitlines()[0]})") from error
+    if not isinstance(content, dict):
+        raise Unreadable("malformed: config.yaml holds no keys")
+    return dict(_flat(content))
+
+
+def _flat(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in content.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _steps(folder: Path) -> dict[str, list[Any]]:
+    path = folder / "metrics.jsonl"
+    if not path.is_file():
+        return {}
+    # The last piece is empty after a whole line, and the torn rest of one after a kill.
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+    columns: dict[str, list[Any]] = {}
+    for number, text in enumerate(lines):
+        try:
+            line = json.loads(text)
+            line["step"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise Unreadable(f"malformed: metrics.jsonl, line {number + 1} is no step") from error
+        for key, value in line.items():
+            column = columns.setdefault(key, [])
+            column.extend([None] * (number - len(column)))
+            column.append(value if isinstance(value, int | float) else None)
+    return {key: column + [None] * (len(lines) - len(column)) for key, column in columns.items()}
+
+
+def _measures(folder: Path, summary: dict[str, Any]) -> dict[tuple[str, str], Measure]:
+    evaluation = summary.get("evaluation")
+    if not isinstance(evaluation, dict) or not evaluation:
+        raise Unreadable("its evaluation is missing from summary.json")
+    measures = {}
+    for suite in evaluation:
+        for when in ("before", "after"):
+            measures[suite, when] = read_measure(folder, suite, when)
+        # Where the last weights are the best ones, they were measured once.
+        other = (folder / "evaluation" / f"{suite}_best.parquet").is_file()
+        measures[suite, "best"] = read_measure(folder, suite, "best") if other else measures[suite, "after"]
+        if measures[suite, "before"].problems != measures[suite, "after"].problems:
+            raise Unreadable(f"malformed: {suite} was measured on other problems before than after")
+    return measures

@@ -1,0 +1,245 @@
+"""What the tests of claims measure: each kind of effect, from the runs of one scale.
+
+To add a kind, write a function that takes `Records` and what the claim's YAML gives under `of`, and enter it in KINDS. It
+returns None where the records do not hold what it needs.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from math import ceil
+from typing import Any
+
+import numpy as np
+
+from src.record.read import Run
+from src.report.claims.decision import Effect
+from src.report.claims.records import Records, Selector, effect_of, in_hundredths
+from src.report.claims.tokens import tokens_change, tokens_contrast, tokens_difference
+from src.report.findings.configurations import Configuration
+from src.statistics import Interval, compare, t_interval
+
+BUDGETS = 6  # at which the best number is looked for
+
+
+def gain(records: Records, experiment: Selector, suite: str, when: str | None = None) -> Effect | None:
+    """Accuracy of an experiment over its base, in points."""
+    configuration = records.named(experiment, suite)
+    group = configuration and records.group(suite, configuration)
+    if not group:
+        return None
+    difference = compare([(group.accuracy_SP(configuration, when), group.base_P(configuration))], fixed_second=True)[0]
+    return in_hundredths(difference, configuration)
+
+
+def mean_gain(records: Records, experiment: Selector, suites: list[str]) -> Effect | None:
+    """Gain over the base averaged over suites, in points; the spread over seeds and that over each suite's problems enter."""
+    configuration = records.named(experiment, *suites)
+    if configuration is None:
+        return None
+    groups = [group for suite in suites if (group := records.group(suite, configuration))]
+    seeds = min(len(group.runs[configuration.key]) for group in groups)
+    gains = [group.accuracy_SP(configuration)[:seeds] - group.base_P(configuration) for group in groups]
+    by_seed = t_interval([100 * float(np.mean([gain.mean(axis=1)[seed] for gain in gains])) for seed in range(seeds)])
+    problems = sum(float(gain.mean(axis=0).var(ddof=1)) / gain.shape[1] for gain in gains if gain.shape[1] > 1)
+    half = float(np.hypot(by_seed.high - by_seed.mean, 100 * 1.96 * problems**0.5 / len(groups)))
+    return effect_of(Interval(by_seed.mean, by_seed.mean - half, by_seed.mean + half), seeds, [configuration])
+
+
+def largest_gain(records: Records, experiments: list[Selector], suite: str) -> Effect | None:
+    """The largest gain among experiments, with an interval widened for having been chosen (Bonferroni, by t)."""
+    effects = [effect for name in experiments if (effect := gain(records, name, suite))]
+    if len(effects) < len(experiments):
+        return None
+    best = max(effects, key=lambda effect: effect.interval.mean)
+    widened = 2.39 / 1.96 if len(effects) > 1 else 1.0  # of the normal at 0.05 / 3
+    half_low, half_high = best.interval.mean - best.interval.low, best.interval.high - best.interval.mean
+    interval = Interval(
+        best.interval.mean, best.interval.mean - widened * half_low, best.interval.mean + widened * half_high
+    )
+    return Effect(interval, min(e.seeds for e in effects), best.difference, best.usd_per_seed, best.seconds_per_seed)
+
+
+def late_change(records: Records, experiment: Selector, suite: str) -> Effect | None:
+    """Accuracy of the last weights less that of the best by validation, in points."""
+    configuration = records.named(experiment, suite)
+    group = configuration and records.group(suite, configuration)
+    if not group:
+        return None
+    difference = compare([(group.accuracy_SP(configuration, "after"), group.accuracy_SP(configuration, "best"))])[0]
+    return in_hundredths(difference, configuration)
+
+
+def accuracy(records: Records, experiment: Selector, suite: str) -> Effect | None:
+    """Accuracy itself, in percent."""
+    configuration = records.named(experiment, suite)
+    group = configuration and records.group(suite, configuration)
+    if not group:
+        return None
+    values = group.accuracy_SP(configuration)
+    difference = compare([(values, np.zeros(values.shape[1]))], fixed_second=True)[0]
+    return in_hundredths(difference, configuration)
+
+
+def difference(records: Records, first: Selector, second: Selector, suite: str) -> Effect | None:
+    """Accuracy of one experiment less that of another, in points."""
+    pair = records.pair(first, second, suite)
+    group = pair and records.group(suite, *pair)
+    if not group:
+        return None
+    return in_hundredths(compare([(group.accuracy_SP(pair[0]), group.accuracy_SP(pair[1]))])[0], *pair)
+
+
+def curve_change(
+    records: Records, experiment: Selector, metric: str, start: list[float], end: list[float]
+) -> Effect | None:
+    """Change of a training curve between two stretches of it, in per cent; a stretch is given as shares of all steps."""
+    configuration = records.named(experiment)
+    changes = []
+    for run in configuration.measured if configuration else ():
+        first, last = _stretch(run, metric, start), _stretch(run, metric, end)
+        if first and last is not None:
+            changes.append(100 * (last / first - 1))
+    return effect_of(t_interval(changes), len(changes), [configuration]) if changes else None
+
+
+def _stretch(run: Run, metric: str, shares: Sequence[float]) -> float | None:
+    values = run.steps.get(metric, [])
+    low, high = int(shares[0] * len(values)), ceil(shares[1] * len(values))
+    there = [value for value in values[low:high] if value is not None]
+    return float(np.mean(there)) if there else None
+
+
+def slope(records: Records, key: str, figure: str, suite: str, where: dict[str, Any] | None = None) -> Effect | None:
+    """Rank correlation (Kendall's tau, -1 to 1) of a figure with a setting, one value for each seed.
+
+    Needs at least three values of the setting in one experiment, measured under the same seeds.
+    """
+    by_seed: dict[int, list[tuple[float, float]]] = {}
+    used = []
+    for configuration, value in records.along(key, where):
+        if group := records.group(suite, configuration):
+            used.append(configuration)
+            for run, measure in zip(group.runs[configuration.key], group.measures(configuration), strict=True):
+                by_seed.setdefault(run.seed, []).append((value, getattr(measure, figure)))
+    return _rank_correlation(by_seed, used)
+
+
+def won_at_equal(records: Records, key: str, axis: str, where: dict[str, Any] | None = None) -> Effect | None:
+    """Pairs of runs in which the one with the larger number, such as the model's size, has the better validation
+    accuracy, less those in which it has the worse, as a share of all; one value for each seed, the mean over the models'
+    variants (base, instruct).
+
+    Two runs are compared where both have come equally far along `axis`, a growing column of metrics.jsonl: as far as the
+    one that came less far. Pairs that have no such place do not count. Needs at least three values of the number.
+    """
+    return _over_seeds(records, key, axis, where, _won)
+
+
+def best_grows(records: Records, key: str, axis: str, where: dict[str, Any] | None = None) -> Effect | None:
+    """Rank correlation (Kendall's tau, -1 to 1) of a budget along `axis` with the number that has the best validation
+    accuracy at it, 0 where it is always the same one; over budgets that all runs of a seed have been measured at, one
+    value for each seed. Needs at least three values of the number."""
+    return _over_seeds(records, key, axis, where, _growth_of_best)
+
+
+Curve = tuple[float, np.ndarray, np.ndarray]  # of a run: the number, how far it had come, its accuracies
+
+
+def _over_seeds(
+    records: Records, key: str, axis: str, where: dict[str, Any] | None, of: Callable[[Sequence[Curve]], float | None]
+) -> Effect | None:
+    used: dict[Any, Configuration] = {}
+    curves: dict[int, dict[Any, list[Curve]]] = {}
+    for configuration, value in records.along(key, where):
+        for run in configuration.measured:
+            points = zip(run.steps.get(axis, []), run.steps.get("validation/accuracy", []), strict=False)
+            if curve := [(x, y) for x, y in points if x and y is not None]:
+                by_variant = curves.setdefault(run.seed, {})
+                by_variant.setdefault(run.config.get("model.variant"), []).append((value, *np.array(curve).T))
+                used[configuration.key] = configuration
+    values = []
+    for by_variant in curves.values():
+        found = [of(runs) for runs in by_variant.values() if len({value for value, *_ in runs}) >= 3]
+        if known := [each for each in found if each is not None]:
+            values.append(float(np.mean(known)))
+    return effect_of(t_interval(values), len(values), list(used.values())) if values else None
+
+
+def _won(curves: Sequence[Curve]) -> float | None:
+    signs = []
+    for (small, x, y), (large, other_x, other_y) in combinations(sorted(curves, key=lambda curve: curve[0]), 2):
+        common = min(x[-1], other_x[-1])
+        if small < large and max(x[0], other_x[0]) <= common:
+            at = np.log(common)
+            signs.append(np.sign(np.interp(at, np.log(other_x), other_y) - np.interp(at, np.log(x), y)))
+    return float(np.mean(signs)) if signs else None
+
+
+def _growth_of_best(curves: Sequence[Curve]) -> float | None:
+    from scipy.stats import kendalltau
+
+    first, last = max(x[0] for _, x, _ in curves), min(x[-1] for _, x, _ in curves)
+    if first >= last:
+        return None
+    budgets = np.linspace(np.log(first), np.log(last), BUDGETS)
+    accuracies = np.stack([np.interp(budgets, np.log(x), y) for _, x, y in curves])
+    best = np.array([value for value, *_ in curves])[accuracies.argmax(axis=0)]
+    return float(kendalltau(budgets, best).statistic) if len(set(best)) > 1 else 0.0
+
+
+def _rank_correlation(by_seed: dict[int, list[tuple[float, float]]], used: Sequence[Configuration]) -> Effect | None:
+    from scipy.stats import kendalltau
+
+    taus = [
+        float(kendalltau(*zip(*points, strict=True)).statistic)
+        for points in by_seed.values()
+        if len({x for x, _ in points}) >= 3 and len({y for _, y in points}) > 1
+    ]
+    return effect_of(t_interval(taus), len(taus), used) if taus else None
+
+
+def fitted(records: Records, number: str, less: str | None = None) -> Effect | None:
+    """A number of a scaling study's fits by its dotted path, or how much more it is than another.
+
+    The interval of a difference takes the two as independent.
+    """
+    found = []
+    for fits in records.fits:
+        first, second = fits.number(number), fits.number(less) if less else Interval(0.0, 0.0, 0.0)
+        if first and second:
+            low = ((first.mean - first.low) ** 2 + (second.high - second.mean) ** 2) ** 0.5
+            high = ((first.high - first.mean) ** 2 + (second.mean - second.low) ** 2) ** 0.5
+            mean = first.mean - second.mean
+            found.append(Effect(Interval(mean, mean - low, mean + high), fits.seeds))
+    return max(found, key=lambda effect: effect.seeds, default=None)
+
+
+def cost(records: Records, experiment: Selector, figure: str, steps: int) -> Effect | None:
+    """Cost of a run in US dollars (`usd`) or hours (`hours`), scaled to a number of steps."""
+    configuration = records.named(experiment)
+    values = []
+    for run in configuration.measured if configuration else ():
+        spent, done = run.summary.get("cost", {}), len(run.steps.get("step", []))
+        total = spent.get("usd", 0.0) if figure == "usd" else sum(spent.get("seconds", {}).values()) / 3600
+        if done and total:
+            values.append(total * steps / done)
+    return effect_of(t_interval(values), len(values), [configuration]) if values else None
+
+
+KINDS: dict[str, Callable[..., Effect | None]] = {
+    "gain": gain,
+    "mean_gain": mean_gain,
+    "largest_gain": largest_gain,
+    "late_change": late_change,
+    "accuracy": accuracy,
+    "difference": difference,
+    "tokens_change": tokens_change,
+    "tokens_contrast": tokens_contrast,
+    "tokens_difference": tokens_difference,
+    "curve_change": curve_change,
+    "slope": slope,
+    "won_at_equal": won_at_equal,
+    "best_grows": best_grows,
+    "fitted": fitted,
+    "cost": cost,
+}

@@ -1,0 +1,1 @@
+"""What records say, worked out: configurations, comparisons, effects, efficiency."""

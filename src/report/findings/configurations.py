@@ -1,0 +1,283 @@
+"""Runs that differ in nothing but their seed form a configuration; measurements that can be compared form a group."""
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from src.drawing.table import plain
+from src.record.left_out import LeftOut
+from src.record.measures import Measure
+from src.record.read import Run
+
+MOST_TOLD = 4  # settings in a label
+
+# What may differ between two runs of one configuration.
+_APART = ("seed", "name", "output_root", "run_dir", "resume", "objective")
+_APART_GROUPS = ("tracking.", "record.", "choices.", "sweep.")
+_UNTOLD = ("scale.name", "scale.reference_seconds_per_step")  # in a label these say what other keys say better
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A recipe, and its runs: one for each seed."""
+
+    key: str
+    label: str
+    short: str  # a letter or two for charts and tables
+    config: dict[str, Any]
+    runs: tuple[Run, ...]
+
+    @property
+    def measured(self) -> tuple[Run, ...]:
+        return tuple(run for run in self.runs if run.measures)
+
+    @property
+    def seeds(self) -> list[int]:
+        return [run.seed for run in self.measured]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Configurations measured on one suite in one way: these, and only these, are compared."""
+
+    name: str  # the suite's, with the set of problems where the suite was measured in several ways
+    suite: str
+    protocol: dict[str, Any]
+    configurations: tuple[Configuration, ...]
+    runs: dict[str, tuple[Run, ...]]  # by the configuration's key: its runs measured in this way
+
+    @property
+    def measure(self) -> Measure:
+        return self.runs[self.configurations[0].key][0].final(self.suite)
+
+    def measures(self, configuration: Configuration, when: str | None = None) -> list[Measure]:
+        """By seed: the final weights, or those at a moment of training."""
+        runs = self.runs[configuration.key]
+        return [run.measures[self.suite, when] if when else run.final(self.suite) for run in runs]
+
+    def accuracy_SP(self, configuration: Configuration, when: str | None = None) -> np.ndarray:
+        """Accuracy by seed and problem."""
+        return np.stack([measure.accuracy_P for measure in self.measures(configuration, when)])
+
+    def tokens_SP(self, configuration: Configuration, when: str | None = None) -> np.ndarray:
+        """Mean completion tokens by seed and problem."""
+        return np.stack([measure.tokens_P for measure in self.measures(configuration, when)])
+
+    def base_P(self, configuration: Configuration) -> np.ndarray:
+        """Accuracy of the weights that training starts from; the same for every seed but for how it was sampled."""
+        return self.accuracy_SP(configuration, "before").mean(axis=0)
+
+
+def configurations(runs: Sequence[Run]) -> tuple[list[Configuration], list[LeftOut]]:
+    """Configurations in the order of their first run. Repeats of a configuration with the same seed are left out:
+    they are no further evidence."""
+    by_key: dict[str, dict[int, Run]] = defaultdict(dict)
+    left_out = []
+    for run in runs:
+        known = by_key[_key(run)].get(run.seed)
+        if known is None or (run.measures and not known.measures):
+            known, by_key[_key(run)][run.seed] = run, run
+        elif run.measures:
+            left_out.append(LeftOut(str(run.folder), f"a repeat of {known.folder}: same configuration, same seed"))
+    labels = _labels({key: next(iter(seeds.values())) for key, seeds in by_key.items()})
+    return [
+        Configuration(
+            key,
+            labels[key],
+            _letters(number),
+            next(iter(seeds.values())).config,
+            tuple(seeds[seed] for seed in sorted(seeds)),
+        )
+        for number, (key, seeds) in enumerate(by_key.items())
+    ], left_out
+
+
+def settings(run: Run) -> dict[str, Any]:
+    """What makes a run's configuration, by dotted key."""
+    return {key: value for key, value in run.config.items() if key not in _APART and not key.startswith(_APART_GROUPS)}
+
+
+def _key(run: Run) -> str:
+    text = json.dumps(settings(run), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _labels(first: dict[str, Run]) -> dict[str, str]:
+    """What differs between configurations of one name, after that name where there are several."""
+    by_name: dict[str, list[str]] = defaultdict(list)
+    for key, run in first.items():
+        by_name[run.name].append(key)
+    labels = {}
+    for name, keys in by_name.items():
+        told = _told([first[key].config for key in keys])
+        for key in keys:
+            parts = [f"{_tail(k)}={plain(first[key].config.get(k))}" for k in told[:MOST_TOLD]]
+            text = ", ".join(parts) + (", …" if len(told) > MOST_TOLD else "")
+            labels[key] = text if len(by_name) == 1 and text else f"{name} ({text})" if text else name
+    taken = Counter(labels.values())
+    return {
+        key: f"{label} #{number}" if taken[label] > 1 else label
+        for number, (key, label) in enumerate(labels.items(), 1)
+    }
+
+
+def _told(configs: Sequence[dict[str, Any]]) -> list[str]:
+    """Keys that tell configurations apart; what follows from the option chosen in its group is not told beside it.
+
+    In a search, where every configuration has values of its own, settings that are drawn anew each time are all told.
+    """
+    factors = dict(together(configs))
+    own = max((len(set(levels)) for levels in factors.values()), default=0) == len(configs) > 2
+    keys = [*factors, *(key for key in differing(configs) if own and key not in factors and _drawn(key, configs))]
+    told = [key for key in keys if not follows(key, factors)]
+    return [key for key in told if key not in (*_UNTOLD, *_APART)] or told
+
+
+def _drawn(key: str, configs: Sequence[dict[str, Any]]) -> bool:
+    """Whether a setting is drawn anew for each configuration, and does not come with the option of its group."""
+    return _all_differ(key, configs) and not _all_differ(f"choices.{key.partition('.')[0]}", configs)
+
+
+def _all_differ(key: str, configs: Sequence[dict[str, Any]]) -> bool:
+    return len({json.dumps(config.get(key), default=str) for config in configs}) == len(configs)
+
+
+def follows(key: str, factors: Mapping[str, list[int]]) -> bool:
+    """Whether a setting has one level for each option of its group, by the levels that `together` found."""
+    levels, of_choice = factors.get(key), factors.get(f"choices.{key.partition('.')[0]}")
+    return levels is not None and of_choice is not None and len(set(zip(of_choice, levels, strict=True))) == len(set(of_choice))
+
+
+def together(configs: Sequence[dict[str, Any]]) -> list[tuple[str, list[int]]]:
+    """What differs between configurations: settings that always change together count once, under the chosen group or
+    else the shortest key, with the number of each configuration's level; what has most levels first."""
+    kept = [
+        {
+            k: v
+            for k, v in config.items()
+            if k not in (*_APART, "choices.experiment", "choices.tracking")
+            and not k.startswith(("tracking.", "record.", "sweep."))
+        }
+        for config in configs
+    ]
+    by_partition: dict[tuple[int, ...], list[str]] = defaultdict(list)
+    for key in differing(kept):
+        values = [json.dumps(config.get(key), default=str) for config in kept]
+        numbers = {value: number for number, value in enumerate(dict.fromkeys(values))}
+        by_partition[tuple(numbers[value] for value in values)].append(key)
+    named = [(_shortest(keys), list(partition)) for partition, keys in by_partition.items()]
+    return sorted(named, key=lambda entry: (-len(set(entry[1])), entry[0]))
+
+
+def _shortest(keys: Sequence[str]) -> str:
+    chosen = [key for key in keys if key.startswith("choices.")]
+    return min(chosen or keys, key=lambda key: (key.count("."), len(key)))
+
+
+def differing(configs: Sequence[dict[str, Any]]) -> list[str]:
+    """Keys whose values are not the same in all of `configs`; what only some have counts as differing."""
+    keys = dict.fromkeys(key for config in configs for key in config)
+    return [key for key in keys if len({json.dumps(config.get(key), default=str) for config in configs}) > 1]
+
+
+def _tail(key: str) -> str:
+    return ".".join(key.removeprefix("choices.").split(".")[-2:])
+
+
+def _letters(number: int) -> str:
+    letters = ""
+    while number >= 0:
+        letters, number = chr(65 + number % 26) + letters, number // 26 - 1
+    return letters
+
+
+def groups(found: Sequence[Configuration]) -> list[Group]:
+    """What can be compared: by suite, benchmarks first, and by protocol; of a suite the group with most evidence first."""
+    runs: dict[tuple[str, str], dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
+    protocols: dict[str, dict[str, Any]] = {}
+    by_key = {configuration.key: configuration for configuration in found}
+    for configuration in found:
+        for run in configuration.measured:
+            for suite in run.suites:
+                content = protocol(run, suite)
+                text = json.dumps(content, sort_keys=True, default=str)
+                protocols[text] = content
+                runs[suite, text][configuration.key].append(run)
+    suites = list(dict.fromkeys(suite for suite, _ in runs))
+    order = sorted(
+        runs, key=lambda pair: (pair[0] == "validation", suites.index(pair[0]), -_evidence(pair[0], runs[pair]))
+    )
+    names = [suite for suite, _ in order]
+    return [
+        Group(
+            _group_name(suite, protocols[text], names),
+            suite,
+            protocols[text],
+            tuple(by_key[key] for key in runs[suite, text]),
+            {key: tuple(measured) for key, measured in runs[suite, text].items()},
+        )
+        for suite, text in order
+    ]
+
+
+def _evidence(suite: str, runs: dict[str, list[Run]]) -> int:
+    return sum(len(run.measures[suite, "before"].problems) for measured in runs.values() for run in measured)
+
+
+def _group_name(suite: str, protocol: dict[str, Any], suites: Sequence[str]) -> str:
+    return (
+        f"{suite} [{protocol['set of problems']} × {protocol['samples per problem']}]"
+        if suites.count(suite) > 1
+        else suite
+    )
+
+
+def protocol(run: Run, suite: str) -> dict[str, Any]:
+    """How a suite was measured: what must agree before two accuracies are compared."""
+    measure = run.measures[suite, "before"]
+    versions = run.summary["versions"]
+    grader = versions.get("grader") or f"math-verify {versions.get('math-verify', 'of unknown version')}"
+    sampling = {
+        key.removeprefix("evaluation.sampling."): value
+        for key, value in run.config.items()
+        if key.startswith("evaluation.sampling.") and not key.endswith("batch_size")
+    }
+    return {
+        "set of problems": hashlib.sha256("\n".join(measure.problems).encode()).hexdigest()[:8],
+        "problem count": len(measure.problems),
+        "samples per problem": measure.samples,
+        "sampling": json.dumps(sampling, sort_keys=True),
+        "prompt": run.config.get("evaluation.prompt"),
+        "grader": grader,
+        "hardware": run.config.get("hardware.name"),
+    }
+
+
+def why_apart(found: Sequence[Group]) -> list[str]:
+    """A sentence for each suite that was not measured by all, or not in one way."""
+    by_suite: dict[str, list[Group]] = defaultdict(list)
+    for group in found:
+        by_suite[group.suite].append(group)
+    sentences = []
+    everyone = {configuration.key for group in found for configuration in group.configurations}
+    for suite, parts in by_suite.items():
+        there = {configuration.key for part in parts for configuration in part.configurations}
+        if len(there) < len(everyone):
+            sentences.append(
+                f"{suite} was measured for {len(there)} of {len(everyone)} configurations; the others are not ranked on it, "
+                "nor against these by another suite."
+            )
+        if len(parts) > 1:
+            keys = differing([part.protocol for part in parts])
+            told = "; ".join(
+                f"{key}: {' or '.join(dict.fromkeys(plain(p.protocol[key]) for p in parts))}" for key in keys
+            )
+            sentences.append(
+                f"{suite} was measured in {len(parts)} ways that cannot be ranked against each other ({told})."
+            )
+    return sentences

@@ -1,0 +1,129 @@
+"""Tables of what shorter answers cost: by alpha and suite, by difficulty, and under another loss or normalisation."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from src.drawing.table import Cell, Table, gain_with, percent, share_with, table
+from src.report.analysis import Analysis
+from src.report.findings.configurations import Group
+from src.report.findings.cut_answers import read_answers
+from src.report.findings.efficiency import MAIN, Family, Recipe, families, mean_over, token_contrast, trade
+from src.statistics import Interval, compare
+
+
+def efficiency_tables(analysis: Analysis) -> list[Table]:
+    """Empty where the records hold no alpha axis."""
+    found = families(analysis.configurations)
+    each = [(family, group) for family in found for group in analysis.groups if family.within(group)]
+    return [_trades(each, len(found) > 1), _levels(each, len(found) > 1), _variants(each, len(found) > 1)]
+
+
+def named(family: Family, group: Group, several: bool) -> str:
+    """The suite, and where there are several models, which."""
+    return f"{group.name} ({family.model})" if several else group.name
+
+
+def _trades(each: Sequence[tuple[Family, Group]], several: bool) -> Table:
+    rows = []
+    for family, group in each:
+        recipes, suite = family.within(group), named(family, group, several)
+        answers = read_answers(group.measures(recipes[0].configuration, "before"))
+        base = trade(group, recipes[0].configuration)
+        base_accuracy, base_tokens = mean_over(base.base_accuracy_P[None]), mean_over(base.base_tokens_P[None])
+        rows.append([suite, "base", None, None, share_with(base_accuracy), None, _tokens(base_tokens), None, None, None])
+        for recipe in recipes:
+            found = trade(group, recipe.configuration)
+            last = trade(group, recipe.configuration, when="after")
+            cut_P, _ = answers.at(answers.limit_for(found.tokens.mean))
+            over_cut = compare([(found.accuracy_SP, cut_P)], fixed_second=True)[0].interval
+            rows.append(
+                [
+                    suite,
+                    recipe.label,
+                    recipe.alpha,
+                    found.seeds,
+                    share_with(found.accuracy),
+                    gain_with(found.gain),
+                    _tokens(found.tokens),
+                    change_with(found.change),
+                    change_with(last.change),
+                    gain_with(over_cut),
+                ]
+            )
+    note = (
+        "Against the base, paired by problem; over seeds and problems, with one seed over problems alone. Intervals are "
+        "95 %, not corrected. Weights: the best by validation accuracy; beside them the change of the last weights' tokens. The "
+        "last column is the gain in points over the base's own answers, cut at the limit that leaves them as many tokens."
+    )
+    columns = (
+        "suite, recipe, #alpha, #seeds, #accuracy, #gain in points, #tokens, #tokens against base, "
+        "#tokens of the last weights, #gain over the base cut to as many"
+    )
+    return table("efficiency", "Accuracy and tokens by alpha", note, columns, rows)
+
+
+def difficulties(group: Group) -> Iterator[tuple[str, np.ndarray]]:
+    """The levels of a suite, each with the mask of its problems (P)."""
+    levels_P = group.measure.levels_P
+    for level in sorted(set(levels_P.tolist())):
+        yield level, levels_P == level
+
+
+def _levels(each: Sequence[tuple[Family, Group]], several: bool) -> Table:
+    parts = []
+    for family, group in each:
+        recipes = family.within(group)
+        for level, at_P in difficulties(group):
+            trades = [(recipe, trade(group, recipe.configuration, at_P)) for recipe in recipes]
+            rows = [
+                [
+                    named(family, group, several),
+                    level,
+                    int(at_P.sum()),
+                    percent(float(found.base_accuracy_P.mean())),
+                    Cell(f"{found.base_tokens_P.mean():.0f}", round(float(found.base_tokens_P.mean()), 2)),
+                    recipe.label,
+                    change_with(found.change),
+                    gain_with(found.gain),
+                ]
+                for recipe, found in trades
+            ]
+            parts.append((float(trades[0][1].base_tokens_P.mean()), rows))
+    rows = [row for _, part in sorted(parts, key=lambda part: part[0]) for row in part]
+    note = "The problems that take the base the fewest tokens first. Paired by problem; intervals are 95 %, not corrected."
+    columns = "suite, level, #problems, #base, #base tokens, recipe, #tokens against base, #gain in points"
+    return table("efficiency_levels", "Tokens saved by difficulty", note, columns, rows)
+
+
+def _variants(each: Sequence[tuple[Family, Group]], several: bool) -> Table:
+    """Series that differ from the main one in another setting, at each alpha that both have."""
+    rows = []
+    for family, group in each:
+        recipes = family.within(group)
+        main = {recipe.alpha: recipe for recipe in recipes if recipe.series == MAIN}
+        for other in recipes:
+            if other.series != MAIN and other.alpha in main:
+                rows.append([named(family, group, several), other.alpha, *_variant(group, main[other.alpha], other)])
+    note = (
+        "What another loss or another normalisation of the advantages changes at the same alpha; tokens in % of the base's. "
+        "Paired by problem; intervals are 95 %, not corrected."
+    )
+    columns = "suite, #alpha, setting, #seeds, #tokens more than without it, #points more than without it"
+    return table("efficiency_variants", "The same alpha with another loss or normalisation", note, columns, rows)
+
+
+def _variant(group: Group, main: Recipe, other: Recipe) -> list[object]:
+    tokens = token_contrast(group, [(1.0, other.configuration), (-1.0, main.configuration)])
+    pair = (group.accuracy_SP(other.configuration), group.accuracy_SP(main.configuration))
+    setting = other.series.removeprefix(f"{MAIN}, ")
+    return [setting, tokens.seeds, change_with(tokens.interval), gain_with(compare([pair])[0].interval)]
+
+
+def change_with(interval: Interval) -> Cell:
+    text = f"{100 * interval.mean:+.1f} % ({100 * interval.low:+.1f} to {100 * interval.high:+.1f})"
+    return Cell(text.replace("-", "−"), round(interval.mean, 6))
+
+
+def _tokens(interval: Interval) -> Cell:
+    return Cell(f"{interval.mean:.0f} ({interval.low:.0f}–{interval.high:.0f})", round(interval.mean, 3))

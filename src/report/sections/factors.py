@@ -1,0 +1,203 @@
+"""A factorial: its effects, its cells, and what each level of its factors came to."""
+
+import re
+from collections.abc import Sequence
+from statistics import fmean, median
+
+from src.drawing.chart import COLOURS, Figure, chart, short
+from src.drawing.table import Cell, Table, gain_with, p_value, share_with, table, tokens_with
+from src.record.read import Run
+from src.report.analysis import Analysis
+from src.report.findings.configurations import Configuration
+from src.report.findings.effects import Factor, Factorial
+from src.statistics import Interval, contrast, mean_over_seeds, pooled_deviation, t_interval
+
+
+def factor_levels(analysis: Analysis) -> Table:
+    rows = [
+        [f.name, factor.name, level, *_level(f, factor, level)]
+        for f in analysis.factorials
+        for factor in f.factors
+        for level in factor.levels
+    ]
+    note = (
+        "Means over the cells of a level, weights best by validation. Spread: standard deviation over the seeds of one cell, pooled over the "
+        "cells, which holds what sampling adds; its interval takes runs to be independent and normal. Written: completion tokens of a training "
+        "run, mean over the cells, interval over seeds. Went wrong: runs in which the monitor spoke, and when it first did."
+    )
+    columns = (
+        "suite, factor, level, #runs, #accuracy, #spread over seeds in points, #tokens, #written in thousand tokens, "
+        "#went wrong, #at step (median)"
+    )
+    return table("factor_levels", "Levels of the factors", note, columns, rows)
+
+
+def _level(f: Factorial, factor: Factor, level: str) -> list:
+    cells = [cell for cell in f.cells if factor.of_cell[cell.key] == level]
+    runs = [run for cell in cells for run in f.group.runs[cell.key]]
+    accuracies = [f.group.accuracy_SP(cell) for cell in cells]
+    mean = contrast([(1 / len(cells), accuracy) for accuracy in accuracies]).interval
+    steps = [step for run in runs if (step := _went_wrong_at(run)) is not None]
+    return [
+        len(runs),
+        share_with(Interval(mean.mean, max(0.0, mean.low), min(1.0, mean.high))),
+        _spread([accuracy.mean(axis=1) for accuracy in accuracies]),
+        round(fmean(float(f.group.tokens_SP(cell).mean()) for cell in cells), 1),
+        _written(f, cells),
+        len(steps),
+        median(steps) if steps else None,
+    ]
+
+
+def _spread(by_cell: Sequence[Sequence[float]]) -> Cell | None:
+    if all(len(accuracies) < 2 for accuracies in by_cell):
+        return None
+    spread = pooled_deviation(by_cell)
+    text = f"{100 * spread.mean:.1f} ({100 * spread.low:.1f}–{100 * spread.high:.1f})"
+    return Cell(text, round(spread.mean, 6))
+
+
+def _written(f: Factorial, cells: Sequence[Configuration]) -> Cell | None:
+    """Of the seeds that all cells have."""
+    by_cell = [{run.seed: run.summary["cost"].get("completion_tokens") for run in f.group.runs[cell.key]} for cell in cells]
+    seeds = [seed for seed in by_cell[0] if all(cell.get(seed) is not None for cell in by_cell)]
+    if not seeds:
+        return None
+    written = t_interval([fmean(cell[seed] for cell in by_cell) / 1000 for seed in seeds])
+    text = f"{written.mean:.1f} ({written.low:.1f}–{written.high:.1f})"
+    return Cell(text if len(seeds) > 1 else f"{written.mean:.1f}", round(written.mean, 3))
+
+
+def _went_wrong_at(run: Run) -> int | None:
+    """The step of the monitor's first alarm."""
+    alarms = run.summary.get("stability", {}).get("alarms")
+    return alarms[0]["step"] if alarms else None
+
+
+def effects(analysis: Analysis) -> Table:
+    rows = [
+        [
+            f.name,
+            e.name,
+            "interaction" if e.interaction else "main effect",
+            gain_with(e.difference.interval),
+            p_value(e.difference.p),
+            "; ".join(f"{100 * effect:+.1f}" for effect in e.by_seed).replace("-", "−"),
+            Cell(f"{100 * e.difference.detectable:.1f}", round(e.difference.detectable, 5)),
+            tokens_with(e.tokens.interval),
+            p_value(e.tokens.p),
+            e.difference.seeds,
+        ]
+        for f in analysis.factorials
+        for e in f.effects
+    ]
+    note = (
+        "Main effect: mean change when the factor changes, over all cells. Interaction: how much more one factor does at the "
+        "new level of the other. Intervals are 95 %, not corrected; p is corrected for the number of effects (Holm). Both take "
+        "cells as independent, also those of one seed: what a seed does to all of them shows where effects differ by seed."
+    )
+    columns = "suite, change, kind, #effect in points, #p, by seed, #detectable in points, #effect in tokens, #p of tokens, #seeds per cell"
+    return table("effects", "Factorial effects", note, columns, rows)
+
+
+def effects_figure(factorial: Factorial) -> Figure:
+    """Main effects and interactions with intervals."""
+    rows = [
+        {
+            "effect": e.name,
+            "kind": "interaction" if e.interaction else "main effect",
+            "points": short(100 * e.difference.interval.mean),
+            "low": short(100 * e.difference.interval.low),
+            "high": short(100 * e.difference.interval.high),
+        }
+        for e in factorial.effects
+    ]
+    y = {"field": "effect", "type": "nominal", "title": None, "sort": None, "axis": {"labelLimit": 420}}
+    hue = {
+        "field": "kind",
+        "type": "nominal",
+        "title": None,
+        "scale": {"range": list(COLOURS[:2])},
+        "legend": {"orient": "top"},
+    }
+    tooltip = [{"field": name} for name in ("effect", "kind", "points", "low", "high")]
+    spec = chart(
+        rows,
+        height=30 + 20 * len(rows),
+        layer=[
+            {"mark": {"type": "rule", "strokeDash": [3, 3], "color": "#888888"}, "encoding": {"x": {"datum": 0}}},
+            {
+                "mark": {"type": "rule", "strokeWidth": 2},
+                "encoding": {
+                    "y": y,
+                    "x": {"field": "low", "type": "quantitative", "title": "effect on accuracy, points"},
+                    "x2": {"field": "high"},
+                    "color": hue,
+                },
+            },
+            {
+                "mark": {"type": "point", "filled": True, "size": 70, "opacity": 1},
+                "encoding": {
+                    "y": y,
+                    "x": {"field": "points", "type": "quantitative"},
+                    "color": hue,
+                    "tooltip": tooltip,
+                },
+            },
+        ],
+    )
+    name = _named("effects", factorial)
+    factors = ", ".join(factor.name for factor in factorial.factors)
+    caption = (
+        f"Factors: {factors}; {len(factorial.cells)} cells; 95 % intervals over problems and seeds."
+    )
+    return Figure(name, f"{factorial.name}: what each factor does", caption, "sweeps", spec)
+
+
+def cells(factorial: Factorial) -> Figure:
+    """Accuracy of each cell: a row for each level of the factor that has most; a colour, a shape and a place in the row for
+    the others, those with the largest effects first."""
+    by_effect = sorted(factorial.factors, key=lambda factor: -_largest(factorial, factor))
+    rows_of = max(by_effect, key=lambda factor: len(factor.levels))
+    coloured, *others = [factor for factor in by_effect if factor is not rows_of]
+    rows = []
+    for cell in factorial.cells:
+        interval = mean_over_seeds(factorial.group.accuracy_SP(cell))
+        values = {"accuracy": interval.mean, "low": interval.low, "high": interval.high}
+        levels = {"level": rows_of, "colour": coloured} | ({"shape": others[0]} if others else {})
+        told = ", ".join(f"{factor.name}={factor.of_cell[cell.key]}" for factor in factorial.factors)
+        rows.append(
+            {name: factor.of_cell[cell.key] for name, factor in levels.items()}
+            | {"cell": told, "rest": " ".join(factor.of_cell[cell.key] for factor in (coloured, *others))}
+            | {key: short(100 * value) for key, value in values.items()}
+        )
+    legend = {"orient": "top", "titleLimit": 400}
+    y = {"field": "level", "type": "nominal", "title": rows_of.name, "axis": {"labelLimit": 240}}
+    place = {"y": y, "yOffset": {"field": "rest", "type": "nominal"}}
+    hue = {"field": "colour", "type": "nominal", "title": coloured.name, "scale": {"range": list(COLOURS)}, "legend": legend}
+    shape = {"shape": {"field": "shape", "type": "nominal", "title": others[0].name, "legend": legend}} if others else {}
+    x = {"type": "quantitative", "title": "accuracy, %", "scale": {"zero": False}}
+    tooltip = [{"field": name} for name in ("cell", "accuracy", "low", "high")]
+    whisker = {"x": {**x, "field": "low"}, "x2": {"field": "high"}}
+    point = {"x": {**x, "field": "accuracy"}, **shape, "tooltip": tooltip}
+    spec = chart(
+        rows,
+        height={"step": 14},
+        encoding={**place, "color": hue},
+        layer=[
+            {"mark": {"type": "rule", "strokeWidth": 2}, "encoding": whisker},
+            {"mark": {"type": "point", "filled": True, "size": 70, "opacity": 1}, "encoding": point},
+        ],
+    )
+    caption = "Mean over seeds of the weights best by validation; 95 % intervals over problems and seeds, not of differences."
+    return Figure(_named("cells", factorial), f"{factorial.name}: the cells", caption, "sweeps", spec)
+
+
+def _largest(factorial: Factorial, factor: Factor) -> float:
+    """The largest effect on accuracy of a change of this factor alone."""
+    alone = (e for e in factorial.effects if not e.interaction and e.name.startswith(f"{factor.name}: "))
+    return max(abs(e.difference.interval.mean) for e in alone)
+
+
+def _named(kind: str, factorial: Factorial) -> str:
+    return f"{kind}_{re.sub(r'[^A-Za-z0-9]+', '_', factorial.name)}_{factorial.group.protocol['set of problems']}"

@@ -1,0 +1,123 @@
+"""Figures of what accuracy costs: against mean tokens and against money or time, with the Pareto front."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from src.drawing.chart import Figure, chart, short, zoom
+from src.report.analysis import Analysis
+from src.report.findings.configurations import Configuration, Group
+from src.report.sections.shown import colour, shown_at_first
+from src.statistics import Interval, bootstrap_means, mean_over_seeds
+
+
+def fronts(analysis: Analysis, group: Group) -> list[Figure]:
+    """Accuracy against mean tokens, and against cost where anything cost something, else against time."""
+    accuracy = {c.key: mean_over_seeds(group.accuracy_SP(c)) for c in group.configurations}
+    tokens = {c.key: token_interval(group, c) for c in group.configurations}
+    base = group.measures(group.configurations[0], "before")[0]
+    with_base = [("base", Interval(base.tokens, base.tokens, base.tokens), mean_over_seeds(base.accuracy_P))]
+    points = [(c.label, tokens[c.key], accuracy[c.key]) for c in group.configurations]
+    figures = [_front(analysis, group, "tokens", "mean tokens", [*with_base, *points])]
+    spent = {c.key: _spent(group, c) for c in group.configurations}
+    unit = "cost, US$" if any(usd for usd, _ in spent.values()) else "time, minutes"
+    costs = [
+        (c.label, Interval(*[spent[c.key][0] or spent[c.key][1]] * 3), accuracy[c.key]) for c in group.configurations
+    ]
+    figures.append(_front(analysis, group, "cost", unit, costs))
+    return figures
+
+
+def _spent(group: Group, configuration: Configuration) -> tuple[float, float]:
+    costs = [run.summary.get("cost", {}) for run in group.runs[configuration.key]]
+    usd = float(np.mean([cost.get("usd", 0.0) for cost in costs]))
+    return usd, float(np.mean([sum(cost.get("seconds", {}).values()) / 60 for cost in costs]))
+
+
+def _front(
+    analysis: Analysis, group: Group, kind: str, unit: str, points: Sequence[tuple[str, Interval, Interval]]
+) -> Figure:
+    best, on_front = -1.0, set()
+    for label, x, y in sorted(points, key=lambda point: (point[1].mean, -point[2].mean)):
+        if y.mean > best:
+            best = y.mean
+            on_front.add(label)
+    rows = [
+        {
+            "configuration": label,
+            "x": short(x.mean),
+            "x_low": short(x.low),
+            "x_high": short(x.high),
+            "accuracy": short(y.mean),
+            "low": short(y.low),
+            "high": short(y.high),
+            "front": int(label in on_front),
+        }
+        for label, x, y in points
+    ]
+    x = {"type": "quantitative", "title": unit, "scale": {"zero": False, "padding": 16}}
+    y = {
+        "type": "quantitative",
+        "title": "accuracy",
+        "scale": {"zero": False, "padding": 12},
+        "axis": {"format": ".0%"},
+    }
+    tooltip = [
+        {"field": "configuration"},
+        {"field": "accuracy", "format": ".1%"},
+        {"field": "low", "format": ".1%"},
+        {"field": "high", "format": ".1%"},
+        {"field": "x", "title": unit, "format": ".4~g"},
+    ]
+    faded = {
+        "condition": {"test": "indexof(shown, datum.configuration) >= 0 || datum.configuration == 'base'", "value": 1},
+        "value": 0.12,
+    }
+    layers = [
+        {
+            "transform": [{"filter": "datum.front == 1"}],
+            "mark": {"type": "line", "interpolate": "step-after", "color": "#888888", "strokeDash": [4, 3]},
+            "encoding": {"x": {**x, "field": "x"}, "y": {**y, "field": "accuracy"}},
+        },
+        {
+            "mark": "rule",
+            "encoding": {
+                "x": {**x, "field": "x"},
+                "y": {**y, "field": "low"},
+                "y2": {"field": "high"},
+                "color": colour(analysis),
+                "opacity": faded,
+            },
+        },
+        {
+            "mark": "rule",
+            "encoding": {
+                "x": {**x, "field": "x_low"},
+                "x2": {"field": "x_high"},
+                "y": {**y, "field": "accuracy"},
+                "color": colour(analysis),
+                "opacity": faded,
+            },
+        },
+        {
+            "params": [zoom()],
+            "mark": {"type": "point", "filled": True, "size": 90},
+            "encoding": {
+                "x": {**x, "field": "x"},
+                "y": {**y, "field": "accuracy"},
+                "color": colour(analysis),
+                "opacity": faded,
+                "tooltip": tooltip,
+            },
+        },
+    ]
+    spec = chart(rows, layer=layers, height=260, params=[{"name": "shown", "value": shown_at_first(analysis)}])
+    title = f"{group.name}: accuracy against {'tokens' if kind == 'tokens' else unit}"
+    caption = "Bars: 95 % intervals. Dashed: the Pareto front, more accurate than all that is cheaper."
+    return Figure(f"{kind}_{group.suite}_{group.protocol['set of problems']}", title, caption, "fronts", spec)
+
+
+def token_interval(group: Group, configuration: Configuration) -> Interval:
+    """Mean tokens of the final weights, over problems."""
+    tokens_P = np.mean([measure.tokens_P for measure in group.measures(configuration)], axis=0)
+    return bootstrap_means(tokens_P[None])[0]

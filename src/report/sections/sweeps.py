@@ -1,0 +1,239 @@
+"""An Optuna sweep: its trials, history, Pareto front, importances, slices, and what was pruned when."""
+
+from src.drawing.chart import COLOURS, Figure, chart, numeric, short, zoom
+from src.drawing.table import Cell, Table, plain, table
+from src.report.analysis import Analysis
+from src.sweep.read import Sweep, SweepTrial
+
+
+def of_sweep(sweep: Sweep, number: int) -> list[Figure]:
+    """History, importances and slices of a search, and what was pruned when."""
+    figures = [_history(sweep, number)] if any(trial.value is not None for trial in sweep.trials) else []
+    if len(sweep.objectives) > 1 and sweep.complete:
+        figures.append(_pareto(sweep, number))
+    if sweep.importances:
+        figures.append(_importances(sweep, number))
+    names = list(sweep.importances) or list(dict.fromkeys(name for trial in sweep.trials for name in trial.params))
+    figures += [figure for name in names[:8] if (figure := _slice(sweep, number, name))]
+    if any(trial.state == "pruned" and trial.step is not None for trial in sweep.trials):
+        figures.append(_pruned(sweep, number))
+    return figures
+
+
+_STATES = {
+    "field": "state",
+    "type": "nominal",
+    "title": None,
+    "legend": {"orient": "top"},
+    "scale": {
+        "domain": ["complete", "pruned", "fail", "running"],
+        "range": ["#0072B2", "#E69F00", "#D55E00", "#888888"],
+    },
+}
+
+
+def _history(sweep: Sweep, number: int) -> Figure:
+    rows, best = [], None
+    for trial in sweep.trials:
+        if trial.value is None:
+            continue
+        if trial.state == "complete":
+            better = best is None or (trial.value > best if sweep.maximise else trial.value < best)
+            best = trial.value if better else best
+        params = ", ".join(f"{key}={value}" for key, value in trial.params.items())
+        row = {"trial": trial.number, "value": trial.value, "state": trial.state, "best": best, "params": params}
+        spread = trial.spread or 0.0
+        rows.append(row | {"low": trial.value - spread, "high": trial.value + spread, "seeds": trial.seeds})
+    x = {"field": "trial", "type": "quantitative", "axis": {"tickMinStep": 1}}
+    y = {"type": "quantitative", "title": "objective", "scale": {"zero": False}}
+    spec = chart(
+        rows,
+        layer=[
+            {
+                "mark": {"type": "line", "interpolate": "step-after", "color": "#009E73"},
+                "encoding": {"x": x, "y": {**y, "field": "best"}},
+            },
+            {
+                "mark": "rule",
+                "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": _STATES},
+            },
+            {
+                "params": [zoom()],
+                "mark": {"type": "point", "filled": True, "size": 60},
+                "encoding": {
+                    "x": x,
+                    "y": {**y, "field": "value"},
+                    "color": _STATES,
+                    "tooltip": [{"field": f} for f in ("trial", "value", "state", "seeds", "params")],
+                },
+            },
+        ],
+        height=240,
+    )
+    caption = "Line: the best so far of complete trials."
+    if any(trial.spread for trial in sweep.trials):
+        caption += " Bars: one standard deviation between seeds, either way."
+    return Figure(f"sweep{number}_history", f"{sweep.name}: history", caption, "sweeps", spec)
+
+
+def _pareto(sweep: Sweep, number: int) -> Figure:
+    (first, up), (second, other_up) = list(sweep.objectives.items())[:2]
+    trials = [trial for trial in sweep.complete if len(trial.values) > 1]
+
+    def beaten(trial: SweepTrial) -> bool:
+        mine = _upwards(trial, up, other_up)
+        theirs = [_upwards(other, up, other_up) for other in trials]
+        return any(a >= mine[0] and b >= mine[1] and (a, b) != mine for a, b in theirs)
+
+    rows = [
+        {
+            "trial": t.number,
+            "first": t.values[0],
+            "second": t.values[1],
+            "front": int(not beaten(t)),
+            "params": ", ".join(f"{key}={value}" for key, value in t.params.items()),
+        }
+        for t in trials
+    ]
+    x = {"field": "second", "type": "quantitative", "title": second, "scale": {"zero": False}}
+    y = {"field": "first", "type": "quantitative", "title": first, "scale": {"zero": False}}
+    spec = chart(
+        rows,
+        height=260,
+        layer=[
+            {
+                "transform": [{"filter": "datum.front == 1"}],
+                "encoding": {"x": x, "y": y},
+                "mark": {"type": "line", "interpolate": "step-after", "color": "#888888", "strokeDash": [4, 3]},
+            },
+            {
+                "params": [zoom()],
+                "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1},
+                "encoding": {
+                    "x": x,
+                    "y": y,
+                    "tooltip": [{"field": f} for f in ("trial", "first", "second", "params")],
+                    "color": {"condition": {"test": "datum.front == 1", "value": COLOURS[4]}, "value": COLOURS[0]},
+                },
+            },
+        ],
+    )
+    caption = "Dashed: the Pareto front, trials that no other beats in both objectives."
+    return Figure(f"sweep{number}_pareto", f"{sweep.name}: Pareto front", caption, "sweeps", spec)
+
+
+def _upwards(trial: SweepTrial, *up: bool) -> tuple[float, ...]:
+    return tuple(value if more else -value for value, more in zip(trial.values, up, strict=False))
+
+
+def _importances(sweep: Sweep, number: int) -> Figure:
+    rows = [
+        {"parameter": name, "importance": short(i.mean), "low": short(i.low), "high": short(i.high)}
+        for name, i in sweep.importances.items()
+    ]
+    y = {"field": "parameter", "type": "nominal", "sort": None, "title": None, "axis": {"labelLimit": 260}}
+    spec = chart(
+        rows,
+        height=30 + 24 * len(rows),
+        layer=[
+            {
+                "mark": {"type": "bar", "color": "#0072B2", "opacity": 0.75},
+                "encoding": {
+                    "y": y,
+                    "x": {"field": "importance", "type": "quantitative", "title": "share"},
+                    "tooltip": [{"field": f} for f in ("parameter", "importance", "low", "high")],
+                },
+            },
+            {
+                "mark": {"type": "rule", "strokeWidth": 2, "color": "#888888"},
+                "encoding": {"y": y, "x": {"field": "low", "type": "quantitative"}, "x2": {"field": "high"}},
+            },
+        ],
+    )
+    caption = "PED-ANOVA over complete trials; grey: 2.5 to 97.5 percentiles over resampled trials."
+    return Figure(f"sweep{number}_importances", f"{sweep.name}: importances", caption, "sweeps", spec)
+
+
+def _slice(sweep: Sweep, number: int, name: str) -> Figure | None:
+    rows = [
+        {"trial": trial.number, "parameter": trial.params[name], "value": trial.value, "state": trial.state}
+        for trial in sweep.trials
+        if name in trial.params and trial.value is not None
+    ]
+    if len({str(row["parameter"]) for row in rows}) < 2:
+        return None
+    continuous = numeric(rows, "parameter")
+    scale = {"type": "log"} if name in sweep.logarithmic else {"zero": False}
+    x = (
+        {"field": "parameter", "title": name, "type": "quantitative", "scale": scale}
+        if continuous
+        else {"field": "parameter", "title": name, "type": "nominal"}
+    )
+    spec = chart(
+        rows,
+        mark={"type": "point", "filled": True, "size": 60},
+        encoding={
+            "x": x,
+            "y": {"field": "value", "type": "quantitative", "title": "objective", "scale": {"zero": False}},
+            "color": _STATES,
+            "tooltip": [{"field": f} for f in ("trial", "parameter", "value", "state")],
+        },
+    )
+    return Figure(
+        f"sweep{number}_slice_{name.replace('.', '_').replace('/', '_')}", f"{sweep.name}: {name}", "", "sweeps", spec
+    )
+
+
+def _pruned(sweep: Sweep, number: int) -> Figure:
+    rows = [
+        {"trial": trial.number, "step": trial.step, "state": trial.state, "reason": trial.reason or ""}
+        for trial in sweep.trials
+        if trial.step is not None
+    ]
+    spec = chart(
+        rows,
+        mark={"type": "bar"},
+        encoding={
+            "x": {"field": "trial", "type": "ordinal", "axis": {"labelOverlap": True}},
+            "y": {"field": "step", "type": "quantitative", "title": "last step"},
+            "color": _STATES,
+            "tooltip": [{"field": f} for f in ("trial", "step", "state", "reason")],
+        },
+    )
+    return Figure(f"sweep{number}_pruned", f"{sweep.name}: what was pruned, and when", "", "sweeps", spec)
+
+
+def trials(analysis: Analysis) -> Table:
+    rows = [
+        [
+            sweep.name,
+            trial.number,
+            trial.state,
+            None if trial.value is None else Cell(f"{trial.value:.4g}", trial.value),
+            None if not trial.spread else Cell(f"{trial.spread:.2g}", trial.spread),
+            trial.seeds,
+            None if len(trial.values) < 2 else Cell(f"{trial.values[1]:.4g}", trial.values[1]),
+            trial.step,
+            ", ".join(f"{key}={plain(value)}" for key, value in trial.params.items()),
+            trial.reason or "",
+        ]
+        for sweep in analysis.sweeps
+        for trial in sweep.trials
+    ]
+    objectives = "; ".join(f"{sweep.name}: {', '.join(sweep.objectives)}" for sweep in analysis.sweeps)
+    note = (
+        f"Objectives: {objectives}. Of a pruned trial the last validation. The best of many trials flatters itself: it was "
+        "chosen for its value. Run it again under other seeds before believing it."
+    )
+    columns = "sweep, #trial, state, #objective, #spread over seeds, #seeds, #second objective, #steps, parameters, why it ended"
+    return table("trials", "Trials", note, columns, rows)
+
+
+def importances(analysis: Analysis) -> Table:
+    rows = [
+        [sweep.name, name, Cell(f"{i.mean:.2f} ({i.low:.2f}–{i.high:.2f})", round(i.mean, 4))]
+        for sweep in analysis.sweeps
+        for name, i in sweep.importances.items()
+    ]
+    note = "Share in what decides the first objective, by PED-ANOVA, with the 2.5 to 97.5 percentiles over resampled trials."
+    return table("importances", "Importances", note, "sweep, parameter, #importance", rows)

@@ -1,0 +1,116 @@
+"""Sampling with vLLM: in this process, or on TRL's server."""
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+from src.common.errors import ServerDied
+from src.rollout.engine import TokenIds
+
+if TYPE_CHECKING:
+    from src.model.config import ModelConfig
+
+
+def prepare_vllm_on_cpu() -> None:
+    """Settings under which a vLLM built for the CPU takes part in training."""
+    settings = {
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine in this process, where its weights can be set
+        "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    }
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
+    import vllm._custom_ops
+    import vllm.model_executor.layers.utils
+
+    # Both repack linear weights when they are loaded, and TRL's weight sync then finds none of their shape: oneDNN, and
+    # on processors with AMX the kernels for small bf16 matrices.
+    vllm._custom_ops._supports_onednn = False
+    vllm.model_executor.layers.utils.check_cpu_sgl_kernel = lambda *_: False
+
+
+class VllmEngine:
+    """The vLLM engine or server that TRL's trainer holds, after the trainer's weights were pushed to it.
+
+    `pushing_alone` surrounds that, which no other training process takes part in.
+    """
+
+    def __init__(self, generation, ends: frozenset[int], pushing_alone: Callable = nullcontext) -> None:
+        self.generation, self.ends, self.pushing_alone = generation, ends, pushing_alone
+
+    def generate(
+        self, prompts_P: Sequence[TokenIds], samples: int, *, temperature: float, top_p: float, limit: int, seed: int,
+        done: Callable[[int], None] = lambda number: None,
+    ) -> list[list[TokenIds]]:
+        """One request with `samples` completions per prompt. A seed belongs to a request: with a request for each sample,
+        all of a prompt's would be equal."""
+        sampling = {"temperature": temperature, "top_p": top_p, "top_k": 0}
+        own = (self.generation.generation_kwargs or {}) | {"seed": seed}
+        with self.pushing_alone():
+            self.generation.sync_weights()
+        if self.generation.mode == "server":
+            flat = self._ask_server(list(prompts_P), sampling | {"n": samples, "max_tokens": limit}, own)
+        else:
+            flat = self._ask_engine(list(prompts_P), sampling | {"max_completion_length": limit}, own | {"n": samples})
+        done(len(flat))
+        return [flat[start : start + samples] for start in range(0, len(flat), samples)]
+
+    def _ask_engine(self, prompts: list[TokenIds], sampling: dict, own: dict) -> list[TokenIds]:
+        """In this process. The training's sampling settings are put back after."""
+        asked = sampling | {"min_p": None, "generation_kwargs": own}
+        kept = {name: getattr(self.generation, name) for name in asked}
+        try:
+            for name, value in asked.items():
+                setattr(self.generation, name, value)
+            _, completion_ids, _, _ = self.generation.generate(prompts=prompts, images=None, num_generations=own["n"])
+        finally:
+            for name, value in kept.items():
+                setattr(self.generation, name, value)
+        return [list(ids) for ids in completion_ids]
+
+    def _ask_server(self, prompts: list[TokenIds], sampling: dict, own: dict) -> list[TokenIds]:
+        """Not through `VLLMGeneration.generate`, which waits for all training processes: this one measures alone."""
+
+        def ask() -> list[TokenIds]:
+            output = self.generation.vllm_client.generate(prompts=prompts, **sampling, generation_kwargs=own)
+            list(output["prompt_ids"])  # raises ServerDied where it did
+            return output["completion_ids"]
+
+        try:
+            return ask()
+        except ServerDied:
+            with self.pushing_alone():
+                self.generation.recover()
+            return ask()
+
+
+class VllmAlone:
+    """A vLLM engine of its own, for sampling where nothing is trained."""
+
+    def __init__(self, model: "ModelConfig", ends: frozenset[int]) -> None:
+        import torch
+        from vllm import LLM
+
+        from src.model.load import resolve
+
+        self.ends = ends
+        # On a CPU compiling takes minutes, and a prompt that is read in two chunks fails: a seeded request then winds its
+        # generator back, which torch's for the CPU cannot.
+        for_cpu = {} if torch.cuda.is_available() else {"enforce_eager": True, "enable_chunked_prefill": False}
+        self.llm = LLM(resolve(model), revision=model.revision, dtype=model.dtype, **for_cpu)
+
+    def generate(
+        self, prompts_P: Sequence[TokenIds], samples: int, *, temperature: float, top_p: float, limit: int, seed: int,
+        done: Callable[[int], None] = lambda number: None,
+    ) -> list[list[TokenIds]]:
+        from vllm import SamplingParams
+
+        params = SamplingParams(
+            n=samples, temperature=temperature, top_p=top_p, max_tokens=limit, seed=seed,
+            stop_token_ids=sorted(self.ends), detokenize=False,
+        )
+        prompts = [{"prompt_token_ids": list(ids)} for ids in prompts_P]
+        outputs = self.llm.generate(prompts, params, use_tqdm=False)
+        done(len(outputs) * samples)
+        return [[list(sample.token_ids) for sample in output.outputs] for output in outputs]

@@ -1,0 +1,153 @@
+"""From a command line to trials: the configuration of each, all of them checked before the first one starts."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf, open_dict
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from src.common.errors import UserError, nearest
+from src.config.tree import LabConfig
+from src.sweep.config import SweepConfig
+from src.sweep.space import Space, written
+
+# May differ in one study.
+OF_THE_RUN = ("run_dir", "resume", "output_root", "name", "choices", "tracking", "budget", "plan", "hub")
+SMALLER_IS_BETTER = ("mean_tokens", "truncated_share", "usd", "gpu_hours", "completion_tokens", "flops.total")
+
+
+class Composer:
+    """Composes configurations as Hydra would for a job of this command line."""
+
+    def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
+        self.loader, self.master = loader, master
+        self._by_groups: dict[tuple[tuple[str, Any], ...], tuple[Any, dict[str, str]]] = {}
+        self._group = functools.cache(lambda name: bool(loader.get_group_options(name)))  # Hydra reads folders anew each time
+        self._parser = OverridesParser.create()
+
+    def config(self, overrides: Sequence[str]) -> LabConfig:
+        """The validated configuration of a command line. Raises UserError and Hydra's errors."""
+        from src.config.continuing import config_from
+
+        content, choices = self._composed(overrides)
+        return config_from(OmegaConf.to_container(OmegaConf.create(content), resolve=True), choices)
+
+    def of_trial(self, space: Space, params: Mapping[str, Any]) -> LabConfig:
+        """The same for a trial's parameters, quickly: Hydra composes once for each choice of groups.
+
+        Values take their places afterwards, as Hydra does it too.
+        """
+        from src.config.continuing import config_from
+
+        groups = {name: value for name, value in params.items() if self._group(name)}
+        key = tuple(groups.items())
+        if key not in self._by_groups:
+            self._by_groups[key] = self._composed(space.overrides(groups))
+        content, choices = self._by_groups[key]
+        config = OmegaConf.create(content)
+        for name, value in params.items():
+            if name not in groups:
+                parsed = self._parser.parse_override(f"{name}={written(value)}")
+                OmegaConf.update(config, name, parsed.value(), force_add=True)
+        return config_from(OmegaConf.to_container(config, resolve=True), choices)
+
+    def _composed(self, overrides: Sequence[str]) -> tuple[Any, dict[str, str]]:
+        """Plain content, its interpolations open, and the option chosen in each group."""
+        composed = self.loader.load_sweep_config(self.master, list(overrides))
+        choices = {
+            group: name for group, name in composed.hydra.runtime.choices.items() if "/" not in group and name
+        }
+        with open_dict(composed):
+            del composed["hydra"]
+        return OmegaConf.to_container(composed), choices
+
+
+def check_all(composer: Composer, space: Space) -> LabConfig:
+    """Compose and validate each choice and both ends of each range once, the others at their first value.
+
+    Returns the configuration of the first values.
+    """
+    firsts = {name: ends(distribution)[0] for name, distribution in space.distributions.items()}
+    first = composer.config(space.overrides(firsts))
+    for name, distribution in space.distributions.items():
+        for value in ends(distribution)[1:]:
+            composer.of_trial(space, firsts | {name: value})
+    return first
+
+
+def ends(distribution: BaseDistribution) -> list[Any]:
+    """Values that show whether a parameter's values are allowed."""
+    if isinstance(distribution, CategoricalDistribution):
+        return list(distribution.choices)
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    return [distribution.low] if distribution.single() else [distribution.low, distribution.high]
+
+
+def directions_of(sweep: SweepConfig, config: LabConfig) -> list[str]:
+    """A direction for each objective. Raises UserError if their numbers differ."""
+    asked = [sweep.direction] if isinstance(sweep.direction, str) else sweep.direction
+    if asked is None:
+        return ["minimize" if key.endswith(SMALLER_IS_BETTER) else "maximize" for key in config.objectives]
+    if len(asked) != len(config.objectives):
+        raise UserError(
+            f"sweep.direction: {len(asked)} given for {len(config.objectives)} objectives ({', '.join(config.objectives)})"
+        )
+    return list(asked)
+
+
+def objective_to_prune_on(sweep: SweepConfig, config: LabConfig) -> tuple[int, list[str]]:
+    """The place of the objective that the pruner looks at, and its figure's path in a validation's summary.
+
+    The path is empty where there is no pruning. Raises UserError if validation does not measure the objective.
+    """
+    keys = config.objectives
+    if sweep.prune_on is not None and sweep.prune_on not in keys:
+        raise UserError(f"sweep.prune_on: {sweep.prune_on} is no objective of this sweep; {nearest(sweep.prune_on, keys)}")
+    key = sweep.prune_on or keys[0]
+    if sweep.pruner["name"] == "none":
+        return keys.index(key), []
+    parts = key.split(".")
+    if parts[0] != "evaluation" or "gain" in parts:
+        raise UserError(
+            f"sweep.prune_on: {key} is not known before the end of a run; name an objective of evaluation.validation, "
+            "or set sweep.pruner=none"
+        )
+    return keys.index(key), parts[3:]
+
+
+def base_of(config: LabConfig, space: Space) -> dict[str, str]:
+    """What is the same in all trials of a study, by key, as text; keys of swept groups are left out."""
+    flat: dict[str, str] = {}
+    content = {key: value for key, value in config.model_dump(mode="json").items() if key not in OF_THE_RUN}
+    _flatten(content, "", flat)
+    swept = tuple(space.distributions)
+    return {
+        key: value for key, value in flat.items() if not any(key == name or key.startswith(f"{name}.") for name in swept)
+    }
+
+
+def _flatten(content: Mapping[str, Any], prefix: str, flat: dict[str, str]) -> None:
+    for key, value in content.items():
+        if isinstance(value, Mapping) and value:
+            _flatten(value, f"{prefix}{key}.", flat)
+        else:
+            flat[f"{prefix}{key}"] = str(value)
+
+
+def seeds_of(config: LabConfig, seeds: int, folder: Path) -> list[dict[str, Any]]:
+    """The configuration for each seed of a trial, with its run folder: the trial's own, or one below it for each seed."""
+    configs = []
+    for number in range(seeds):
+        seed = config.seed + number
+        run_dir = folder if seeds == 1 else folder / f"seed_{seed}"
+        configs.append(config.model_copy(update={"seed": seed, "run_dir": str(run_dir)}).model_dump(mode="json"))
+    return configs

@@ -1,0 +1,1 @@
+"""What runs the trials of a sweep: processes of this machine, or Ray's."""

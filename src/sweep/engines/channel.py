@@ -1,0 +1,131 @@
+"""What a trial and its sweeper say to each other: small files in the trial's own control folder.
+
+Files work across machines with a shared file system, survive either side, and leave a trace. Each is written whole.
+"""
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from src.common.files import write_json, write_whole
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A trial asks whether to go on, after a validation or after one of its seeds."""
+
+    id: str
+    kind: str  # "validation" or "seed"
+    step: int  # of training, counted on over the seeds
+    value: float  # of the objective to prune on, the mean over the seeds so far
+    outcomes: list[float]  # share of samples solved of each problem
+    seed_values: list[float]  # of the objective to prune on, of each finished seed
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a trial ended by itself."""
+
+    status: str  # complete, pruned, interrupted or failed
+    reason: str
+    can_pass: bool  # a failure that a new attempt may not meet again
+    values: list[float]  # of each objective, the mean over the seeds; empty unless complete
+    by_seed: list[list[float]]  # the values of each seed that was run
+    low: float | None  # 95 % interval of the validation accuracy, the first seed's
+    high: float | None
+    step: int  # steps done, over all seeds
+    seconds: float
+    usd: float
+    gpu_hours: float
+
+
+class Channel:
+    """The control folder of one trial."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.lock = folder / "lock"  # held by the trial's process
+
+    # The sweeper's side.
+
+    def prepare(self) -> None:
+        """Forget what earlier attempts said."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name in ("report.json", "answer.json", "stop.json", "outcome.json", "started"):
+            (self.folder / name).unlink(missing_ok=True)
+
+    def report(self) -> Report | None:
+        content = self._read("report")
+        return Report(**content) if content else None
+
+    def answer(self, report: Report, stop: str | None) -> None:
+        """Answer a report; `stop` is the reason to end the trial as pruned."""
+        (self.folder / "report.json").unlink(missing_ok=True)
+        write_json(self.folder / "answer.json", {"id": report.id, "stop": stop})
+
+    def stop(self, reason: str) -> None:
+        """Ask the trial to end in order after the step in hand, to be continued later."""
+        write_json(self.folder / "stop.json", {"reason": reason})
+
+    def outcome(self) -> Outcome | None:
+        content = self._read("outcome")
+        return Outcome(**content) if content else None
+
+    def final(self) -> Outcome | None:
+        """The outcome of a trial that is at its end, whoever was there to hear of it."""
+        outcome = self.outcome()
+        return outcome if outcome and outcome.status in ("complete", "pruned") else None
+
+    def silent_s(self) -> float:
+        """Seconds since the trial last showed life; 0 before it began."""
+        return self._age("alive") if self.begun() else 0.0
+
+    def running_s(self) -> float:
+        """Seconds since the trial's process began; 0 before."""
+        return self._age("started") if self.begun() else 0.0
+
+    def begun(self) -> bool:
+        return (self.folder / "started").exists()
+
+    def start_delay_s(self) -> float | None:
+        """Seconds from the slot being free to the first line of the trial's log."""
+        return float((self.folder / "started").read_text(encoding="utf-8")) if self.begun() else None
+
+    def _age(self, name: str) -> float:
+        return time.time() - (self.folder / name).stat().st_mtime
+
+    # The trial's side.
+
+    def begin(self, delay_s: float) -> None:
+        """The trial's process has begun, so long after its slot was free."""
+        self.show_life()
+        write_whole(self.folder / "started", lambda path: path.write_text(str(delay_s), encoding="utf-8"))
+
+    def show_life(self) -> None:
+        (self.folder / "alive").touch()
+
+    def ask(self, report: Report) -> str | None:
+        """Report, and wait for the answer: the reason to stop, or None. An answer that never comes means to go on."""
+        write_json(self.folder / "report.json", asdict(report))
+        until = time.monotonic() + 120
+        while time.monotonic() < until:
+            content = self._read("answer")
+            if content and content["id"] == report.id:
+                return content["stop"]
+            time.sleep(0.01)
+        return None
+
+    def asked_to_stop(self) -> str | None:
+        content = self._read("stop")
+        return content["reason"] if content else None
+
+    def end(self, outcome: Outcome) -> None:
+        write_json(self.folder / "outcome.json", asdict(outcome))
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        try:
+            return json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None

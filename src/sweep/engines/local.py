@@ -1,0 +1,133 @@
+"""Trials on this machine: forked from a nursery, each with GPUs of its own."""
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+
+from src.common.errors import RunFailed, UserError
+from src.hardware.config import visible_gpus
+from src.sweep.engines.engine import Ended, FileEngine
+from src.sweep.engines.trial import Spec
+
+TICK_S = 0.02
+NURSERY_DEATHS = 3  # without a trial that ended well in between
+
+
+def share_gpus(slots: int, per_trial: int) -> list[list[str]]:
+    """The GPUs of each slot. Raises UserError where there are too few."""
+    if per_trial == 0:
+        return [[] for _ in range(slots)]
+    gpus = visible_gpus()
+    if per_trial > len(gpus):
+        raise UserError(f"sweep.gpus_per_trial: {per_trial} GPUs for each trial, but this machine has {len(gpus)}")
+    if slots * per_trial > len(gpus):
+        raise UserError(
+            f"sweep.n_jobs: {slots} slots with {per_trial} GPUs each need {slots * per_trial}, this machine has "
+            f"{len(gpus)}; set sweep.n_jobs={len(gpus) // per_trial}"
+        )
+    return [gpus[slot * per_trial : (slot + 1) * per_trial] for slot in range(slots)]
+
+
+class LocalEngine(FileEngine):
+    """`slots` trials at once."""
+
+    def __init__(self, slots: int, gpus_per_trial: int) -> None:
+        super().__init__()
+        self.slots = slots
+        self.gpus = share_gpus(slots, gpus_per_trial)
+        self.slot_of: dict[int, int] = {}
+        self.gone_by: list[Ended] = []
+        self.deaths = 0
+        self._start_nursery()
+
+    def _start_nursery(self) -> None:
+        mine, theirs = socket.socketpair()
+        environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
+        # Threads of numpy's BLAS would be running already when the nursery forks.
+        environment |= {"OPENBLAS_NUM_THREADS": "1", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "src.sweep.engines.nursery", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()], env=environment, start_new_session=True, stdin=subprocess.DEVNULL,
+        )
+        theirs.close()
+        self.connection, self.buffer = mine, b""
+
+    def now(self) -> float:
+        return time.time()
+
+    def wait(self) -> None:
+        ready, _, _ = select.select([self.connection], [], [], TICK_S)
+        if ready:
+            self._listen()
+
+    def start(self, spec: Spec) -> None:
+        self.open(spec)
+        slot = next(slot for slot in range(self.slots) if slot not in self.slot_of.values())
+        self.slot_of[spec.number] = slot
+        environment = dict(spec.environment)
+        if self.gpus[slot]:
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(self.gpus[slot])
+        self._tell({"start": asdict(replace(spec, environment=environment))})
+
+    def kill(self, number: int) -> None:
+        self._tell({"kill": number})
+
+    def ended(self) -> list[Ended]:
+        gone, self.gone_by = self.gone_by, []
+        return gone
+
+    def close(self) -> None:
+        if not self.slot_of:
+            self.process.kill()  # it may still be importing; with trials it has to end them first
+        self.connection.close()
+        self.process.wait()
+
+    def _tell(self, message: dict) -> None:
+        try:
+            self.connection.sendall(json.dumps(message).encode() + b"\n")
+        except (BrokenPipeError, ConnectionResetError):
+            self._nursery_died()
+
+    def _listen(self) -> None:
+        try:
+            data = self.connection.recv(1 << 20)
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            self._nursery_died()
+            return
+        *lines, self.buffer = (self.buffer + data).split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            if "ended" in message:
+                self._end(message["ended"], _how(message["code"]))
+
+    def _end(self, number: int, how: str) -> None:
+        del self.slot_of[number]
+        ended = self.gone(number, how)
+        if ended.outcome:
+            self.deaths = 0
+        self.gone_by.append(ended)
+
+    def _nursery_died(self) -> None:
+        """Its trials died with it; another takes its place."""
+        code = self.process.wait()
+        self.connection.close()
+        for number in list(self.slot_of):
+            self._end(number, f"its parent process ended ({_how(code)})")
+        self.deaths += 1
+        if self.deaths > NURSERY_DEATHS:
+            raise RunFailed(f"sweep: the process that starts trials does not stay alive ({_how(code)}); see the lines above")
+        self._start_nursery()
+
+
+def _how(code: int) -> str:
+    if code == -signal.SIGKILL:
+        return "killed (SIGKILL; a machine that runs out of memory does that)"
+    return f"ended by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,196 @@
+"""What runs in a trial's process: one configuration, over its seeds, from wherever its folders say it stands."""
+
+import math
+import os
+import shutil
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from src.common.errors import RunFailed, UserError
+from src.common.locks import FileLock
+from src.config.tree import LabConfig, parse
+from src.record.record import look_up, read_summary
+from src.sweep.engines.channel import Channel, Outcome, Report
+
+if TYPE_CHECKING:
+    from src.evaluation.evaluator import Measured
+
+LOCK_TIMEOUT_S = 60.0  # for an earlier attempt's process to be gone
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """All that a trial's process has to know; plain JSON."""
+
+    number: int
+    title: str  # its parameters, for the first line of its log
+    configs: list[dict[str, Any]]  # one for each seed, `run_dir` set
+    folder: str
+    control: str
+    log: str
+    figure: list[str]  # path of the figure to prune on in a measurement's summary; empty = no reports
+    objective: int  # place of the objective to prune on
+    keep_pruned_checkpoints: bool
+    heartbeat_s: float
+    environment: dict[str, str]
+    asked_at: float  # time.time() when the slot was free for it
+
+
+def run_trial(spec: Spec) -> None:
+    """Run a trial to its end and write its outcome. Never raises: what went wrong is the outcome."""
+    channel = Channel(Path(spec.control))
+    begun = time.time()
+    print(f"trial {spec.number}: {spec.title}  [{begun - spec.asked_at:.2f} s after its slot was free]", flush=True)
+    channel.begin(begun - spec.asked_at)
+    lock = FileLock(channel.lock)
+    if not lock.acquire(LOCK_TIMEOUT_S):
+        channel.end(_outcome(spec, "failed", "an earlier process of this trial does not end", can_pass=True))
+        return
+    threading.Thread(target=_beat, args=(channel, spec.heartbeat_s / 4), daemon=True).start()
+    try:
+        outcome = _run_seeds(spec, channel)
+    except UserError as error:
+        outcome = _outcome(spec, "failed", str(error), can_pass=False)
+    except RunFailed as error:
+        outcome = _outcome(spec, "failed", str(error), can_pass="not finite" not in str(error))
+    except Exception as error:
+        traceback.print_exc()
+        outcome = _outcome(spec, "failed", _short(error), can_pass=isinstance(error, OSError | RuntimeError | MemoryError))
+    channel.end(outcome)
+    lock.release()
+
+
+def _run_seeds(spec: Spec, channel: Channel) -> Outcome:
+    configs = [parse(content) for content in spec.configs]
+    by_seed: list[list[float]] = []
+    for number, config in enumerate(configs):
+        reporter = Reporter(spec, channel, config, [values[spec.objective] for values in by_seed])
+        summary = _run_or_continue(config, reporter)
+        if summary["status"] == "pruned" and not spec.keep_pruned_checkpoints:
+            shutil.rmtree(Path(str(config.run_dir)) / "checkpoints", ignore_errors=True)
+        if summary["status"] != "complete":
+            return _outcome(spec, summary["status"], summary.get("reason", ""), by_seed=by_seed)
+        by_seed.append(_values(config, summary))
+        if number + 1 < len(configs) and (reason := reporter.after_seed([v[spec.objective] for v in by_seed])):
+            return _outcome(spec, "pruned", reason, by_seed=by_seed)
+    means = [math.fsum(column) / len(by_seed) for column in zip(*by_seed, strict=True)]
+    return _outcome(spec, "complete", "", values=means, by_seed=by_seed)
+
+
+def _values(config: LabConfig, summary: dict[str, Any]) -> list[float]:
+    values = [look_up(summary, key) for key in config.objectives]
+    for key, value in zip(config.objectives, values, strict=True):
+        if not math.isfinite(value):
+            raise RunFailed(f"the objective {key} is not finite ({value})")
+    return values
+
+
+def _run_or_continue(config: LabConfig, reporter: "Reporter") -> dict[str, Any]:
+    """The summary of a run: the one that lies there if it is finished, else after doing what is left of it."""
+    from src.config.continuing import config_to_continue
+    from src.experiment.run import run
+
+    folder = Path(str(config.run_dir))
+    if (folder / "summary.json").is_file():
+        summary = read_summary(folder)
+        if summary["status"] in ("complete", "pruned"):
+            return summary
+        config = config_to_continue(folder, None)
+    elif folder.exists():
+        shutil.rmtree(folder)  # ended between making the folder and its first summary
+    return run(config, watches=[reporter.watch])
+
+
+class Reporter:
+    """Shows each validation to the sweeper and brings its answer; also looks whether the sweeper wants an end."""
+
+    def __init__(self, spec: Spec, channel: Channel, config: LabConfig, earlier: Sequence[float]) -> None:
+        self.spec, self.channel, self.earlier = spec, channel, list(earlier)
+        self.steps_before = config.scale.steps * len(self.earlier)
+        self.steps = config.scale.steps
+
+    def watch(self, line: dict[str, Any], measured: "Measured | None") -> Any:
+        from src.common.types import Stop
+
+        if measured is not None and self.spec.figure:
+            reason = self.channel.ask(self._report(line["step"], measured))
+            if reason:
+                return Stop("pruned", reason)
+        if reason := self.channel.asked_to_stop():
+            return Stop("interrupted", reason)
+        return None
+
+    def _report(self, step: int, measured: "Measured") -> Report:
+        from src.evaluation.summary import per_problem
+
+        value: Any = measured.summary
+        for part in self.spec.figure:
+            value = value[part]
+        mean = math.fsum([*self.earlier, value]) / (len(self.earlier) + 1)
+        outcomes = [float(share) for share in per_problem(measured.rows)]
+        return Report(_id(), "validation", self.steps_before + step, mean, outcomes, self.earlier)
+
+    def after_seed(self, values: list[float]) -> str | None:
+        """Ask whether the seeds that are left are worth running; without a pruner they all are."""
+        if not self.spec.figure:
+            return None
+        mean = math.fsum(values) / len(values)
+        return self.channel.ask(Report(_id(), "seed", self.steps_before + self.steps, mean, [], values))
+
+
+def _outcome(
+    spec: Spec, status: str, reason: str, can_pass: bool = False,
+    values: Sequence[float] = (), by_seed: Sequence[list[float]] = (),
+) -> Outcome:
+    """The outcome with what all seeds together took, as far as their records say."""
+    seconds = usd = gpu_hours = 0.0
+    low = high = None
+    steps = 0
+    for config in spec.configs:
+        folder = Path(config["run_dir"])
+        if not (folder / "summary.json").is_file():
+            continue
+        summary = read_summary(folder)
+        cost = summary.get("cost", {})
+        seconds += sum(cost.get("seconds", {}).values())
+        usd += cost.get("usd", 0.0)
+        gpu_hours += cost.get("gpu_hours", 0.0)
+        steps += summary.get("steps", 0)
+        best = summary.get("evaluation", {}).get("validation", {}).get("best")
+        if best and low is None:
+            low, high = best["ci_low"], best["ci_high"]
+    return Outcome(
+        status, reason, can_pass, list(values), [list(v) for v in by_seed], low, high, steps, seconds, usd, gpu_hours
+    )
+
+
+def steps_saved(spec: Spec) -> int:
+    """Steps that the newest checkpoints of all seeds hold."""
+    folders = [Path(config["run_dir"]) / "checkpoints" for config in spec.configs]
+    return sum(
+        max((int(path.name.rpartition("-")[2]) for path in folder.glob("checkpoint-*")), default=0) for folder in folders
+    )
+
+
+def _beat(channel: Channel, every_s: float) -> None:
+    while True:
+        channel.show_life()
+        time.sleep(min(every_s, 5.0))
+
+
+def _short(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:500]
+
+
+_counter = 0
+
+
+def _id() -> str:
+    global _counter
+    _counter += 1
+    return f"{os.getpid()}-{_counter}"

@@ -1,0 +1,109 @@
+"""The `algorithm` group: the policy-gradient method, all of them TRL's. Add one by adding a file to conf/algorithm."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Literal
+
+from pydantic import Field
+
+from src.common.base import Config
+
+
+class AlgorithmConfig(Config):
+    """A TRL trainer, the shape of one batch, and the fields of TRL's config that make the method."""
+
+    trainer: Literal["grpo", "rloo"]
+    # How the reward becomes an advantage: as that trainer does it, or as RLOO does in GRPO's trainer (src/training/leave_one_out.py); or
+    # not at all: supervised training on the shortest correct completions of the base (src/training/shortest_correct.py).
+    advantages: Literal["of_trainer", "leave_one_out", "shortest_correct"] = "of_trainer"
+    completions_per_prompt: int = Field(ge=2)
+    prompts_per_step: int = Field(ge=1)
+    # Passes as wide as their own longest completion, and sorted by length where the loss does not see it (src/training/passes.py).
+    length_sorted: bool = False
+    settings: dict[str, Any]
+
+    @property
+    def completions_per_step(self) -> int:
+        return self.completions_per_prompt * self.prompts_per_step
+
+
+def bound_to_passes(fields: Mapping[str, Any]) -> str | None:
+    """The setting of TRL's config by which the loss depends on which completions are in a pass together; None where it does
+    not: where it is a sum over all tokens, or a mean over completions, by a divisor that all passes share."""
+    if fields.get("loss_type") == "bnpo":
+        return "loss_type=bnpo"  # mean over the tokens of a pass
+    if (fields.get("top_entropy_quantile") or 1.0) < 1.0:
+        return "top_entropy_quantile"  # of the tokens of a pass
+    return next((key for key in ("entropy_coef", "use_adaptive_entropy") if fields.get(key)), None)  # the same mean
+
+
+# Fields of TRL's configs that have a key of their own here, and where that is.
+OWN_KEYS = {
+    "output_dir": "run_dir",
+    "seed": "seed",
+    "max_steps": "scale.steps",
+    "num_train_epochs": "scale.steps",
+    "num_generations": "algorithm.completions_per_prompt",
+    "max_completion_length": "length.fraction or scale.completion_budget",
+    "reward_weights": "reward.weights",
+    "per_device_train_batch_size": "hardware.device_batch_size",
+    "gradient_accumulation_steps": "hardware.device_batch_size; accumulation follows from it",
+    "generation_batch_size": "algorithm.prompts_per_step or trainer.steps_per_generation",
+    "learning_rate": "lr.peak",
+    "lr_scheduler_type": "lr",
+    "lr_scheduler_kwargs": "lr",
+    "warmup_steps": "lr.warmup_steps",
+    "warmup_ratio": "lr.warmup_fraction",
+    "temperature": "rollout.temperature",
+    "top_p": "rollout.top_p",
+    "top_k": "rollout.top_k",
+    "min_p": "rollout.min_p",
+    "use_vllm": "rollout",
+    "vllm_mode": "rollout",
+    "bf16": "hardware.bf16",
+    "use_cpu": "hardware.device",
+    "gradient_checkpointing": "hardware.gradient_checkpointing",
+    "save_strategy": "record.checkpoint_every_steps",
+    "save_steps": "record.checkpoint_every_steps",
+    "save_total_limit": "record.checkpoints_kept",
+    "resume_from_checkpoint": "resume",
+    "report_to": "tracking",
+    "shuffle_dataset": "mix.order",
+    "logging_steps": "nothing: every step is logged",
+}
+
+
+@cache
+def trl_fields(trainer: str) -> dict[str, str]:
+    """Fields of TRL's config for `trainer` with their types as written there; read from the source, so that torch need
+    not be imported."""
+    import ast
+    import importlib.util
+    from pathlib import Path
+
+    trl = Path(importlib.util.find_spec("trl").origin).parent / "trainer"
+    transformers = Path(importlib.util.find_spec("transformers").origin).parent
+    wanted = {  # base classes first
+        transformers / "training_args.py": "TrainingArguments",
+        trl / "base_config.py": "_BaseConfig",
+        trl / f"{trainer}_config.py": f"{trainer.upper()}Config",
+    }
+    fields: dict[str, str] = {}
+    for path, class_name in wanted.items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and node.name == class_name:
+                found = [item for item in node.body if isinstance(item, ast.AnnAssign)]
+                fields |= {item.target.id: ast.unparse(item.annotation) for item in found}
+    return fields
+
+
+def type_fault(value: Any, annotation: str) -> str | None:
+    """What a plain type says against a value, such as "must be a float, not 'abc'"; types that are not plain say nothing."""
+    types = {"bool": (bool,), "int": (int,), "float": (int, float), "str": (str,), "None": (type(None),)}
+    names = [name.strip() for name in annotation.split("|")]
+    if not all(name in types for name in names):
+        return None
+    fits = isinstance(value, tuple(kind for name in names for kind in types[name]))
+    if isinstance(value, bool) and "bool" not in names:  # Python counts True among the integers
+        fits = False
+    return None if fits else f"must be {' or '.join(names)}, not {value!r}"
