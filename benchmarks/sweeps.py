@@ -346,7 +346,7 @@ def seconds_to_compose() -> list[float]:
 def fleet_sweeper(folder: Path, engine: FleetEngine, config: Any, screen: type) -> Any:
     """A sweeper over the simulated engine, with Optuna's sampler, pruner and journal; configurations are not composed."""
     from src.sweep.budget import Budget
-    from src.sweep.engines.trial import Spec
+    from src.sweep.engines.trial import TrialSpec
     from src.sweep.pruners import build_pruner
     from src.sweep.samplers import SamplerMaker
     from src.sweep.space import read_space
@@ -358,8 +358,8 @@ def fleet_sweeper(folder: Path, engine: FleetEngine, config: Any, screen: type) 
     study = open_study(open_storage(None, folder), "fleet", folder, ["maximize"], space, {})
     path = str(folder / "none")
 
-    def spec(trial: Any, now: float) -> Spec:
-        return Spec(trial.number, "", [{"run_dir": path}], path, path, path, ["accuracy"], 0, False, 60, {}, now)
+    def spec(trial: Any, now: float) -> TrialSpec:
+        return TrialSpec(trial.number, "", [{"run_dir": path}], path, path, path, ["accuracy"], 0, False, 60, {}, now)
 
     parts = Sweep(
         config, study, space, folder, build_pruner(config.pruner), SamplerMaker(config.sampler, space), spec,

@@ -153,7 +153,7 @@ class LabConfig(Config):
         return Batch(self.algorithm, self.hardware, self.trainer, self.scale.steps)
 
     @property
-    def passes(self) -> Literal["padded", "trimmed", "sorted"]:
+    def padding(self) -> Literal["padded", "trimmed", "sorted"]:
         """What passes are padded to: the longest of all completions that were sampled together, their own longest one, or
         that with an update's completions sorted by length."""
         if not self.algorithm.length_sorted:

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from src.common.base import Config
 from src.common.errors import UserError, refuse_unknown
-from src.curate.store import Candidate, Finished, Table, Writer
+from src.curate.store import Candidate, Finished, RowWriter, Writer
 from src.data.mix import apportion, rank
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def draw(config: DrawConfig, previous: Finished, writer: Writer, done: Callable[
         if config.easy_share is not None:
             writer.notes.append(f"easy is a pass rate of {threshold:.4g} or more: {(~hard).mean():.0%} of the problems")
     roles = _choose(config, columns, hard)
-    tables = {role: Table(writer.folder / f"{role}.parquet", PoolRow) for role in config.roles}
+    tables = {role: RowWriter(writer.folder / f"{role}.parquet", PoolRow) for role in config.roles}
     for candidate, is_hard, number in zip(previous.candidates(), hard.tolist(), roles.tolist(), strict=True):
         done(1)
         if number < 0:

@@ -13,7 +13,7 @@ from src.data.choices import with_choices
 from src.data.columns import check_columns, fields_of
 from src.data.loaders import FilePool, HubPool, MicroPool, PoolConfig, load_micro, question_id
 from src.data.problems import gold_faults, published_note
-from src.data.rows import Malformed, Row, Table, check_file, open_hub, stream_file, stream_hub
+from src.data.rows import Malformed, RawTable, Row, check_file, open_hub, stream_file, stream_hub
 
 if TYPE_CHECKING:
     import datasets
@@ -77,7 +77,7 @@ def _candidates(name: str, pool: PoolConfig) -> Iterator[Candidate | Dropped]:
     whole = [row for row in first if isinstance(row, Row)]
     if whole:
         part = f" (in its first {ROWS_CHECKED:,} rows)" if len(first) == ROWS_CHECKED else ""
-        check_columns(Table(f"{source}{part}", whole), pool.columns)
+        check_columns(RawTable(f"{source}{part}", whole), pool.columns)
     for row in itertools.chain(first, rows):
         yield _from_row(name, source, row, pool)
 

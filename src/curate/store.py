@@ -78,7 +78,7 @@ class Writer:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.kept, self.dropped = Table(folder / "kept.parquet", Candidate), Table(folder / "dropped.parquet", Dropped)
+        self.kept, self.dropped = RowWriter(folder / "kept.parquet", Candidate), RowWriter(folder / "dropped.parquet", Dropped)
         self.reasons: Counter[str] = Counter()
         self.examples: dict[str, list[dict[str, str]]] = {}
         self.notes: list[str] = []
@@ -108,7 +108,7 @@ class Writer:
         self.dropped.close()
 
 
-class Table:
+class RowWriter:
     """A Parquet file that grows by row groups."""
 
     def __init__(self, path: Path, kind: type) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from src.common.base import Config
 from src.common.errors import UserError, nearest
 from src.common.types import LEVELS
-from src.data.rows import Row, Table
+from src.data.rows import RawTable, Row
 from src.grading.extraction import last_box
 
 _HALVES = re.compile("[\ud800-\udfff]")  # of UTF-16 pairs: JSON can spell one alone, a file cannot hold it
@@ -48,7 +48,7 @@ class Fields:
     source: str
 
 
-def read_fields(table: Table, columns: ColumnMap) -> list[Fields]:
+def read_fields(table: RawTable, columns: ColumnMap) -> list[Fields]:
     """The fields of every row.
 
     Raises UserError for a column that no row has, for a text to strip that no question has, and, naming the row, for a
@@ -58,7 +58,7 @@ def read_fields(table: Table, columns: ColumnMap) -> list[Fields]:
     return [fields_of(table.source, row, columns) for row in table.rows]
 
 
-def check_columns(table: Table, columns: ColumnMap) -> None:
+def check_columns(table: RawTable, columns: ColumnMap) -> None:
     """Raise UserError for a column that no row has, and for a text to strip that no question has."""
     for path in columns.paths():
         require_path(table, path)
@@ -112,7 +112,7 @@ def paths_of(record: Any, prefix: str = "") -> list[str]:
     return [prefix.removesuffix(".")]
 
 
-def require_path(table: Table, path: str) -> None:
+def require_path(table: RawTable, path: str) -> None:
     """Raise UserError, with the nearest name and all of them, where no row has anything at `path`."""
     if any(value_at(row.record, path) is not MISSING for row in table.rows):
         return
@@ -121,7 +121,7 @@ def require_path(table: Table, path: str) -> None:
     raise UserError(f"{table.source} has no column {path}; {hint}" + ("" if listed in hint else f" It has {listed}"))
 
 
-def _require_affix(table: Table, name: str, found: list[bool], columns: ColumnMap) -> None:
+def _require_affix(table: RawTable, name: str, found: list[bool], columns: ColumnMap) -> None:
     affix = getattr(columns, name)
     if found and not any(found):
         raise UserError(

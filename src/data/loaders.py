@@ -15,7 +15,7 @@ from src.common.base import Config
 from src.common.types import Problem
 from src.data.choices import ChoicesConfig, with_choices
 from src.data.columns import ColumnMap, Fields, read_fields
-from src.data.rows import Table, read_file, read_hub
+from src.data.rows import RawTable, read_file, read_hub
 
 # Why a problem may not be trained on. Besides these: "in evaluation suite X" and "in role X".
 NO_QUESTION, NO_ANSWER, NO_PASS_RATE = "no question", "no answer", "no pass rate"
@@ -156,7 +156,7 @@ def load_micro(config: MicroPool, key: str) -> Loaded:
 LOADERS: dict[str, Callable[[Any, str], Loaded]] = {"hub": load_hub, "file": load_file, "micro": load_micro}
 
 
-def _to_pool(table: Table, config: HubPool | FilePool) -> Loaded:
+def _to_pool(table: RawTable, config: HubPool | FilePool) -> Loaded:
     pool = Loaded(table.source, len(table.rows), [], [], [])
     for fields, row in zip(read_fields(table, config.columns), table.rows, strict=True):
         if config.choices:

@@ -39,14 +39,14 @@ class Malformed:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class RawTable:
     """The rows of one data set; `source` is its name or path."""
 
     source: str
     rows: list[Row]
 
 
-def read_file(path: str) -> Table:
+def read_file(path: str) -> RawTable:
     """All rows of a JSONL, Parquet or CSV file. Raises UserError, naming the line where there is one."""
     rows = []
     for row in stream_file(path):
@@ -55,7 +55,7 @@ def read_file(path: str) -> Table:
         rows.append(row)
     if not rows:
         raise UserError(f"{path} holds no rows")
-    return Table(path, rows)
+    return RawTable(path, rows)
 
 
 def stream_file(path: str) -> Iterator[Row | Malformed]:
@@ -157,9 +157,9 @@ READERS: dict[str, Callable[[Path], Iterator[Row | Malformed]]] = {
 
 def read_hub(
     dataset: str, config: str | None, split: str, revision: str | None, alternative: str, files: str | None = None
-) -> Table:
+) -> RawTable:
     """All rows of a data set on the hub; as `open_hub`."""
-    return Table(dataset, list(stream_hub(open_hub(dataset, config, split, revision, alternative, files))))
+    return RawTable(dataset, list(stream_hub(open_hub(dataset, config, split, revision, alternative, files))))
 
 
 def stream_hub(loaded: "datasets.Dataset") -> Iterator[Row]:

@@ -55,7 +55,7 @@ class Session:
             peft_config=peft_config(config.model),
         )
         self.trainer.attach(
-            list(problems.values()), grader, self.schedule, ledger, self.checkpoints, self._progress_now, config.passes
+            list(problems.values()), grader, self.schedule, ledger, self.checkpoints, self._progress_now, config.padding
         )
         self.trainer.remove_callback(PrinterCallback)
 

@@ -39,7 +39,7 @@ class Workload:
     generators: int  # GPUs that share the sampling
     engine_parallel: int  # of them, those that share one engine's weights and cache (vLLM's tensor parallelism)
     device_batch: int  # completions in one pass of one process
-    passes: Literal["padded", "trimmed", "sorted"]  # see LabConfig.passes
+    padding: Literal["padded", "trimmed", "sorted"]  # see LabConfig.padding
     completions: int  # sampled at once, for `updates` optimiser steps
     completions_per_prompt: int
     updates: int
@@ -112,11 +112,11 @@ def sorted_lengths(natural: float, limit: int, completions: int, size: int) -> t
 def pass_lengths(w: Workload, limit: int, scoring: bool = False) -> tuple[float, ...]:
     """Columns of completions that the passes over one batch compute; `scoring` ones want log-probabilities alone."""
     share = w.completions // w.processes
-    if w.passes == "padded":
+    if w.padding == "padded":
         return (longest_length(w.natural, limit, w.completions),)
     if scoring:
         return sorted_lengths(w.natural, limit, share, w.device_batch)
-    if w.passes == "sorted":
+    if w.padding == "sorted":
         return sorted_lengths(w.natural, limit, share * w.uses // w.updates, w.device_batch)
     return (longest_length(w.natural, limit, w.device_batch),)
 

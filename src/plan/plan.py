@@ -186,13 +186,13 @@ def facts_of_config(config: LabConfig) -> dict[str, str]:
         "options": "  ".join(f"{group}={name}" for group, name in sorted(config.choices.items())),
         "steps": f"{config.scale.steps} of {config.algorithm.completions_per_step} completions "
         f"({config.algorithm.prompts_per_step} prompts x {config.algorithm.completions_per_prompt})",
-    } | ({"passes": passes(config)} if config.algorithm.length_sorted else {})
+    } | ({"passes": passes_in_words(config)} if config.algorithm.length_sorted else {})
 
 
-def passes(config: LabConfig) -> str:
+def passes_in_words(config: LabConfig) -> str:
     """How completions are put into passes, and why no other way."""
     said = f"{config.batch.accumulation_steps} a step, as wide as their longest completion"
-    if config.passes == "sorted":
+    if config.padding == "sorted":
         return f"{said}, sorted by length"
     bound = bound_to_passes(config.algorithm.settings | config.trainer)
     return f"{said}, not sorted: under {bound} the loss depends on what is in a pass together" if bound else said

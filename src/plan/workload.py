@@ -34,7 +34,7 @@ def workload(config: LabConfig, shape: Architecture) -> Workload:
         generators=serving or hardware.processes,
         engine_parallel=serving or 1,
         device_batch=hardware.device_batch_size,
-        passes=config.passes,
+        padding=config.padding,
         completions=batch.completions_sampled,
         completions_per_prompt=config.algorithm.completions_per_prompt,
         updates=batch.generation_every_steps,

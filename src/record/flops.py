@@ -16,7 +16,7 @@ PASSES = {"training": TRAINING, "generation": FORWARD, "old_policy": FORWARD, "r
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class ParameterCount:
     """Parameters of a model."""
 
     parameters: int  # all of them
@@ -27,18 +27,18 @@ class Size:
         return self.parameters - self.embeddings
 
 
-def size_of(model) -> Size:
+def size_of(model) -> ParameterCount:
     """The size of a transformers model, on whatever device, `meta` included; shared weights are counted once."""
     ends = (model.get_input_embeddings(), model.get_output_embeddings())
     embeddings = {id(p): _count(p) for layer in ends if layer is not None for p in layer.parameters()}
-    return Size(sum(map(_count, model.parameters())), sum(embeddings.values()))
+    return ParameterCount(sum(map(_count, model.parameters())), sum(embeddings.values()))
 
 
 def _count(parameter) -> int:
     return getattr(parameter, "ds_numel", parameter.numel())  # DeepSpeed's stage 3 leaves an empty tensor in place
 
 
-def flops(size: Size, tokens: Mapping[str, int]) -> dict[str, float]:
+def flops(size: ParameterCount, tokens: Mapping[str, int]) -> dict[str, float]:
     """Operations of each kind of pass, and their `total`. `tokens` went through each kind, padding not counted."""
     counts = {kind: float(each * size.without_embeddings * tokens.get(kind, 0)) for kind, each in PASSES.items()}
     return counts | {"total": sum(counts.values())}

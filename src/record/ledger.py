@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from itertools import accumulate
 from typing import Any
 
-from src.record.flops import PASSES, Size, flops
+from src.record.flops import PASSES, ParameterCount, flops
 
 # startup: imports, data, models; training: log-probabilities, backward, optimiser; lost: repeated after a kill.
 PHASES = ("startup", "rollout", "grading", "training", "evaluation", "saving", "lost")
@@ -20,8 +20,8 @@ class Ledger:
         self.seconds = dict.fromkeys(PHASES, 0.0)
         self.prompt_tokens = 0
         self.completion_tokens = 0
-        self.passes = dict.fromkeys(PASSES, 0)  # tokens through each kind of pass, padding not counted
-        self.size: Size | None = None  # of the model that is trained, once it is known
+        self.tokens_by_pass = dict.fromkeys(PASSES, 0)  # tokens through each kind of pass, padding not counted
+        self.size: ParameterCount | None = None  # of the model that is trained, once it is known
         self._open = ["startup"]
         self._charged_until = time.perf_counter()
 
@@ -52,14 +52,14 @@ class Ledger:
 
     def flops(self) -> dict[str, float]:
         """Operations so far by kind of pass, and their total; 0 before there is a model."""
-        return flops(self.size or Size(0, 0), self.passes)
+        return flops(self.size or ParameterCount(0, 0), self.tokens_by_pass)
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "seconds": self.read(),
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
-            "passes": dict(self.passes),
+            "passes": dict(self.tokens_by_pass),
         }
 
     def continue_from(self, state: dict[str, Any], lost_seconds: float) -> None:
@@ -68,7 +68,7 @@ class Ledger:
             self.seconds[phase] += seconds
         self.seconds["lost"] += lost_seconds
         self.prompt_tokens, self.completion_tokens = state["prompt_tokens"], state["completion_tokens"]
-        self.passes = dict(state["passes"])
+        self.tokens_by_pass = dict(state["passes"])
 
 
 class DataUse:

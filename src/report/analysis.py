@@ -11,9 +11,9 @@ from src.record.read import Run, read_records
 from src.report.claims.claims import ClaimVerdict, test_claims
 from src.report.findings.configurations import Configuration, Group, configurations, groups, why_apart
 from src.report.findings.effects import Factorial, factorials, in_words
-from src.report.findings.verdict import Verdict, benchmarks, judge, sentences
+from src.report.findings.verdict import Judgement, benchmarks, judge, sentences
 from src.scaling.results import of_sweeps, read_fits
-from src.sweep.read import Sweep, read_sweeps
+from src.sweep.read import SweepRecord, read_sweeps
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class Analysis:
     runs: tuple[Run, ...]
     configurations: tuple[Configuration, ...]
     groups: tuple[Group, ...]
-    verdict: Verdict
+    verdict: Judgement
     sentences: tuple[tuple[str, list[str]], ...]
     apart: tuple[str, ...]
     factorials: tuple[Factorial, ...]
-    sweeps: tuple[Sweep, ...]
+    sweeps: tuple[SweepRecord, ...]
     claims: tuple[ClaimVerdict, ...]
     left_out: tuple[LeftOut, ...]
     unfinished: tuple[LeftOut, ...]  # runs with curves and without a verdict

@@ -8,7 +8,7 @@ import numpy as np
 from src.scaling.bootstrap import interval, resamples
 from src.scaling.curves import FEWEST_SIZES, Study
 from src.scaling.laws import (
-    Fits,
+    LawFits,
     Points,
     fit_free,
     fit_irreducible,
@@ -32,8 +32,8 @@ class Fitted:
     study: Study
     axis: str
     points: Points
-    best: Fits
-    resampled: Fits
+    best: LawFits
+    resampled: LawFits
     draws: int
 
     @property
@@ -65,12 +65,12 @@ def fit_laws(study: Study, axis: str, draws: int) -> list[Fitted]:
     return [*found, Fitted(study, axis, points, floored, _stacked(every), draws)]
 
 
-def _stacked(fits: list[Fits]) -> Fits:
+def _stacked(fits: list[LawFits]) -> LawFits:
     parts = {
         name: np.concatenate([getattr(fit, name) for fit in fits])
         for name in ("k_BS", "e_BS", "k_max_B", "n0_B", "floor_B")
     }
-    return Fits(fits[0].law, fits[0].sizes_S, **parts)
+    return LawFits(fits[0].law, fits[0].sizes_S, **parts)
 
 
 def described(fitted: Fitted) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def _variance(fitted: Fitted) -> float:
     return max(float((fitted.residuals_P**2).mean()), 1e-300)
 
 
-def at_bounds(best: Fits) -> list[str]:
+def at_bounds(best: LawFits) -> list[str]:
     """What the numbers cannot say because a parameter ran into a bound."""
     if best.n0_B is None or best.k_max_B is None:
         rising = [f"{size:,.0f}" for size, k in zip(best.sizes_S, best.k_BS[0], strict=True) if k < 0]

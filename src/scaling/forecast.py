@@ -12,7 +12,7 @@ import numpy as np
 from src.scaling.bootstrap import interval, resamples
 from src.scaling.curves import AXES, FEWEST_SIZES, Study
 from src.scaling.fitted import r2
-from src.scaling.laws import Fits, Points, fit_free, fit_saturating, fit_saturating_all, moments, points_of
+from src.scaling.laws import LawFits, Points, fit_free, fit_saturating, fit_saturating_all, moments, points_of
 
 FRACTIONS = (0.25, 0.4)  # of a run's points; the study: 25 of 105 (base), about 40 (instruct)
 FEWEST_TO_FIT = 3  # points of a run; two would fit any noise
@@ -73,7 +73,7 @@ def within(points: Points, axis: str, law: str, fraction: float, draws: int) -> 
     return Forecast("within a run", law, axis, f"the first {fraction:.0%} of each run", rest, log_loss)
 
 
-def _fit(law: str, points: Points, counts_BP: np.ndarray | None) -> Fits:
+def _fit(law: str, points: Points, counts_BP: np.ndarray | None) -> LawFits:
     sums = moments(points, counts_BP)
     if law == "free":
         return fit_free(sums, points.sizes_S)

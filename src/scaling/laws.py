@@ -95,7 +95,7 @@ def _means(values_P: np.ndarray, size_P: np.ndarray, sizes: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Fits:
+class LawFits:
     """B fits of a law without an irreducible loss, or with it where `floor_B` is above 0."""
 
     law: str
@@ -123,13 +123,13 @@ class Fits:
         return self.k_max_B / (1 + self.n0_B / size)
 
 
-def fit_free(sums: Moments, sizes_S: np.ndarray) -> Fits:
+def fit_free(sums: Moments, sizes_S: np.ndarray) -> LawFits:
     """k and E of each size by itself. A rising curve has a k below 0."""
     k = -sums.xy / sums.xx
-    return Fits("free", sizes_S, k, sums.y + k * sums.x)
+    return LawFits("free", sizes_S, k, sums.y + k * sums.x)
 
 
-def fit_saturating(sums: Moments, sizes_S: np.ndarray) -> Fits:
+def fit_saturating(sums: Moments, sizes_S: np.ndarray) -> LawFits:
     """The best of bounded least squares from several starts (scipy, trust region), for the first of the B sums."""
     free_S, weight_S = -sums.xy[0] / sums.xx[0], np.sqrt(sums.xx[0])
     low, high = _n0_bounds(sizes_S)
@@ -151,7 +151,7 @@ def fit_saturating(sums: Moments, sizes_S: np.ndarray) -> Fits:
     return _saturating(sums, sizes_S, np.array([k_max]), np.array([np.exp(log_n0)]))
 
 
-def fit_saturating_all(sums: Moments, sizes_S: np.ndarray) -> Fits:
+def fit_saturating_all(sums: Moments, sizes_S: np.ndarray) -> LawFits:
     """The same least squares for all B sums at once: K_max follows from N0, which a grid and golden section find."""
     low, high = _n0_bounds(sizes_S)
     grid_G = np.linspace(low, high, GRID)
@@ -178,12 +178,12 @@ def _profile(sums: Moments, sizes_S: np.ndarray, log_n0_B: np.ndarray) -> tuple[
     return 2 * k_max * cross + k_max**2 * square, k_max
 
 
-def _saturating(sums: Moments, sizes_S: np.ndarray, k_max_B: np.ndarray, n0_B: np.ndarray) -> Fits:
+def _saturating(sums: Moments, sizes_S: np.ndarray, k_max_B: np.ndarray, n0_B: np.ndarray) -> LawFits:
     k = k_max_B[:, None] / (1 + n0_B[:, None] / sizes_S)
-    return Fits("saturating", sizes_S, k, sums.y + k * sums.x, k_max_B, n0_B)
+    return LawFits("saturating", sizes_S, k, sums.y + k * sums.x, k_max_B, n0_B)
 
 
-def fit_irreducible(points: Points, counts_P: np.ndarray, start: Fits, floors: Sequence[float] | None = None) -> Fits:
+def fit_irreducible(points: Points, counts_P: np.ndarray, start: LawFits, floors: Sequence[float] | None = None) -> LawFits:
     """L = L_inf + exp(-k(N) log X + E(N)) with one L_inf for all sizes, by bounded least squares from a fit without it
     and several first values of L_inf; `counts_P` says how often each point counts."""
     sizes, size_P = points.sizes_S, points.size_P
@@ -223,6 +223,6 @@ def fit_irreducible(points: Points, counts_P: np.ndarray, start: Fits, floors: S
     floor = floor if floor > 1e-6 * lowest else 0.0  # at its bound, but for rounding
     k_S = k_max / (1 + np.exp(log_n0) / sizes)
     e_S = np.array(level) + k_S * centre_S
-    return Fits(
+    return LawFits(
         "irreducible", sizes, k_S[None], e_S[None], np.array([k_max]), np.array([np.exp(log_n0)]), np.array([floor])
     )

@@ -17,8 +17,8 @@ from src.scaling.stopping import narrow_enough
 from src.sweep.budget import Budget
 from src.sweep.composer import Composer, base_of, check_all, directions_of, objective_to_prune_on, seeds_of
 from src.sweep.config import SweepConfig, parse_sweep
-from src.sweep.engines.engine import Engine
-from src.sweep.engines.trial import Spec
+from src.sweep.engines.engine import TrialEngine
+from src.sweep.engines.trial import TrialSpec
 from src.sweep.plan import bill
 from src.sweep.pruners import build_pruner
 from src.sweep.results import write_results, write_yaml
@@ -132,13 +132,13 @@ class SpecMaker:
         self.sweep, self.composer, self.space, self.study, self.folder = sweep, composer, space, study, folder
         self.figure, self.objective, self.extend, self.master = figure, objective, extend, master
 
-    def __call__(self, trial: Trial, now: float) -> Spec:
+    def __call__(self, trial: Trial, now: float) -> TrialSpec:
         if self.extend:
             self.extend(self.master, trial)
         config = grouped(self.composer.of_trial(self.space, trial.params), self.study)
         label = f"{trial.number:04d}"
         folder = self.folder / "trials" / label
-        return Spec(
+        return TrialSpec(
             number=trial.number,
             title=" ".join(f"{name}={_shown(value)}" for name, value in trial.params.items()),
             configs=seeds_of(config, self.sweep.seeds, folder),
@@ -178,7 +178,7 @@ def _custom(path: str | None) -> Callable[[DictConfig, Trial], None] | None:
         raise UserError(f"sweep.custom_search_space: no function {path} ({error})") from error
 
 
-def _engine(config: SweepConfig, first: LabConfig) -> Engine:
+def _engine(config: SweepConfig, first: LabConfig) -> TrialEngine:
     gpus = first.hardware.gpus if config.gpus_per_trial is None else config.gpus_per_trial
     if config.engine == "ray":
         from src.sweep.engines.ray import RayEngine

@@ -27,7 +27,7 @@ FIGURES = ("hours", "gpu_hours", "usd", "tokens", "flops")  # of the bill, in th
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class PlanCell:
     """A point of the space and the plan of one run there."""
 
     params: dict[str, Any]
@@ -72,7 +72,7 @@ def bill(
     cells = []
     for point in points(space, whole):
         config = composer.of_trial(space, point)
-        cells.append(Cell(point, config, make_plan(config)))
+        cells.append(PlanCell(point, config, make_plan(config)))
     runs = n_trials * sweep.seeds
     low, high = total(cells, whole, runs, min), total(cells, whole, runs, max)
     for line in said(cells, whole, sweep, n_trials, low, high):
@@ -90,7 +90,7 @@ def bill(
     return found
 
 
-def total(cells: Sequence[Cell], whole: bool, runs: int, pick: Callable) -> dict[str, float]:
+def total(cells: Sequence[PlanCell], whole: bool, runs: int, pick: Callable) -> dict[str, float]:
     """Each figure over all runs: of a grid the sum of its cells, of a search as if each run were the `pick` of them."""
     if whole:
         return {key: sum(cell.cost[key] for cell in cells) * runs / len(cells) for key in FIGURES}
@@ -101,7 +101,7 @@ def total(cells: Sequence[Cell], whole: bool, runs: int, pick: Callable) -> dict
 
 
 def said(
-    cells: Sequence[Cell], whole: bool, sweep: SweepConfig, n_trials: int, low: Mapping[str, float], high: Mapping[str, float]
+    cells: Sequence[PlanCell], whole: bool, sweep: SweepConfig, n_trials: int, low: Mapping[str, float], high: Mapping[str, float]
 ) -> Iterator[str]:
     """The bill in lines: by model where that is varied, the cheapest and the dearest run, the total, and what it leaves out."""
     seeds = f" x {sweep.seeds} seeds" if sweep.seeds > 1 else ""
@@ -132,7 +132,7 @@ def left_out(sweep: SweepConfig, high: Mapping[str, float]) -> Iterator[str]:
             yield f"  budget.{key}={limit:g} may end the sweep before its last trial"
 
 
-def refusal(cells: Sequence[Cell], priced: int, whole: bool) -> str:
+def refusal(cells: Sequence[PlanCell], priced: int, whole: bool) -> str:
     """One line: which cells do not fit, why, and what would make the first one fit."""
     what = "cells" if whole else "corners of the space"
     named = "; ".join(f"{cell.title} ({cell.plan.faults[0]})" for cell in cells[:4])
@@ -142,15 +142,15 @@ def refusal(cells: Sequence[Cell], priced: int, whole: bool) -> str:
     return f"plan: {len(cells)} of {priced} {what} cannot fit: {named}{rest}; {change}"
 
 
-def _model(cell: Cell) -> tuple[int, str]:
+def _model(cell: PlanCell) -> tuple[int, str]:
     return cell.plan.parameters, str(cell.params["model"])
 
 
-def _usd(cell: Cell) -> tuple[float, float]:
+def _usd(cell: PlanCell) -> tuple[float, float]:
     return cell.plan.usd, cell.plan.hours
 
 
-def _labelled(model: tuple[int, str], cells: Sequence[Cell], whole: bool, runs: float) -> str:
+def _labelled(model: tuple[int, str], cells: Sequence[PlanCell], whole: bool, runs: float) -> str:
     """One model's share of a grid; of a search, what one run of it takes."""
     hardware = cells[0].config.hardware
     where = f"on {hardware.gpus} x {hardware.name}" if hardware.gpus > 1 else f"on {hardware.name}"

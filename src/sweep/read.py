@@ -42,7 +42,7 @@ class SweepTrial:
 
 
 @dataclass(frozen=True)
-class Sweep:
+class SweepRecord:
     """A study's trials in the order of their numbers."""
 
     folder: Path
@@ -67,7 +67,7 @@ class Sweep:
         return pick(self.complete, key=lambda trial: trial.value, default=None)
 
 
-def read_sweeps(paths: Sequence[Path]) -> tuple[list[Sweep], list[LeftOut]]:
+def read_sweeps(paths: Sequence[Path]) -> tuple[list[SweepRecord], list[LeftOut]]:
     """All sweeps in and below `paths`, and those that could not be read."""
     sweeps, left_out = [], []
     for folder in dict.fromkeys(folder for path in paths if path.is_dir() for folder in _folders(path)):
@@ -88,7 +88,7 @@ def _folders(path: Path) -> Iterator[Path]:
             yield from _folders(child)
 
 
-def read_sweep(folder: Path) -> Sweep:
+def read_sweep(folder: Path) -> SweepRecord:
     """The sweep in `folder`. Raises Unreadable, with the reason in words."""
     try:
         about = yaml.safe_load((folder / "sweep.yaml").read_text(encoding="utf-8"))
@@ -107,7 +107,7 @@ def read_sweep(folder: Path) -> Sweep:
         raise Unreadable("a sweep without a trial yet")
     space = about.get("space") or {}
     logarithmic = frozenset(key for key, words in space.items() if str(words).endswith(", logarithmic"))
-    sweep = Sweep(folder, name, objectives, trials, logarithmic, {})
+    sweep = SweepRecord(folder, name, objectives, trials, logarithmic, {})
     return replace(sweep, importances=_importances(sweep))
 
 
@@ -148,7 +148,7 @@ def _missing(value: Any, pd: Any) -> bool:
     return value is None or (np.isscalar(value) and bool(pd.isna(value)))
 
 
-def _importances(sweep: Sweep) -> dict[str, Interval]:
+def _importances(sweep: SweepRecord) -> dict[str, Interval]:
     """Share of each parameter in what decides the value (PED-ANOVA, Watanabe et al. 2023, of Optuna), with the 2.5 and
     97.5 percentiles over resampled trials."""
     params = list(dict.fromkeys(name for trial in sweep.complete for name in trial.params))

@@ -19,8 +19,8 @@ from src.common.screen import duration
 from src.sweep.budget import Accounts, Budget, Spending
 from src.sweep.config import SweepConfig
 from src.sweep.engines.channel import Channel, Outcome, Report
-from src.sweep.engines.engine import Ended, Engine
-from src.sweep.engines.trial import Spec, steps_saved
+from src.sweep.engines.engine import Ended, TrialEngine
+from src.sweep.engines.trial import TrialSpec, steps_saved
 from src.sweep.pruners import OUTCOMES, Mirror
 from src.sweep.screen import SweepScreen
 from src.sweep.seeds import spread, surely_out
@@ -38,7 +38,7 @@ class Running:
     """A trial in a slot."""
 
     trial: Trial
-    spec: Spec
+    spec: TrialSpec
     started: float
     ended_for: str | None = None  # why the sweeper killed it
     can_pass: bool = True  # whether that may go better next time
@@ -54,7 +54,7 @@ class Sweep:
     folder: Path
     pruner: BasePruner
     sampler: Callable[[int], Any]  # for a trial's number
-    spec: Callable[[Trial, float], Spec]  # raises UserError for a configuration that does not hold together
+    spec: Callable[[Trial, float], TrialSpec]  # raises UserError for a configuration that does not hold together
     budget: Budget
     price_usd_per_second: float  # of a running trial
     figure: list[str]  # path of the figure to prune on; empty = no pruning
@@ -65,7 +65,7 @@ class Sweep:
 @dataclass
 class Sweeper:
     sweep: Sweep
-    engine: Engine
+    engine: TrialEngine
     claims: Claims
     screen: SweepScreen
     running: dict[int, Running] = field(default_factory=dict)
@@ -210,7 +210,7 @@ class Sweeper:
         else:
             self._died(trial, spec, outcome)
 
-    def _finish(self, trial: Trial, spec: Spec, outcome: Outcome) -> None:
+    def _finish(self, trial: Trial, spec: TrialSpec, outcome: Outcome) -> None:
         """Write a finished trial down. Its outcome file stands, so a kill in the middle of this loses nothing."""
         self._account(trial, spec, outcome)
         if outcome.status == "complete":
@@ -229,7 +229,7 @@ class Sweeper:
         seconds, usd = (self.sweep.budget.trial_seconds(spending) or 0), (self.sweep.budget.trial_usd(spending) or 0)
         return f"that saves {left} of {self.claims.n_trials} trials, about {duration(left * seconds)} and ${left * usd:.2f}"
 
-    def _account(self, trial: Trial, spec: Spec, outcome: Outcome) -> None:
+    def _account(self, trial: Trial, spec: TrialSpec, outcome: Outcome) -> None:
         """Keep with the trial what it took and found. Optuna holds all trials in memory, so nothing empty is kept."""
         entries: dict[str, Any] = {
             "folder": spec.folder, "steps": outcome.step, "seconds": outcome.seconds, "usd": outcome.usd,
@@ -244,7 +244,7 @@ class Sweeper:
         }
         trial.set_user_attr("account", entries | {key: value for key, value in rest.items() if value is not None})
 
-    def _died(self, trial: Trial, spec: Spec, outcome: Outcome) -> None:
+    def _died(self, trial: Trial, spec: TrialSpec, outcome: Outcome) -> None:
         """Try a trial again that ended without a result, unless it would only end the same way."""
         deaths, step, reason = self._deaths(trial), steps_saved(spec), outcome.reason
         trial.set_user_attr("deaths", [*deaths, {"reason": reason, "step": step}])

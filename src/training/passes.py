@@ -19,16 +19,16 @@ Pass = dict[str, torch.Tensor | None]  # of completions, each tensor's first dim
 
 
 class NarrowPasses:
-    """Goes in front of a TRL trainer class. `passes` is that of the configuration."""
+    """Goes in front of a TRL trainer class. `padding` is that of the configuration."""
 
-    passes = "padded"
+    padding = "padded"
 
     def _get_per_token_logps_and_entropies(
         self, model, input_ids, attention_mask, logits_to_keep: int, batch_size: int | None = None, **of_model: Any
     ) -> tuple:
         """TRL's, pass by pass; what it returns is as wide as ever, with 0 where a pass was not computed."""
         score = super()._get_per_token_logps_and_entropies
-        if self.passes == "padded":
+        if self.padding == "padded":
             return score(model, input_ids, attention_mask, logits_to_keep, batch_size, **of_model)
         rows, multiple = len(input_ids), self.pad_to_multiple_of or 1
         size = batch_size or rows
@@ -53,7 +53,7 @@ class NarrowPasses:
     def _prepare_inputs(self, generation_batch: Any) -> Pass:
         before = self._buffered_inputs
         inputs = super()._prepare_inputs(generation_batch)
-        if self.passes != "sorted" or not self.model.training:
+        if self.padding != "sorted" or not self.model.training:
             return inputs
         if self._buffered_inputs is not before:  # sampled anew
             self._buffered_inputs = self._weighted(

@@ -43,11 +43,11 @@ class LabTrainerMixin(NarrowPasses):
         ledger: Ledger,
         checkpoints: Checkpoints,
         progress: Callable[[], Progress],
-        passes: str,
+        padding: str,
     ) -> None:
-        """`problems` are what the data set's column `problem` counts; `progress` is asked for at every checkpoint; `passes` is
+        """`problems` are what the data set's column `problem` counts; `progress` is asked for at every checkpoint; `padding` is
         that of the configuration."""
-        self.passes = passes
+        self.padding = padding
         self.problems, self.grader, self.schedule, self.ledger = problems, grader, schedule, ledger
         self.checkpoints, self.progress = checkpoints, progress
         self.ends = end_tokens(self.processing_class, self.model.generation_config)
@@ -136,16 +136,16 @@ class LabTrainerMixin(NarrowPasses):
 
     def _charge_passes(self, output: dict) -> None:
         """Charge what the batch went through before it is learnt from."""
-        sampled, passes = sum(gather([sum(self.tokens_B)])), self.ledger.passes
-        passes["generation"] += sampled
-        passes["reference"] += sampled * (self.beta != 0)
-        passes["old_policy"] += sampled * ("old_per_token_logps" in output or "old_logps" in output)
+        sampled, by_pass = sum(gather([sum(self.tokens_B)])), self.ledger.tokens_by_pass
+        by_pass["generation"] += sampled
+        by_pass["reference"] += sampled * (self.beta != 0)
+        by_pass["old_policy"] += sampled * ("old_per_token_logps" in output or "old_logps" in output)
         output["lab_tokens"] = torch.tensor(self.tokens_B)  # TRL shuffles and splits it with the rest of the batch
 
     def _prepare_inputs(self, generation_batch: Any) -> dict:
         inputs = super()._prepare_inputs(generation_batch)
         if self.model.training:
-            self.ledger.passes["training"] += sum(gather([int(inputs["lab_tokens"].sum())]))
+            self.ledger.tokens_by_pass["training"] += sum(gather([int(inputs["lab_tokens"].sum())]))
         return inputs
 
     # -- safety ---------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ class TestConfig(Config):
 
 
 @dataclass(frozen=True)
-class Effect:
+class ClaimEffect:
     """What a test measured: the effect with its interval, and what that rests on."""
 
     interval: Interval
@@ -37,7 +37,7 @@ class Effect:
     evaluation_share: float = 0.0  # of the seconds
 
 
-def decide(test: TestConfig, effect: Effect) -> tuple[Outcome, str]:
+def decide(test: TestConfig, effect: ClaimEffect) -> tuple[Outcome, str]:
     """Whether an effect's interval lies where the claim says, where it must not, or on both sides."""
     low, high, margin = effect.interval.low, effect.interval.high, test.margin
     holds = {"up": low > margin, "down": high < margin, "same": -margin < low and high < margin}[test.direction]
@@ -51,7 +51,7 @@ def decide(test: TestConfig, effect: Effect) -> tuple[Outcome, str]:
     return "undecided", f"{figure}{_what_it_takes(test, effect)}"
 
 
-def _what_it_takes(test: TestConfig, effect: Effect) -> str:
+def _what_it_takes(test: TestConfig, effect: ClaimEffect) -> str:
     """Seeds, or problems, for an interval that leaves the margin if the effect is as measured."""
     distance = (
         abs(effect.interval.mean - test.margin) if test.direction != "same" else test.margin - abs(effect.interval.mean)
@@ -81,7 +81,7 @@ def _enough(difference: Difference, distance: float, seeds: int) -> tuple[float,
     return inf, ceil(10 * difference.problem_variance / wanted) / 10
 
 
-def _bill(effect: Effect, seeds: float) -> str:
+def _bill(effect: ClaimEffect, seeds: float) -> str:
     if seeds <= 0:
         return ""
     if effect.usd_per_seed:

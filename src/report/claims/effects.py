@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from src.record.read import Run
-from src.report.claims.decision import Effect
+from src.report.claims.decision import ClaimEffect
 from src.report.claims.records import Records, Selector, effect_of, in_hundredths
 from src.report.claims.tokens import tokens_change, tokens_contrast, tokens_difference
 from src.report.findings.configurations import Configuration
@@ -21,7 +21,7 @@ from src.statistics import Interval, compare, t_interval
 BUDGETS = 6  # at which the best number is looked for
 
 
-def gain(records: Records, experiment: Selector, suite: str, when: str | None = None) -> Effect | None:
+def gain(records: Records, experiment: Selector, suite: str, when: str | None = None) -> ClaimEffect | None:
     """Accuracy of an experiment over its base, in points."""
     configuration = records.named(experiment, suite)
     group = configuration and records.group(suite, configuration)
@@ -31,7 +31,7 @@ def gain(records: Records, experiment: Selector, suite: str, when: str | None = 
     return in_hundredths(difference, configuration)
 
 
-def mean_gain(records: Records, experiment: Selector, suites: list[str]) -> Effect | None:
+def mean_gain(records: Records, experiment: Selector, suites: list[str]) -> ClaimEffect | None:
     """Gain over the base averaged over suites, in points; the spread over seeds and that over each suite's problems enter."""
     configuration = records.named(experiment, *suites)
     if configuration is None:
@@ -45,7 +45,7 @@ def mean_gain(records: Records, experiment: Selector, suites: list[str]) -> Effe
     return effect_of(Interval(by_seed.mean, by_seed.mean - half, by_seed.mean + half), seeds, [configuration])
 
 
-def largest_gain(records: Records, experiments: list[Selector], suite: str) -> Effect | None:
+def largest_gain(records: Records, experiments: list[Selector], suite: str) -> ClaimEffect | None:
     """The largest gain among experiments, with an interval widened for having been chosen (Bonferroni, by t)."""
     effects = [effect for name in experiments if (effect := gain(records, name, suite))]
     if len(effects) < len(experiments):
@@ -56,10 +56,10 @@ def largest_gain(records: Records, experiments: list[Selector], suite: str) -> E
     interval = Interval(
         best.interval.mean, best.interval.mean - widened * half_low, best.interval.mean + widened * half_high
     )
-    return Effect(interval, min(e.seeds for e in effects), best.difference, best.usd_per_seed, best.seconds_per_seed)
+    return ClaimEffect(interval, min(e.seeds for e in effects), best.difference, best.usd_per_seed, best.seconds_per_seed)
 
 
-def late_change(records: Records, experiment: Selector, suite: str) -> Effect | None:
+def late_change(records: Records, experiment: Selector, suite: str) -> ClaimEffect | None:
     """Accuracy of the last weights less that of the best by validation, in points."""
     configuration = records.named(experiment, suite)
     group = configuration and records.group(suite, configuration)
@@ -69,7 +69,7 @@ def late_change(records: Records, experiment: Selector, suite: str) -> Effect | 
     return in_hundredths(difference, configuration)
 
 
-def accuracy(records: Records, experiment: Selector, suite: str) -> Effect | None:
+def accuracy(records: Records, experiment: Selector, suite: str) -> ClaimEffect | None:
     """Accuracy itself, in percent."""
     configuration = records.named(experiment, suite)
     group = configuration and records.group(suite, configuration)
@@ -80,7 +80,7 @@ def accuracy(records: Records, experiment: Selector, suite: str) -> Effect | Non
     return in_hundredths(difference, configuration)
 
 
-def difference(records: Records, first: Selector, second: Selector, suite: str) -> Effect | None:
+def difference(records: Records, first: Selector, second: Selector, suite: str) -> ClaimEffect | None:
     """Accuracy of one experiment less that of another, in points."""
     pair = records.pair(first, second, suite)
     group = pair and records.group(suite, *pair)
@@ -91,7 +91,7 @@ def difference(records: Records, first: Selector, second: Selector, suite: str) 
 
 def curve_change(
     records: Records, experiment: Selector, metric: str, start: list[float], end: list[float]
-) -> Effect | None:
+) -> ClaimEffect | None:
     """Change of a training curve between two stretches of it, in per cent; a stretch is given as shares of all steps."""
     configuration = records.named(experiment)
     changes = []
@@ -109,7 +109,7 @@ def _stretch(run: Run, metric: str, shares: Sequence[float]) -> float | None:
     return float(np.mean(there)) if there else None
 
 
-def slope(records: Records, key: str, figure: str, suite: str, where: dict[str, Any] | None = None) -> Effect | None:
+def slope(records: Records, key: str, figure: str, suite: str, where: dict[str, Any] | None = None) -> ClaimEffect | None:
     """Rank correlation (Kendall's tau, -1 to 1) of a figure with a setting, one value for each seed.
 
     Needs at least three values of the setting in one experiment, measured under the same seeds.
@@ -124,7 +124,7 @@ def slope(records: Records, key: str, figure: str, suite: str, where: dict[str, 
     return _rank_correlation(by_seed, used)
 
 
-def won_at_equal(records: Records, key: str, axis: str, where: dict[str, Any] | None = None) -> Effect | None:
+def won_at_equal(records: Records, key: str, axis: str, where: dict[str, Any] | None = None) -> ClaimEffect | None:
     """Pairs of runs in which the one with the larger number, such as the model's size, has the better validation
     accuracy, less those in which it has the worse, as a share of all; one value for each seed, the mean over the models'
     variants (base, instruct).
@@ -135,7 +135,7 @@ def won_at_equal(records: Records, key: str, axis: str, where: dict[str, Any] | 
     return _over_seeds(records, key, axis, where, _won)
 
 
-def best_grows(records: Records, key: str, axis: str, where: dict[str, Any] | None = None) -> Effect | None:
+def best_grows(records: Records, key: str, axis: str, where: dict[str, Any] | None = None) -> ClaimEffect | None:
     """Rank correlation (Kendall's tau, -1 to 1) of a budget along `axis` with the number that has the best validation
     accuracy at it, 0 where it is always the same one; over budgets that all runs of a seed have been measured at, one
     value for each seed. Needs at least three values of the number."""
@@ -147,7 +147,7 @@ Curve = tuple[float, np.ndarray, np.ndarray]  # of a run: the number, how far it
 
 def _over_seeds(
     records: Records, key: str, axis: str, where: dict[str, Any] | None, of: Callable[[Sequence[Curve]], float | None]
-) -> Effect | None:
+) -> ClaimEffect | None:
     used: dict[Any, Configuration] = {}
     curves: dict[int, dict[Any, list[Curve]]] = {}
     for configuration, value in records.along(key, where):
@@ -187,7 +187,7 @@ def _growth_of_best(curves: Sequence[Curve]) -> float | None:
     return float(kendalltau(budgets, best).statistic) if len(set(best)) > 1 else 0.0
 
 
-def _rank_correlation(by_seed: dict[int, list[tuple[float, float]]], used: Sequence[Configuration]) -> Effect | None:
+def _rank_correlation(by_seed: dict[int, list[tuple[float, float]]], used: Sequence[Configuration]) -> ClaimEffect | None:
     from scipy.stats import kendalltau
 
     taus = [
@@ -198,7 +198,7 @@ def _rank_correlation(by_seed: dict[int, list[tuple[float, float]]], used: Seque
     return effect_of(t_interval(taus), len(taus), used) if taus else None
 
 
-def fitted(records: Records, number: str, less: str | None = None) -> Effect | None:
+def fitted(records: Records, number: str, less: str | None = None) -> ClaimEffect | None:
     """A number of a scaling study's fits by its dotted path, or how much more it is than another.
 
     The interval of a difference takes the two as independent.
@@ -210,11 +210,11 @@ def fitted(records: Records, number: str, less: str | None = None) -> Effect | N
             low = ((first.mean - first.low) ** 2 + (second.high - second.mean) ** 2) ** 0.5
             high = ((first.high - first.mean) ** 2 + (second.mean - second.low) ** 2) ** 0.5
             mean = first.mean - second.mean
-            found.append(Effect(Interval(mean, mean - low, mean + high), fits.seeds))
+            found.append(ClaimEffect(Interval(mean, mean - low, mean + high), fits.seeds))
     return max(found, key=lambda effect: effect.seeds, default=None)
 
 
-def cost(records: Records, experiment: Selector, figure: str, steps: int) -> Effect | None:
+def cost(records: Records, experiment: Selector, figure: str, steps: int) -> ClaimEffect | None:
     """Cost of a run in US dollars (`usd`) or hours (`hours`), scaled to a number of steps."""
     configuration = records.named(experiment)
     values = []
@@ -226,7 +226,7 @@ def cost(records: Records, experiment: Selector, figure: str, steps: int) -> Eff
     return effect_of(t_interval(values), len(values), [configuration]) if values else None
 
 
-KINDS: dict[str, Callable[..., Effect | None]] = {
+KINDS: dict[str, Callable[..., ClaimEffect | None]] = {
     "gain": gain,
     "mean_gain": mean_gain,
     "largest_gain": largest_gain,

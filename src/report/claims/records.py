@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from src.record.read import Run
-from src.report.claims.decision import Effect
+from src.report.claims.decision import ClaimEffect
 from src.report.findings.configurations import Configuration, Group, differing, settings
 from src.scaling.results import Fits
 from src.statistics import Difference, Interval
@@ -68,7 +68,7 @@ class Records:
         return next((g for g in self.groups if g.suite == suite and keys <= g.runs.keys()), None)
 
 
-def in_hundredths(difference: Difference, *configurations: Configuration) -> Effect:
+def in_hundredths(difference: Difference, *configurations: Configuration) -> ClaimEffect:
     """The effect of a difference of shares, in hundredths."""
     interval = difference.interval
     scaled = Interval(100 * interval.mean, 100 * interval.low, 100 * interval.high)
@@ -77,9 +77,9 @@ def in_hundredths(difference: Difference, *configurations: Configuration) -> Eff
 
 def effect_of(
     interval: Interval, seeds: int, configurations: Sequence[Configuration], difference: Difference | None = None
-) -> Effect:
+) -> ClaimEffect:
     costs = [c.measured[0].summary.get("cost", {}) for c in configurations if c.measured]
     usd = sum(cost.get("usd", 0.0) for cost in costs)
     seconds = sum(sum(cost.get("seconds", {}).values()) for cost in costs)
     evaluation = sum(cost.get("seconds", {}).get("evaluation", 0.0) for cost in costs)
-    return Effect(interval, seeds, difference, usd, seconds, evaluation / seconds if seconds else 0.0)
+    return ClaimEffect(interval, seeds, difference, usd, seconds, evaluation / seconds if seconds else 0.0)

@@ -1,12 +1,12 @@
 """What the tests of claims measure of completion length: against the base, between suites and between recipes."""
 
-from src.report.claims.decision import Effect
+from src.report.claims.decision import ClaimEffect
 from src.report.claims.records import Records, Selector, effect_of, in_hundredths
 from src.report.findings.efficiency import token_contrast
 from src.statistics import t_interval
 
 
-def tokens_change(records: Records, experiment: Selector, suite: str) -> Effect | None:
+def tokens_change(records: Records, experiment: Selector, suite: str) -> ClaimEffect | None:
     """Mean completion length against the base's, in per cent of it; one value for each seed."""
     configuration = records.named(experiment, suite)
     group = configuration and records.group(suite, configuration)
@@ -18,7 +18,7 @@ def tokens_change(records: Records, experiment: Selector, suite: str) -> Effect 
     return effect_of(t_interval(changes), len(changes), [configuration])
 
 
-def tokens_contrast(records: Records, experiment: Selector, first: str, second: str) -> Effect | None:
+def tokens_contrast(records: Records, experiment: Selector, first: str, second: str) -> ClaimEffect | None:
     """`tokens_change` on one suite less that on another, in points of per cent; one value for each seed."""
     configuration = records.named(experiment, first, second)
     if configuration is None:
@@ -33,7 +33,7 @@ def tokens_contrast(records: Records, experiment: Selector, first: str, second: 
 
 def tokens_difference(
     records: Records, first: Selector, second: Selector, suite: str, less: list[Selector] | None = None
-) -> Effect | None:
+) -> ClaimEffect | None:
     """Mean completion length of one recipe less that of another, in per cent of the base's; over problems and seeds.
 
     `less`: two recipes whose own such difference is taken off.

@@ -35,7 +35,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Judgement:
     """All comparisons with the base, and all between configurations."""
 
     with_base: tuple[Finding, ...]
@@ -45,7 +45,7 @@ class Verdict:
         return next(f for f in self.with_base if f.group is group and f.first.key == first.key)
 
 
-def judge(groups: Sequence[Group]) -> Verdict:
+def judge(groups: Sequence[Group]) -> Judgement:
     """Compare within each group; p-values are Holm-corrected over the suites of each kind of comparison.
 
     Validation chose the weights, so it enters only where there is no other suite.
@@ -55,7 +55,7 @@ def judge(groups: Sequence[Group]) -> Verdict:
     for group in groups:
         with_base += _with_base(group)
         between += _between(group)
-    return Verdict(_corrected(with_base, counted), _corrected(between, counted))
+    return Judgement(_corrected(with_base, counted), _corrected(between, counted))
 
 
 def benchmarks(groups: Sequence[Group]) -> list[Group]:
@@ -86,7 +86,7 @@ def _corrected(findings: list[Finding], counted: list[Group]) -> tuple[Finding, 
     return tuple(replace(finding, p=corrected.get(id(finding), finding.p)) for finding in findings)
 
 
-def sentences(groups: Sequence[Group], verdict: Verdict) -> list[tuple[str, list[str]]]:
+def sentences(groups: Sequence[Group], verdict: Judgement) -> list[tuple[str, list[str]]]:
     """The verdict in words: for each suite that counts, its heading and what was found."""
     told = []
     for group in benchmarks(groups):
@@ -98,7 +98,7 @@ def sentences(groups: Sequence[Group], verdict: Verdict) -> list[tuple[str, list
     return told
 
 
-def _on_base(group: Group, verdict: Verdict) -> list[str]:
+def _on_base(group: Group, verdict: Judgement) -> list[str]:
     findings = sorted((f for f in verdict.with_base if f.group is group), key=lambda f: -f.difference.interval.mean)
     words = []
     for standing in ("better", "worse"):
@@ -118,7 +118,7 @@ def _on_base(group: Group, verdict: Verdict) -> list[str]:
     return words
 
 
-def _on_each_other(group: Group, verdict: Verdict) -> list[str]:
+def _on_each_other(group: Group, verdict: Judgement) -> list[str]:
     findings = [f for f in verdict.between if f.group is group]
     if not findings:
         return []
@@ -138,11 +138,11 @@ def _on_each_other(group: Group, verdict: Verdict) -> list[str]:
     return [f"{told}{more}.{unresolved}"]
 
 
-def _on_limits(group: Group, verdict: Verdict) -> list[str]:
+def _on_limits(group: Group, verdict: Judgement) -> list[str]:
     return [_smallest(group, verdict), *_on_seeds([f for f in verdict.with_base if f.group is group and not f.enough_seeds])]
 
 
-def _smallest(group: Group, verdict: Verdict) -> str:
+def _smallest(group: Group, verdict: Judgement) -> str:
     """How small a difference the measurement can show."""
     base = max(f.difference.detectable for f in verdict.with_base if f.group is group)
     if base == 0:

@@ -3,10 +3,10 @@
 from src.drawing.chart import COLOURS, Figure, chart, numeric, short, zoom
 from src.drawing.table import Cell, Table, plain, table
 from src.report.analysis import Analysis
-from src.sweep.read import Sweep, SweepTrial
+from src.sweep.read import SweepRecord, SweepTrial
 
 
-def of_sweep(sweep: Sweep, number: int) -> list[Figure]:
+def of_sweep(sweep: SweepRecord, number: int) -> list[Figure]:
     """History, importances and slices of a search, and what was pruned when."""
     figures = [_history(sweep, number)] if any(trial.value is not None for trial in sweep.trials) else []
     if len(sweep.objectives) > 1 and sweep.complete:
@@ -32,7 +32,7 @@ _STATES = {
 }
 
 
-def _history(sweep: Sweep, number: int) -> Figure:
+def _history(sweep: SweepRecord, number: int) -> Figure:
     rows, best = [], None
     for trial in sweep.trials:
         if trial.value is None:
@@ -76,7 +76,7 @@ def _history(sweep: Sweep, number: int) -> Figure:
     return Figure(f"sweep{number}_history", f"{sweep.name}: history", caption, "sweeps", spec)
 
 
-def _pareto(sweep: Sweep, number: int) -> Figure:
+def _pareto(sweep: SweepRecord, number: int) -> Figure:
     (first, up), (second, other_up) = list(sweep.objectives.items())[:2]
     trials = [trial for trial in sweep.complete if len(trial.values) > 1]
 
@@ -126,7 +126,7 @@ def _upwards(trial: SweepTrial, *up: bool) -> tuple[float, ...]:
     return tuple(value if more else -value for value, more in zip(trial.values, up, strict=False))
 
 
-def _importances(sweep: Sweep, number: int) -> Figure:
+def _importances(sweep: SweepRecord, number: int) -> Figure:
     rows = [
         {"parameter": name, "importance": short(i.mean), "low": short(i.low), "high": short(i.high)}
         for name, i in sweep.importances.items()
@@ -154,7 +154,7 @@ def _importances(sweep: Sweep, number: int) -> Figure:
     return Figure(f"sweep{number}_importances", f"{sweep.name}: importances", caption, "sweeps", spec)
 
 
-def _slice(sweep: Sweep, number: int, name: str) -> Figure | None:
+def _slice(sweep: SweepRecord, number: int, name: str) -> Figure | None:
     rows = [
         {"trial": trial.number, "parameter": trial.params[name], "value": trial.value, "state": trial.state}
         for trial in sweep.trials
@@ -184,7 +184,7 @@ def _slice(sweep: Sweep, number: int, name: str) -> Figure | None:
     )
 
 
-def _pruned(sweep: Sweep, number: int) -> Figure:
+def _pruned(sweep: SweepRecord, number: int) -> Figure:
     rows = [
         {"trial": trial.number, "step": trial.step, "state": trial.state, "reason": trial.reason or ""}
         for trial in sweep.trials

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from src.sweep.engines.channel import Channel, Outcome, Report
-from src.sweep.engines.trial import Spec
+from src.sweep.engines.trial import TrialSpec
 
 LOOKING_SHARE = 0.02  # of the time, at most, for reports
 
@@ -21,7 +21,7 @@ class Ended:
     how: str  # exit code, signal or the cluster's reason
 
 
-class Engine(Protocol):
+class TrialEngine(Protocol):
     """Runs trials in slots."""
 
     slots: int
@@ -31,7 +31,7 @@ class Engine(Protocol):
     def wait(self) -> None:
         """Until something may have happened, a fraction of a second."""
 
-    def start(self, spec: Spec) -> None: ...
+    def start(self, spec: TrialSpec) -> None: ...
 
     def reports(self) -> Iterator[tuple[int, Report]]: ...
 
@@ -60,7 +60,7 @@ class FileEngine:
         self.channels: dict[int, Channel] = {}
         self.look_again = float("-inf")
 
-    def open(self, spec: Spec) -> Channel:
+    def open(self, spec: TrialSpec) -> Channel:
         channel = Channel(Path(spec.control))
         channel.prepare()
         Path(spec.log).parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from src.common.errors import RunFailed, UserError
 from src.hardware.config import visible_gpus
 from src.sweep.engines.engine import Ended, FileEngine
-from src.sweep.engines.trial import Spec
+from src.sweep.engines.trial import TrialSpec
 
 TICK_S = 0.02
 NURSERY_DEATHS = 3  # without a trial that ended well in between
@@ -66,7 +66,7 @@ class LocalEngine(FileEngine):
         if ready:
             self._listen()
 
-    def start(self, spec: Spec) -> None:
+    def start(self, spec: TrialSpec) -> None:
         self.open(spec)
         slot = next(slot for slot in range(self.slots) if slot not in self.slot_of.values())
         self.slot_of[spec.number] = slot

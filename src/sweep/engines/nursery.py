@@ -100,9 +100,9 @@ class Nursery:
             redirect(content["log"])
             os.environ.update(content["environment"])
 
-            from src.sweep.engines.trial import Spec, run_trial
+            from src.sweep.engines.trial import TrialSpec, run_trial
 
-            run_trial(Spec(**content))
+            run_trial(TrialSpec(**content))
             code = 0
         finally:
             sys.stdout.flush()

@@ -14,7 +14,7 @@ from typing import Any
 
 from src.common.errors import UserError
 from src.sweep.engines.engine import Ended, FileEngine
-from src.sweep.engines.trial import Spec
+from src.sweep.engines.trial import TrialSpec
 
 TICK_S = 0.05
 KNOCK_S = 5.0
@@ -54,7 +54,7 @@ class RayEngine(FileEngine):
             return
         self.ready, _ = self.ray.wait(list(self.numbers), num_returns=len(self.numbers), timeout=TICK_S, fetch_local=False)
 
-    def start(self, spec: Spec) -> None:
+    def start(self, spec: TrialSpec) -> None:
         self.open(spec)
         self.numbers[self.task.remote(asdict(spec), os.environ.get("OMP_NUM_THREADS"), str(_project()))] = spec.number
 
@@ -90,12 +90,12 @@ def _run(content: dict[str, Any], threads: str | None, project: str) -> None:
         sys.path.insert(0, project)
 
     from src.sweep.engines.nursery import redirect
-    from src.sweep.engines.trial import Spec, run_trial
+    from src.sweep.engines.trial import TrialSpec, run_trial
 
     os.chdir(Path(content["folder"]).parent.parent)
     os.environ.update(content["environment"])
     redirect(content["log"])
-    run_trial(Spec(**content))
+    run_trial(TrialSpec(**content))
 
 
 def _knock(address: str) -> None:

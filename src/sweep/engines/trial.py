@@ -24,7 +24,7 @@ LOCK_TIMEOUT_S = 60.0  # for an earlier attempt's process to be gone
 
 
 @dataclass(frozen=True, slots=True)
-class Spec:
+class TrialSpec:
     """All that a trial's process has to know; plain JSON."""
 
     number: int
@@ -41,7 +41,7 @@ class Spec:
     asked_at: float  # time.time() when the slot was free for it
 
 
-def run_trial(spec: Spec) -> None:
+def run_trial(spec: TrialSpec) -> None:
     """Run a trial to its end and write its outcome. Never raises: what went wrong is the outcome."""
     channel = Channel(Path(spec.control))
     begun = time.time()
@@ -65,7 +65,7 @@ def run_trial(spec: Spec) -> None:
     lock.release()
 
 
-def _run_seeds(spec: Spec, channel: Channel) -> Outcome:
+def _run_seeds(spec: TrialSpec, channel: Channel) -> Outcome:
     configs = [parse(content) for content in spec.configs]
     by_seed: list[list[float]] = []
     for number, config in enumerate(configs):
@@ -109,7 +109,7 @@ def _run_or_continue(config: LabConfig, reporter: "Reporter") -> dict[str, Any]:
 class Reporter:
     """Shows each validation to the sweeper and brings its answer; also looks whether the sweeper wants an end."""
 
-    def __init__(self, spec: Spec, channel: Channel, config: LabConfig, earlier: Sequence[float]) -> None:
+    def __init__(self, spec: TrialSpec, channel: Channel, config: LabConfig, earlier: Sequence[float]) -> None:
         self.spec, self.channel, self.earlier = spec, channel, list(earlier)
         self.steps_before = config.scale.steps * len(self.earlier)
         self.steps = config.scale.steps
@@ -144,7 +144,7 @@ class Reporter:
 
 
 def _outcome(
-    spec: Spec, status: str, reason: str, can_pass: bool = False,
+    spec: TrialSpec, status: str, reason: str, can_pass: bool = False,
     values: Sequence[float] = (), by_seed: Sequence[list[float]] = (),
 ) -> Outcome:
     """The outcome with what all seeds together took, as far as their records say."""
@@ -169,7 +169,7 @@ def _outcome(
     )
 
 
-def steps_saved(spec: Spec) -> int:
+def steps_saved(spec: TrialSpec) -> int:
     """Steps that the newest checkpoints of all seeds hold."""
     folders = [Path(config["run_dir"]) / "checkpoints" for config in spec.configs]
     return sum(

@@ -1,9 +1,9 @@
 """Reward terms: values worked out by hand, TRL's own where there is one, and the shipped combinations."""
 
 import math
-from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from pydantic import ValidationError
@@ -12,7 +12,7 @@ from src.common.types import Completion, Verdict
 from src.grading.looks import has_format, script_share
 from src.training.reward import REWARDS, RewardBatch, RewardConfig, active
 
-CONF = Path(__file__).parents[1] / "conf"
+CONF = ROOT / "conf"
 OPTIONS = sorted(path.stem for path in (CONF / "reward").glob("[!_]*.yaml"))
 
 

@@ -11,13 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from src.common.types import Verdict
 from src.grading.extraction import box
 from src.grading.grader import VERSION, Grader
 from src.grading.judging import parse_gold
 
-ROOT = Path(__file__).resolve().parents[1]
 REAL = ROOT.parent / "shared" / "data"
 HANGS = "9^{9^{9^{9}}}"  # math-verify parses it at once, and compares it with another number for ever
 real_data = pytest.mark.skipif(not REAL.exists(), reason="needs the real problems in ../shared/data")

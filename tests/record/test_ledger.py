@@ -8,7 +8,7 @@ from conftest import TOY, configured
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from src.experiment.run import run
-from src.record.flops import Size, flops, size_of, tokens_of_passes
+from src.record.flops import ParameterCount, flops, size_of, tokens_of_passes
 from src.record.ledger import DataUse, Ledger
 
 
@@ -27,7 +27,7 @@ def tiny(tied):
 def test_size_with_and_without_embeddings(tied):
     size = size_of(Qwen2ForCausalLM(tiny(tied)))
     layer = 4 * 32 * 32 + 3 * 32 + 3 * 32 * 64 + 2 * 32  # attention, its biases, feed-forward, norms
-    assert size == Size(2 * layer + 32 + size.embeddings, 100 * 32 * (1 if tied else 2))
+    assert size == ParameterCount(2 * layer + 32 + size.embeddings, 100 * 32 * (1 if tied else 2))
     assert size.without_embeddings == 2 * layer + 32
     with torch.device("meta"):
         assert size_of(Qwen2ForCausalLM(tiny(tied))) == size
@@ -35,7 +35,7 @@ def test_size_with_and_without_embeddings(tied):
 
 def test_operations_by_hand():
     tokens = tokens_of_passes(1000, 2, reference=True, old_policy=False)
-    assert flops(Size(120, 20), tokens) == {
+    assert flops(ParameterCount(120, 20), tokens) == {
         "training": 6 * 100 * 2000, "generation": 2 * 100 * 1000, "old_policy": 0, "reference": 2 * 100 * 1000,
         "total": 1_200_000 + 200_000 + 200_000,
     }
@@ -79,7 +79,7 @@ def test_a_batch_used_twice_is_trained_on_twice_and_sampled_once(tmp_path):
 
 def test_the_account_survives_a_continued_run():
     first, second = Ledger(), Ledger()
-    first.passes |= {"training": 7, "generation": 5}
+    first.tokens_by_pass |= {"training": 7, "generation": 5}
     second.continue_from(json.loads(json.dumps(first.state_dict())), lost_seconds=0.0)
-    second.size = Size(100, 0)
+    second.size = ParameterCount(100, 0)
     assert second.flops()["total"] == 100 * (6 * 7 + 2 * 5)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import ROOT, SHARED
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from pydantic import TypeAdapter, ValidationError
@@ -22,8 +23,8 @@ from src.data.problems import ROLES, ProblemsConfig, check_pools, load_pools, lo
 from src.grading.code import grade_programs, remark
 from src.grading.grader import Grader
 
-CONF = Path(__file__).parents[1] / "conf"
-DATA = Path(__file__).parents[2] / "shared" / "data"
+CONF = ROOT / "conf"
+DATA = SHARED / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"real problems are not at {DATA}")
 
 OPEN_RS = [  # the layout of the Open-RS data sets

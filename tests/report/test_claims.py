@@ -11,7 +11,7 @@ from conftest import ROOT
 from benchmarks.records import write_run
 from src.report.analysis import analyse
 from src.report.claims.claims import read_claims
-from src.report.claims.decision import Effect, TestConfig, decide
+from src.report.claims.decision import ClaimEffect, TestConfig, decide
 from src.report.claims.effects import KINDS, difference, mean_gain, won_at_equal
 from src.report.claims.records import Records
 from src.report.sections.published import PUBLISHED, reference
@@ -62,12 +62,12 @@ def test_every_test_names_what_exists():
 )
 def test_an_interval_decides(direction, margin, low, high, expected):
     test = TestConfig(kind="gain", of={}, direction=direction, margin=margin)
-    assert decide(test, Effect(Interval((low + high) / 2, low, high), seeds=3))[0] == expected
+    assert decide(test, ClaimEffect(Interval((low + high) / 2, low, high), seeds=3))[0] == expected
 
 
 def test_too_few_seeds_decide_nothing_and_the_bill_is_named():
     test = TestConfig(kind="gain", of={}, direction="up", margin=0)
-    outcome, reason = decide(test, Effect(Interval(5, 4, 6), seeds=1, usd_per_seed=21))
+    outcome, reason = decide(test, ClaimEffect(Interval(5, 4, 6), seeds=1, usd_per_seed=21))
     assert outcome == "undecided" and "takes 2 more (about $42 more)" in reason
 
 

@@ -4,13 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from pydantic import TypeAdapter, ValidationError
 
 from src.training.length import SCHEDULES, LengthConfig, LengthSchedule, build_schedule
 
-CONF = Path(__file__).parents[1] / "conf"
+CONF = ROOT / "conf"
 OPTIONS = sorted(path.stem for path in (CONF / "length").glob("*.yaml"))
 
 

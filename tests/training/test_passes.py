@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from src.common.types import Stop
 from src.experiment.run import run
 from src.model.places import EMBEDDED
-from src.plan.plan import passes
+from src.plan.plan import passes_in_words
 from src.record.metrics import TIMING_KEYS
 from src.training.passes import needed, sorted_passes
 
@@ -158,9 +158,9 @@ def test_needed_columns_by_hand():
 
 def test_what_is_said_of_a_loss_that_sees_the_passes():
     size = ("scale=h200", "+experiment=mix_easy_hard")
-    assert configured(*size).passes == "trimmed" and "not sorted: under loss_type=bnpo" in passes(configured(*size))
-    assert configured(*size, DAPO).passes == "sorted" and passes(configured(*size, DAPO)).endswith("sorted by length")
-    assert configured(*size, DAPO, "algorithm.length_sorted=false").passes == "padded"
-    assert configured(*size, DAPO, "+trainer.entropy_coef=0.01").passes == "trimmed"
-    assert configured("+experiment=efficient", "scale=open_rs").passes == "sorted"
-    assert configured().passes == "padded"  # what is published here at micro scale stays as it was
+    assert configured(*size).padding == "trimmed" and "not sorted: under loss_type=bnpo" in passes_in_words(configured(*size))
+    assert configured(*size, DAPO).padding == "sorted" and passes_in_words(configured(*size, DAPO)).endswith("sorted by length")
+    assert configured(*size, DAPO, "algorithm.length_sorted=false").padding == "padded"
+    assert configured(*size, DAPO, "+trainer.entropy_coef=0.01").padding == "trimmed"
+    assert configured("+experiment=efficient", "scale=open_rs").padding == "sorted"
+    assert configured().padding == "padded"  # what is published here at micro scale stays as it was

@@ -5,11 +5,11 @@ import random
 import re
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from conftest import ROOT
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from src.common.errors import UserError
@@ -109,7 +109,7 @@ def test_two_processes_and_a_kill_leave_one_whole_model(toy_ladder):
         "print(ladder.provide('embedded/toy'))"
     )
     both = [
-        subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True)
+        subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
     said = [process.communicate(timeout=240)[0] for process in both]

@@ -186,7 +186,7 @@ def test_passes_cost_what_they_are_padded_to():
     assert trimmed == longest_length(500, 3584, 6) < padded
     by_length = sorted_lengths(500, 3584, 72, 6)
     assert lengths(scoring=True)[0] == lengths("+trainer.loss_type=dapo")[0] == by_length and len(by_length) == 12
-    narrow = replace(w, passes="sorted", natural=500.0, limits=(3584,))
+    narrow = replace(w, padding="sorted", natural=500.0, limits=(3584,))
     columns = w.prompt_mean + sum(by_length) / 12
     assert tokens(narrow)["trained"] == pytest.approx(72 * columns)
     a, each = w.architecture, 6

@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from pydantic import ValidationError
@@ -15,7 +16,7 @@ from src.common.errors import UserError
 from src.common.types import Problem
 from src.data.mix import ORDERS, MixConfig, apportion, draw_mix, roles_needed, shares
 
-CONF = Path(__file__).parents[1] / "conf"
+CONF = ROOT / "conf"
 OPTIONS = sorted(path.stem for path in (CONF / "mix").glob("*.yaml"))
 
 

@@ -1,6 +1,6 @@
 """What only a GPU can show: sharding, vLLM with weight sync, the full-size shape, the benchmarks and the plan.
 
-    python -m pytest tests/test_gpu.py -m gpu
+    python -m pytest tests/hardware/test_gpu.py -m gpu
 
 One GPU is enough for all but weight sync to a server, which has a GPU of its own. Nothing is downloaded.
 """

@@ -29,7 +29,7 @@ from src.sweep.command import sweep
 from src.sweep.composer import Composer, check_all, ends
 from src.sweep.config import parse_sweep
 from src.sweep.engines.channel import Channel
-from src.sweep.engines.trial import Spec, run_trial
+from src.sweep.engines.trial import TrialSpec, run_trial
 from src.sweep.space import read_space
 
 VALIDATION = ("evaluation.validation.every_steps=10", "evaluation.validation.samples=2")  # of sweeps/mix_length.yaml
@@ -175,7 +175,7 @@ def test_failures_are_recorded_and_silent_trials_taken_up_again(tmp_path):
 @pytest.mark.parametrize("keep", [False, True])
 def test_a_trial_told_to_stop_ends_after_the_step_in_hand(keep, tmp_path):
     config = configured("+experiment=mix_easy_hard", *TINY, f"output_root={tmp_path}", f"run_dir={tmp_path}/run")
-    spec = Spec(
+    spec = TrialSpec(
         0, "", [config.model_dump(mode="json")], str(tmp_path / "run"), str(tmp_path / "control"), "", ["accuracy"], 0, keep,
         60, {}, time.time(),
     )

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from pydantic import TypeAdapter, ValidationError
@@ -10,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from src.common.errors import UserError
 from src.training.lr import SCHEDULES, LrConfig, trainer_fields
 
-CONF = Path(__file__).parents[1] / "conf"
+CONF = ROOT / "conf"
 OPTIONS = sorted(path.stem for path in (CONF / "lr").glob("*.yaml"))
 
 
