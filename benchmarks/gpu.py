@@ -248,7 +248,7 @@ def run_bare(work: Work, steps: int, folder: Path) -> dict:
         save_strategy="no", disable_tqdm=True, **cpu,
         **{key: value for key, value in config.algorithm.settings.items() if key in SETTINGS},
     )
-    reward = lambda completions, **_: [float(len(message[0]["content"]) % 7) for message in completions]  # noqa: E731
+    reward = lambda completions, **_: [float(len(message[0]["content"]) % 7) for message in completions]
     GRPOTrainer(str(model), reward, arguments, data, callbacks=[EndOfStep()]).train()
     return figures(work, config, clock)
 

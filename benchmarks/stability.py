@@ -16,6 +16,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import yaml
@@ -59,7 +60,7 @@ def watched(folder: Path) -> Watched:
     base = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["evaluation"]["validation"]["before"]["accuracy"]
     seen = [(0, base), *((line["step"], line[VALIDATION]) for line in lines if line.get(VALIDATION) is not None)]
     lost_at, best = None, base
-    for (step, value), (_, later) in zip(seen, seen[1:], strict=False):
+    for (step, value), (_, later) in pairwise(seen):
         best = max(best, value)
         if best - max(value, later) > LOST:
             lost_at = step

@@ -106,9 +106,7 @@ def _names_variables(letters: str, in_maths: bool) -> bool:
         return True
     if len(letters) == 1:
         return letters not in "aAIπ" if letters.isascii() else "α" <= letters.casefold() <= "ω" and letters != "π"
-    if len(letters) <= _POINTS and letters.isascii() and letters.isupper():
-        return True
-    return False
+    return len(letters) <= _POINTS and letters.isascii() and letters.isupper()
 
 
 def ngrams(tokens: Sequence[str], n: int) -> set[int]:

@@ -37,7 +37,7 @@ def main() -> None:
     answer, nowhere = os.dup(1), os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nowhere, stream)
-    exec(compile(program, "program", "exec"), {"__name__": "__main__"})
+    exec(compile(program, "program", "exec"), {"__name__": "__main__"})  # noqa: S102 - what the sandbox is for
     os.write(answer, word.encode())  # an exit before the end, of whatever code, does not get here
 
 

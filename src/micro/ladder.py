@@ -128,7 +128,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--only", choices=LADDER, help="this one alone")
     options = parser.parse_args(argv)
     # The largest first: what is left for the end is short. Instruct variants last: they wait for their bases.
-    names = [options.only] if options.only else sorted([*LADDER][::-1], key=lambda name: LADDER[name].base is not None)
+    names = [options.only] if options.only else sorted(  # noqa: C414 - the order of equals matters
+        reversed(LADDER), key=lambda name: LADDER[name].base is not None
+    )
     missing = [name for name in names if not (place(name) / "config.json").is_file()]
     minutes = sum(LADDER[name].minutes for name in missing) / max(1, min(options.jobs, len(missing)))
     print(f"{len(names) - len(missing)} of {len(names)} are there; the others take about {minutes:.0f} min")

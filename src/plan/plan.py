@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from src.common.errors import UserError
 from src.common.files import write_json
@@ -29,9 +28,6 @@ from src.plan.cost_model import (
 from src.plan.fit import faults, largest_batch, remedies
 from src.plan.workload import workload
 from src.training.algorithm import bound_to_passes
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, slots=True)

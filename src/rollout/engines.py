@@ -1,13 +1,9 @@
 """Engines by name: which samples for a trainer. To add one, add its keys to config.py beside this and its class to `engine_for`."""
 
-from typing import TYPE_CHECKING
-
 from src.rollout.engine import Engine
 from src.rollout.in_process import TransformersEngine
 from src.rollout.vllm import VllmEngine
 
-if TYPE_CHECKING:
-    pass
 
 def engine_for(trainer, batch_size: int) -> Engine:
     """The engine that samples from a trainer's policy as it now is."""

@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -25,7 +25,7 @@ class SweepScreen:
         self.titles: dict[int, str] = {}
         self.live: Live | None = None
 
-    def __enter__(self) -> "SweepScreen":
+    def __enter__(self) -> Self:
         if self.console.is_terminal:
             self.live = Live(console=self.console, refresh_per_second=2)
             self.live.start()

@@ -68,7 +68,6 @@ def _file(folder: Path, storage: str | None) -> Path | None:
 def _from_storage(place: Path | str, study: str, objectives: Sequence[str]) -> "pd.DataFrame":
     import optuna
 
-
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna calls its journal experimental

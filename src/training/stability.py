@@ -9,6 +9,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 from pydantic import Field
@@ -120,7 +121,7 @@ def _alike(line: Line, other: Line) -> bool:
 
 def _noise(values: Sequence[float]) -> float:
     """Standard deviation of a step, from the differences of neighbours, which a trend hardly moves."""
-    differences = [abs(later - earlier) for earlier, later in zip(values, values[1:], strict=False)]
+    differences = [abs(later - earlier) for earlier, later in pairwise(values)]
     return MEDIAN_TO_STD * statistics.median(differences) / math.sqrt(2) if differences else 0.0
 
 

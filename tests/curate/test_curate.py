@@ -231,7 +231,7 @@ def planted(suite: list[str], others: list[str]) -> tuple[dict[str, float], floa
 
 def test_planted_suite_problems_are_found_and_others_are_left_alone():
     problems = make_problems(600, random.Random(0))
-    found, siblings, others = planted(problems[:200], problems[200:])
+    found, _, others = planted(problems[:200], problems[200:])
     assert min(found.values()) >= 0.95, found
     assert others < 0.005
 

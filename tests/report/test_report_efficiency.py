@@ -100,7 +100,7 @@ def test_one_seed_and_no_spread_between_problems_leave_no_interval():
     base_P = np.array([10.0, 20.0, 40.0])
     assert relative_change(0.7 * base_P[None], base_P).mean == pytest.approx(-0.3)
     certain, unsure = (relative_change(tokens[None], base_P) for tokens in (0.7 * base_P, base_P - 7))
-    assert certain.high - certain.low < 1e-6 < 0.05 < unsure.high - unsure.low
+    assert certain.high - certain.low < 1e-6 and unsure.high - unsure.low > 0.05
 
 
 # Two problems of two samples: 10 tokens correct, 30 correct; 20 wrong, 50 correct.

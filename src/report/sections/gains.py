@@ -1,7 +1,6 @@
 """Gains over the base."""
 
 
-
 from src.drawing.chart import Figure, chart
 from src.report.analysis import Analysis
 from src.report.findings.configurations import Group

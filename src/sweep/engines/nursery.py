@@ -24,10 +24,10 @@ def import_libraries() -> None:
     import transformers  # noqa: F401
     import trl  # noqa: F401
 
-    import src.experiment.after_step  # noqa: F401
-    import src.experiment.before_after  # noqa: F401
-    import src.experiment.run  # noqa: F401
-    import src.experiment.session  # noqa: F401
+    import src.experiment.after_step
+    import src.experiment.before_after
+    import src.experiment.run
+    import src.experiment.session
     import src.sweep.engines.trial  # noqa: F401
 
 

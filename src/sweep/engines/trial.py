@@ -58,7 +58,7 @@ def run_trial(spec: TrialSpec) -> None:
         outcome = _outcome(spec, "failed", str(error), can_pass=False)
     except RunFailed as error:
         outcome = _outcome(spec, "failed", str(error), can_pass="not finite" not in str(error))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - of whatever a trial dies, the sweep goes on
         traceback.print_exc()
         outcome = _outcome(spec, "failed", _short(error), can_pass=isinstance(error, OSError | RuntimeError | MemoryError))
     channel.end(outcome)
