@@ -1,7 +1,7 @@
 """How long the report takes, and how much memory: `python -m benchmarks.report` (Linux).
 
 Synthetic records of 500 steps and 1,000 evaluated problems each are written, then read by `python -m src.report` in a
-process of its own; 25, 50 and 100 of them, so that growth with their number shows. Prints the table of the README.
+process of its own; 25, 50 and 100 of them, so that growth with their number shows. Prints the table of docs/benchmarks.md.
 """
 
 import argparse
