@@ -107,7 +107,7 @@ def _vllm(config: AskConfig, tokenizer: Any) -> Engine:
 
     if not torch.cuda.is_available():
         prepare_vllm_on_cpu()
-    named = GenerationConfig.from_pretrained(resolve(config.model), revision=config.model.revision)
+    named = GenerationConfig.from_pretrained(resolve(config.model), revision=config.model.revision or "main")
     return VllmAlone(config.model, end_tokens(tokenizer, named))
 
 

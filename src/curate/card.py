@@ -89,7 +89,7 @@ def run_command(config: CurateConfig) -> str:
     words = ["problems=files", "mix=easy_hard", "mix.size=null"]
     words += [f"problems.pools.{role}.path={_for_hydra(str(path))}" for role, path in _files(config, ()).items()]
     for role in DRAWN:
-        if role not in config.draw.roles:
+        if config.draw and role not in config.draw.roles:
             words += [f"~problems.pools.{role}", f"mix.weights.{role}=0"]
     return f"python -m src.run {shlex.join(words)}"
 

@@ -62,7 +62,8 @@ def load_config(curation: str, overrides: Sequence[str]) -> CurateConfig:
         merged = OmegaConf.merge(content, OmegaConf.from_dotlist(list(overrides)))
         if missing := _unset(OmegaConf.to_container(merged)):
             raise UserError(f"{missing[0]} is not set; add {missing[0]}=VALUE to the command")
-        return parse({"name": Path(curation).stem, **OmegaConf.to_container(merged, resolve=True)})
+        plain: Any = OmegaConf.to_container(merged, resolve=True)
+        return parse({"name": Path(curation).stem, **plain})
     except (OmegaConfBaseException, yaml.YAMLError, ValueError, OSError) as error:
         raise UserError(f"{curation}: {' '.join(str(error).split())}") from error
 

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, TypeAdapter, model_validator
 
@@ -46,7 +47,7 @@ def _suites_of(evaluation: str) -> dict[str, PoolConfig]:
     if not path.is_file():
         known = [option.stem for option in EVALUATIONS.glob("*.yaml")]
         raise UserError(f"overlap.evaluation: no evaluation is called {evaluation}; {nearest(evaluation, known)}")
-    suites = OmegaConf.to_container(OmegaConf.load(path).suites)
+    suites: Any = OmegaConf.to_container(OmegaConf.load(path).suites)
     pool = TypeAdapter(PoolConfig)
     return {name: pool.validate_python(suite["pool"]) for name, suite in suites.items()}
 

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from src.common.base import Config
 from src.common.errors import UserError
 from src.common.screen import Screen
 from src.curate.asking import AskConfig
@@ -40,6 +39,7 @@ def curate(config: CurateConfig, screen: Screen) -> list[Finished]:
             if result is None:
                 _carry_out(name, settings, done, folder, key, grader, screen)
                 result = finished(folder, key, published)
+            assert result is not None  # it was just written
             done.append(result)
             screen.note(f"{line(result)}{taken}")
             if not result.kept:
@@ -80,7 +80,7 @@ def funnel(steps: Sequence[Finished]) -> str:
     return "; then ".join(line(step).replace("; ", ": ") for step in steps)
 
 
-def _input(name: str, settings: Config, done: Sequence[Finished]) -> list[Any]:
+def _input(name: str, settings: Any, done: Sequence[Finished]) -> list[Any]:
     """What decides a step's result."""
     if name == "read":
         return [VERSION, [[source, content_of(pool)] for source, pool in settings.sources.items()]]
@@ -99,7 +99,7 @@ def _carry_out(
     previous = done[-1] if done else None
     try:
         writer = Writer(partial_folder(folder))
-        with screen.counting(previous and previous.kept, name) as count:
+        with screen.counting(previous.kept if previous else None, name) as count:
             rows = STEPS[name](settings, previous, grader, writer, count)
         finish(writer.folder, folder, key, writer, previous.kept if previous else rows, started)
     except OSError as error:
@@ -112,7 +112,7 @@ def _carry_out(
         discard(folder)
 
 
-Step = Callable[[Any, Finished | None, Grader, Writer, Callable[[int], None]], int | None]
+Step = Callable[[Any, Any, Grader, Writer, Callable[[int], None]], Any]  # settings, the step before, …; the rows read
 STEPS: dict[str, Step] = {
     "read": lambda config, _, grader, writer, done: read(config, grader, writer, done),
     "duplicates": lambda config, previous, _, writer, done: drop_duplicates(config, previous, writer, done),

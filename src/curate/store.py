@@ -140,7 +140,7 @@ class RowWriter:
 def _schema(kind: type) -> "pa.Schema":
     import pyarrow as pa
 
-    types = {str: pa.string(), float | None: pa.float64(), int | None: pa.int64()}
+    types: dict[Any, pa.DataType] = {str: pa.string(), float | None: pa.float64(), int | None: pa.int64()}
     return pa.schema([(field.name, types[field.type]) for field in fields(kind)])
 
 

@@ -193,21 +193,21 @@ def _counts(config: MixConfig, parts: Mapping[str, Fraction], sizes: Mapping[str
         if counts[role] > sizes[role]:
             raise UserError(
                 f"mix: {counts[role]} problems asked for from the role {role}, which has {sizes[role]}; "
-                f"use {_remedies(config, parts, sizes, most)}"
+                f"use {_remedies(config.size, config.repeats, parts, sizes, most)}"
             )
     return counts
 
 
-def _remedies(config: MixConfig, parts: Mapping[str, Fraction], sizes: Mapping[str, int], most: int) -> str:
+def _remedies(size: int, repeats: int, parts: Mapping[str, Fraction], sizes: Mapping[str, int], most: int) -> str:
     """The largest size that these pools allow, and the fewest repeats that make the size possible."""
 
-    def fits(repeats: int) -> bool:
-        if config.size % repeats:
+    def fits(tried: int) -> bool:
+        if size % tried:
             return False
-        return all(number <= sizes[role] for role, number in apportion(parts, config.size // repeats).items())
+        return all(number <= sizes[role] for role, number in apportion(parts, size // tried).items())
 
-    enough = next(filter(fits, range(config.repeats + 1, config.size + 1)), None)
-    remedies = [f"mix.size={most * config.repeats} at most"] * bool(most) + [f"mix.repeats={enough}"] * bool(enough)
+    enough = next(filter(fits, range(repeats + 1, size + 1)), None)
+    remedies = [f"mix.size={most * repeats} at most"] * bool(most) + [f"mix.repeats={enough}"] * bool(enough)
     return " or ".join(remedies) or "other weights"
 
 

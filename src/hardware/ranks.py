@@ -47,7 +47,7 @@ def adopt_slurm() -> None:
         "LOCAL_RANK": os.environ["SLURM_LOCALID"],
         "WORLD_SIZE": str(tasks),
         # "4(x2),3": as many tasks on this node as on the first, which is what torch wants to know
-        "LOCAL_WORLD_SIZE": re.match(r"\d+", os.environ.get("SLURM_STEP_TASKS_PER_NODE", str(tasks)))[0],
+        "LOCAL_WORLD_SIZE": re.split(r"\D", os.environ.get("SLURM_STEP_TASKS_PER_NODE", str(tasks)))[0],
     }
     os.environ.setdefault("MASTER_ADDR", _first_host(os.environ.get("SLURM_STEP_NODELIST", "127.0.0.1")))
     os.environ.setdefault("MASTER_PORT", str(FIRST_PORT + job % 10_000))

@@ -8,16 +8,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any  # of transformers' models and tokenizers, whose own types do not know what they can do
 
 from src.common.types import Problem
 from src.micro import WEIGHTS
 from src.micro.demonstrations import PROMPTS, messages_for
 from src.micro.sizes import SIZES, Size
 from src.micro.tasks import make_problems
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 TIGHT = 0.875  # of the budget: the limit of two of three experiments
 BOXED = re.compile(r"\\boxed\{(-?\d+)\}")
@@ -41,8 +38,8 @@ class Calibration:
 
 
 def sample_tokens(
-    model: "PreTrainedModel",
-    tokenizer: "PreTrainedTokenizerBase",
+    model: Any,
+    tokenizer: Any,
     problems: Sequence[Problem],
     prompt: str,
     limit: int,
@@ -78,7 +75,7 @@ def _until(ids: list[int], end: int) -> list[int]:
 
 
 def summarise(
-    tokenizer: "PreTrainedTokenizerBase",
+    tokenizer: Any,
     problems: Sequence[Problem],
     completions: list[list[int]],
     prompt: str,
@@ -102,8 +99,8 @@ def summarise(
 
 
 def measure(
-    model: "PreTrainedModel",
-    tokenizer: "PreTrainedTokenizerBase",
+    model: Any,
+    tokenizer: Any,
     prompts: Sequence[str] = PROMPTS,
     count: int = 400,
     seed: int = 0,

@@ -17,11 +17,11 @@ import time
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from src.common.errors import UserError
 from src.micro.calibrate import markdown_table, measure
-from src.micro.corpus import IGNORED, Source, batches, make_tokenizer
+from src.micro.corpus import IGNORED, Phase, Source, batches, make_tokenizer
 from src.micro.demonstrations import PROMPTS
 from src.micro.sizes import SIZES
 
@@ -155,14 +155,16 @@ def train(
 
     torch.set_num_threads(arguments.threads)
     size, device = SIZES[arguments.size], device_of(arguments)
-    model = make_model(arguments, tokenizer).to(device)
+    model: Any = make_model(arguments, tokenizer)
+    model.to(device)
     optimisers = make_optimisers(model, arguments.lr_scale)
     schedules = [
         torch.optim.lr_scheduler.LambdaLR(optimiser, partial(lr_share, steps=arguments.steps))
         for optimiser in optimisers
     ]
     rng = random.Random(arguments.seed)
-    clean_steps, then = (0, "instruct") if arguments.instruct else (round(arguments.steps * arguments.clean_share), "mixed")
+    clean_steps = 0 if arguments.instruct else round(arguments.steps * arguments.clean_share)
+    then: Phase = "instruct" if arguments.instruct else "mixed"
     demonstrations = batches(tokenizer, arguments.batch, rng, clean_steps, source_of(arguments), then)
     losses: list[float] = []
     with Progress() as progress:
@@ -174,8 +176,9 @@ def train(
             model.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            for part in (*optimisers, *schedules):
-                part.step()
+            for optimiser, schedule in zip(optimisers, schedules, strict=True):
+                optimiser.step()
+                schedule.step()
             losses.append(loss.item())
             progress.update(task, advance=1, description=f"pre-training, loss {losses[-1]:.3f}")
             if not progress.console.is_terminal and len(losses) % PLAIN_LINE_STEPS == 0:

@@ -281,8 +281,8 @@ def sampling_seconds(
     here = math.ceil(completions * gpus / w.generators)  # of one engine
     mean = mean_length(w.natural, limit)
     if w.engine == "transformers":
-        running = min(here, at_once or here)
-        forwards = math.ceil(here / running) * longest_length(w.natural, limit, running)
+        rows = min(here, at_once or here)
+        running, forwards = float(rows), math.ceil(here / rows) * longest_length(w.natural, limit, rows)
     else:
         per_sequence = (prompt + mean) * engine_cache_per_token(w)
         room = max(1.0, cache_room(w, spec) / per_sequence)

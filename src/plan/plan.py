@@ -1,7 +1,6 @@
 """What a run will do, take and cost, said before it starts; `plan=true` says nothing else and loads no weights."""
 
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -96,14 +95,16 @@ def make_plan(config: LabConfig) -> Plan:
 
 def flops(w: Workload) -> dict[str, float]:
     """FLOPs of the whole run by phase."""
-    result = Counter()
-    for limit in w.limits:
-        result["sampling"] += sampling_flops(w, w.completions, w.prompt_mean, mean_length(w.natural, limit))
-        result.update(training_flops(w, limit))
-    for e in w.evaluations:
-        mean = mean_length(w.natural, e.limit)
-        result["evaluation"] += e.times * sampling_flops(w, e.completions, e.prompt_mean, mean)
-    return dict(result)
+    parts = [
+        {"sampling": sampling_flops(w, w.completions, w.prompt_mean, mean_length(w.natural, limit)), **training_flops(w, limit)}
+        for limit in w.limits
+    ]
+    parts += [
+        {"evaluation": e.times * sampling_flops(w, e.completions, e.prompt_mean, mean_length(w.natural, e.limit))}
+        for e in w.evaluations
+    ]
+    phases = dict.fromkeys(phase for part in parts for phase in part)
+    return {phase: sum(part.get(phase, 0.0) for part in parts) for phase in phases}
 
 
 # What is said --------------------------------------------------------------------------------------------------------

@@ -77,8 +77,8 @@ class DataUse:
     def __init__(self, ids: Sequence[str], mix_problems: int) -> None:
         """`ids` of the problems in their order of presentation, repeats included; `mix_problems` differing ones a walk
         of the mix presents each once per epoch."""
-        seen: set[str] = set()
-        self._unique = [0, *accumulate(not (problem in seen or seen.add(problem)) for problem in ids)]
+        first = {problem: place for place, problem in reversed(list(enumerate(ids)))}
+        self._unique = [0, *accumulate(first[problem] == place for place, problem in enumerate(ids))]
         self._mix_problems = mix_problems
 
     def after(self, presented: int) -> dict[str, float]:
