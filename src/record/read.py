@@ -10,6 +10,7 @@ import yaml
 
 from src.record.left_out import LeftOut, Unreadable
 from src.record.measures import Measure, read_measure
+from src.record.recipe import flat
 
 NEEDED = ("status", "experiment", "scale", "seed", "versions")  # of summary.json
 _MARKS = ("summary.json", "config.yaml", "metrics.jsonl")
@@ -110,15 +111,7 @@ def _config(folder: Path) -> dict[str, Any]:
         raise Unreadable(f"malformed: config.yaml is not YAML ({str(error).splitlines()[0]})") from error
     if not isinstance(content, dict):
         raise Unreadable("malformed: config.yaml holds no keys")
-    return dict(_flat(content))
-
-
-def _flat(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in content.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+    return flat(content)
 
 
 def _steps(folder: Path) -> dict[str, list[Any]]:

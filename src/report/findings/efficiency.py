@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from src.drawing.table import plain
-from src.report.findings.configurations import Configuration, Group, differing, settings
+from src.record.recipe import differing
+from src.report.findings.configurations import Configuration, Group, settings
 from src.statistics import Difference, Interval, bootstrap_means, compare, contrast, mean_over_seeds
 
 ALPHA, WEIGHT = "reward.alpha", "reward.weights.efficient"

@@ -2,8 +2,9 @@
 
 
 from src.drawing.table import Table, table
+from src.record.recipe import differing
 from src.report.analysis import Analysis
-from src.report.findings.configurations import Configuration, differing, settings
+from src.report.findings.configurations import Configuration, settings
 
 
 def configurations(analysis: Analysis) -> Table:
