@@ -50,6 +50,11 @@ class Group:
     runs: dict[str, tuple[Run, ...]]  # by the configuration's key: its runs measured in this way
 
     @property
+    def file_name(self) -> str:
+        """What ends the names of its figures' files."""
+        return f"{self.suite}_{self.protocol['set of problems']}"
+
+    @property
     def measure(self) -> Measure:
         return self.runs[self.configurations[0].key][0].final(self.suite)
 
