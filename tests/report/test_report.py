@@ -11,9 +11,13 @@ import pytest
 from conftest import ROOT, figures_of, tables_of
 
 from benchmarks.records import write_run, write_table
+from src.drawing.chart import Figure, chart
+from src.drawing.table import table
+from src.report import page
 from src.report.__main__ import main
 from src.report.analysis import analyse
 from src.report.page import notes
+from src.report.section import Section
 
 
 def report(*folders, output):
@@ -335,6 +339,29 @@ def test_a_real_run_makes_every_file(toy_run, tmp_path, capsys):
     assert float(row["gain in points"]) == pytest.approx(
         summary["evaluation"]["chains"]["best"]["gain"]["mean"], abs=1e-5
     )
+
+
+def test_a_section_is_one_entry_of_the_list(monkeypatch, tmp_path):
+    """Its figures and tables are on the page and are files, without a word of them anywhere else."""
+    mine = Section(
+        "mine", "A section of one's own", "What it is about.",
+        figures=lambda analysis: [Figure("my_figure", "Mine", "", chart([{"x": 1}], mark="point"))],
+        tables=lambda analysis: [
+            table("my_table", "Counted", "", "runs", [[len(analysis.runs)]], brief=True, closed=True),
+            table("my_empty_table", "Nothing", "", "runs", []),
+        ],
+    )  # fmt: skip
+    empty = Section("empty", "Nothing to show")
+    monkeypatch.setattr(page, "SECTIONS", (*page.SECTIONS, mine, empty))
+    write_run(tmp_path / "run")
+    assert report(tmp_path / "run", output=tmp_path / "out") == 0
+    html = (tmp_path / "out" / "index.html").read_text()
+    ids = re.findall(r'<section id="(\w+)"', html)
+    assert ids[0] == "verdict" and ids[-1] == "mine" and "What it is about." in html
+    assert '<details class="table"  id="table-my_table">' in html and "my_empty_table" not in html
+    assert (tmp_path / "out" / "tables" / "my_table.csv").read_text() == "runs\n1\n"
+    assert (tmp_path / "out" / "figures" / "my_figure.png").is_file()
+    assert "## Counted" in (tmp_path / "out" / "report.md").read_text()
 
 
 def test_an_output_that_cannot_be_written(three_seeds, tmp_path, capsys):
