@@ -5,7 +5,7 @@ key counts from the start; one that changes nothing of what is learnt gets its n
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 PRICE = "hardware.price_usd_per_gpu_hour"
@@ -37,17 +37,13 @@ def within(key: str, names: Sequence[str]) -> bool:
     return any(key == name or key.startswith(f"{name}.") for name in names)
 
 
-def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(content: Mapping[str, Any]) -> dict[str, Any]:
     """A nested configuration by dotted key; an empty group stays as it is."""
-    return dict(_flat(content, prefix))
-
-
-def _flat(content: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    found: dict[str, Any] = {}
     for key, value in content.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+        inside = flat(value) if isinstance(value, Mapping) else {}
+        found |= {f"{key}.{name}": each for name, each in inside.items()} or {key: value}
+    return found
 
 
 def differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -14,7 +14,10 @@ from conftest import ROOT, command, figures_of, tables_of
 from benchmarks.records import write_run
 from src.report.__main__ import main
 from src.report.analysis import analyse
+from src.sweep.budget import Spending
 from src.sweep.read import Importance
+from src.sweep.results import write_results
+from src.sweep.space import read_space
 from src.sweep.study import open_storage
 
 ACCURACY = "evaluation.validation.best.accuracy"
@@ -233,6 +236,16 @@ def test_a_search_shows_history_importances_slices_and_what_was_pruned(tmp_path)
     ]
     assert [row[2].text for row in tables_of(analysis)["importances"].rows] == ["0.90 ± 0.05", "0.10 ± 0.04"]  # as on the screen
     assert main([str(tmp_path / "sweeps"), "--output", str(tmp_path / "report")]) == 0
+
+
+def test_importances_are_those_that_the_sweep_tells_at_its_end(tmp_path):
+    folder = going(tmp_path / "lr", trials=14)
+    study = optuna.load_study(study_name="lr", storage=open_storage(None, folder))
+    space = read_space({}, ["lr.peak=interval(1e-5,1e-2)"])
+    told = write_results(folder, study, [ACCURACY], space, Spending(), None)["importances"][ACCURACY]
+    assert told and [(name, each.share, each.spread) for name, each in analyse([folder]).sweeps[0].importances.items()] == [
+        (name, each["importance"], each["spread"]) for name, each in told.items()
+    ]
 
 
 def test_a_sweep_that_has_not_ended_has_no_importances_and_says_so(tmp_path):
