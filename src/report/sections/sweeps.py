@@ -18,8 +18,8 @@ def of_sweep(sweep: SweepRecord, number: int) -> list[Figure]:
         figures.append(_pareto(sweep, number))
     if sweep.importances:
         figures.append(_importances(sweep, number, sweep.importances))
-    names = list(sweep.importances or ()) or list(dict.fromkeys(name for trial in sweep.trials for name in trial.params))
-    figures += [figure for name in names[:8] if (figure := _slice(sweep, number, name))]
+    names = dict.fromkeys([*(sweep.importances or ()), *(name for trial in sweep.trials for name in trial.params)])
+    figures += [figure for name in list(names)[:8] if (figure := _slice(sweep, number, name))]
     if any(trial.state == "pruned" and trial.step is not None for trial in sweep.trials):
         figures.append(_pruned(sweep, number))
     return figures
