@@ -26,8 +26,9 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from src.common.types import Verdict
 from src.grading.extraction import box
-from src.grading.grader import Grader, judged_by_workers
+from src.grading.grader import Grader, verdict_or_work
 from src.grading.judging import Work
 
 REAL = ROOT.parent / "shared" / "data"
@@ -144,7 +145,8 @@ def print_shares(batches: Sequence[Sequence[Completion]]) -> None:
     counts: Counter[str] = Counter()
     seen: set[Work] = set()
     for number, batch in enumerate(batches):
-        work = judged_by_workers([item.text for item in batch], [item.gold for item in batch])
+        found = [verdict_or_work(item.text, item.gold) for item in batch]
+        work = [item for item in found if not isinstance(item, Verdict)]
         if number:
             counts["decided at once (integers, no answer)"] += len(batch) - len(work)
             counts["equal to another of its batch"] += len(work) - len(set(work))

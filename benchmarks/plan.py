@@ -21,6 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from src.hardware.config import visible_gpus
+from src.record.record import read_steps
 
 WARM_UP = 2
 LOOK_EVERY_S = 0.2
@@ -49,7 +50,7 @@ def measure(steps: int, folder: Path, overrides: tuple[str, ...]) -> dict:
     _, status, usage = ended  # of this child alone, grading workers not counted
     if status:
         sys.exit(f"the run with {' '.join(overrides) or 'no overrides'} failed: {status}")
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()][WARM_UP:]
+    lines = read_steps(folder)[WARM_UP:]
     phases = ("rollout", "grading", "training", "saving")
     seconds = {phase: statistics.median(line[f"seconds/{phase}"] for line in lines) for phase in phases}
     plan = json.loads((folder / "plan.json").read_text())

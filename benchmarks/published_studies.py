@@ -1,11 +1,10 @@
 """The study's published figures as curves: its tables read, and synthetic studies with its parameters and its noise."""
 
-import csv
 from dataclasses import dataclass
-from importlib import resources
 
 import numpy as np
 
+from src.report.reference.read import reference
 from src.scaling.curves import Curve
 
 STEPS, PROMPTS_PER_STEP, COMPLETIONS = 105, 512, 8  # arXiv 2509.25300
@@ -31,20 +30,14 @@ class Law:
 def published_law(variant: str = "base", axis: str = "compute") -> Law:
     """The study's parameters for `base` or `instruct` models over `compute` or `data`."""
     row = next(
-        row for row in rows("scaling_law_params") if (row["variant"], row["x"], row["fit"]) == (variant, axis, "intra")
+        row for row in reference("scaling_law_params") if (row["variant"], row["x"], row["fit"]) == (variant, axis, "intra")
     )
     final = {
         round(float(each["params_billion"]) * BILLION): 1 - float(each["pass_at_1"])
-        for each in rows("scaling_final_pass1")
+        for each in reference("scaling_final_pass1")
         if each["variant"] == variant
     }
     return Law(variant, axis, float(row["k_max"]), float(row["n0_billion"]) * BILLION, float(row["r2"]), final)
-
-
-def rows(table: str) -> list[dict[str, str]]:
-    """A table of src/reference."""
-    text = resources.files("src.report.reference").joinpath(f"{table}.csv").read_text(encoding="utf-8")
-    return list(csv.DictReader(text.splitlines()))
 
 
 def synthetic_curves(law: Law, seeds: int = 3, seed: int = 0, run_noise_share: float = 0.0) -> list[Curve]:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import yaml
 
+from src.record.record import read_steps
 from src.training.stability import LOST, VALIDATION, Alarm, StabilityConfig, alarms_of
 
 WATCH = Path(__file__).resolve().parents[1] / "conf" / "stability" / "watch.yaml"
@@ -56,7 +57,7 @@ class Watched:
 
 
 def watched(folder: Path) -> Watched:
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = read_steps(folder)
     base = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["evaluation"]["validation"]["before"]["accuracy"]
     seen = [(0, base), *((line["step"], line[VALIDATION]) for line in lines if line.get(VALIDATION) is not None)]
     lost_at, best = None, base

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src.common.errors import RunFailed, UserError
-from src.config.continuing import config_from, config_to_continue, picked
+from src.config.continuing import config_from, config_to_continue, of_a_session, picked
 from src.config.faults import explain_hydra
 from src.config.tree import LabConfig
 from src.experiment.preparing import check_machine
@@ -27,7 +27,6 @@ SWEEPS = CONF.parent / "sweeps"
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes
 # ${pick:<name>,{<name>: <value>, ...}}: a value that depends on another one, such as the GPUs on the model's size.
 OmegaConf.register_new_resolver("pick", lambda name, table: table[name], replace=True)
-OF_A_SESSION = ("hardware.", "budget.", "hub.")  # what may be given anew beside resume=
 FULL_ERRORS = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
@@ -40,7 +39,7 @@ def hydra_main(cfg: DictConfig) -> float | list[float] | None:
         choices = {group: name for group, name in hydra_config.runtime.choices.items() if "/" not in group and name}
         content = OmegaConf.to_container(cfg, resolve=True)
         given = [change.partition("=")[0] for change in hydra_config.overrides.task]
-        if content["resume"] and all(key in ("resume", "plan") or key.startswith(OF_A_SESSION) for key in given):
+        if content["resume"] and of_a_session(given):
             config = config_to_continue(Path(content["resume"]), None, picked(content, given))
         else:
             config = config_from(content, choices)

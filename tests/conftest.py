@@ -40,6 +40,9 @@ TOY = (
 )
 
 
+TIMING_KEYS = ("seconds/", "cost_usd")  # of metrics.jsonl: they differ between two runs of the same seed on the same machine
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what needs a GPU where there is none. Without importing torch, which takes seconds."""
     if not visible_gpus():
@@ -83,3 +86,19 @@ def toy_run(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("toy")
     run(configured("+experiment=mix_easy_hard", *TOY, f"output_root={folder}", f"run_dir={folder}/run"))
     return folder / "run"
+
+
+def tables_of(analysis) -> dict:
+    """The tables of a report by name, in the order of the page."""
+    return {table.name: table for part in _parts(analysis) for table in part.tables}
+
+
+def figures_of(analysis) -> dict:
+    return {figure.name: figure for part in _parts(analysis) for figure in part.figures}
+
+
+def _parts(analysis) -> list:
+    from src.report.section import parts
+    from src.report.sections import SECTIONS
+
+    return parts(SECTIONS, analysis)

@@ -9,9 +9,10 @@ import yaml
 from src.common.errors import UserError
 from src.config.limits import check_budget_left
 from src.config.tree import LabConfig, parse
+from src.record.recipe import IN_A_CONTINUATION, differing, flat, recipe_of
 from src.record.record import read_summary
 
-MAY_DIFFER = {"resume", "choices", "plan", "hardware", "budget", "hub"}  # between a run and its continuation
+OF_A_SESSION = ("hardware", "budget", "hub", "tracking", "record")  # groups that may be given anew beside resume=
 
 
 def config_from(content: Mapping[str, Any], choices: Mapping[str, str]) -> LabConfig:
@@ -24,7 +25,7 @@ def config_to_continue(
     folder: Path, asked: LabConfig | None, changes: Mapping[str, Mapping[str, Any]] | None = None
 ) -> LabConfig:
     """The configuration of the run in `folder`, with keys of `changes`: it may go on on other hardware, with another
-    budget or to be pushed.
+    budget, tracked or kept in another way, or to be pushed. Its name and its place stay.
 
     Raises UserError if it is no unfinished run, if its budget is spent, or if another than its own was `asked`.
     """
@@ -33,17 +34,21 @@ def config_to_continue(
         raise UserError(f"resume: {folder} is {status}; there is nothing to continue")
     content = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     if asked:
-        one, other = (config.model_dump(exclude=MAY_DIFFER) for config in (parse(content), asked))
-        if differing := [key for key in one if one[key] != other[key]]:
-            raise UserError(
-                f"resume: {folder} ran with another {', '.join(differing)}; give resume= alone, or start a new run"
-            )
-        changes = {group: getattr(asked, group).model_dump() for group in ("hardware", "budget", "hub")}
+        both = [recipe_of(flat(config.model_dump()), IN_A_CONTINUATION) for config in (parse(content), asked)]
+        if groups := dict.fromkeys(key.partition(".")[0] for key in differing(both)):
+            raise UserError(f"resume: {folder} ran with another {', '.join(groups)}; give resume= alone, or start a new run")
+        content |= {group: getattr(asked, group).model_dump() for group in OF_A_SESSION}
     for group, values in (changes or {}).items():
         content[group] = content.get(group, {}) | values
     saved = parse(content)
     check_budget_left(saved.budget, summary.get("cost", {}))
     return saved.model_copy(update={"resume": str(folder)})
+
+
+def of_a_session(keys: Sequence[str]) -> bool:
+    """Whether dotted keys are all such as may be given beside resume= alone."""
+    groups = tuple(f"{group}." for group in OF_A_SESSION)
+    return all(key in ("resume", "plan") or key.startswith(groups) for key in keys)
 
 
 def picked(content: Mapping[str, Any], keys: Sequence[str]) -> dict[str, dict[str, Any]]:

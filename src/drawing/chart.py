@@ -15,12 +15,11 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Figure:
-    """`section` is the part of the page; `spec` is complete but for its width."""
+    """`spec` is complete but for its width."""
 
     name: str
     title: str
     caption: str
-    section: str
     spec: dict[str, Any]
 
 
@@ -44,6 +43,29 @@ def chart(rows: Sequence[Row], **rest: Any) -> dict[str, Any]:
         "data": {"values": out.getvalue(), "format": {"type": "csv", "parse": kinds}},
         **rest,
     }
+
+
+def intervals(rows: Sequence[Row], y: Row, x: Row, colour: Row, told: Sequence[str]) -> dict[str, Any]:
+    """A line for each row, in their order: a point at `x` in its interval from low to high, and a rule at 0.
+
+    `y`, `x` and `colour` are encodings; `told` are the fields that are shown where one points.
+    """
+    place = {"type": "nominal", "title": None, "sort": [row[y["field"]] for row in rows]} | y
+    shared = {"y": place, "color": colour, "tooltip": [{"field": name} for name in told]}
+    measured = {"type": "quantitative"} | x
+    whisker = {"x": measured | {"field": "low"}, "x2": {"field": "high"}}
+    return chart(
+        rows,
+        height=30 + 24 * len(rows),
+        layer=[
+            {"mark": {"type": "rule", "strokeDash": [3, 3], "color": "#888888"}, "encoding": {"x": {"datum": 0}}},
+            {"mark": {"type": "rule", "strokeWidth": 2}, "encoding": shared | whisker},
+            {
+                "mark": {"type": "point", "filled": True, "size": 70, "opacity": 1},
+                "encoding": shared | {"x": measured},
+            },
+        ],
+    )
 
 
 def numeric(rows: Sequence[Row], column: str) -> bool:

@@ -2,10 +2,12 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from src.common.files import write_whole
 from src.statistics import Interval
 
 
@@ -26,6 +28,8 @@ class Table:
     note: str
     columns: tuple[tuple[str, str], ...]
     rows: tuple[tuple[Cell, ...], ...]
+    brief: bool = False  # it stands in the short report too
+    closed: bool = False  # at first, on a page
 
     def csv(self) -> str:
         out = io.StringIO()
@@ -47,11 +51,13 @@ def _escape(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def table(name: str, title: str, note: str, columns: str, rows: Sequence[Sequence[Any]]) -> Table:
+def table(
+    name: str, title: str, note: str, columns: str, rows: Sequence[Sequence[Any]], *, brief: bool = False, closed: bool = False
+) -> Table:
     """`columns` is a comma list of headings, a `#` before those of numbers; plain values become cells."""
     headings = [heading.strip() for heading in columns.split(",")]
     kinds = tuple((heading.removeprefix("#"), "number" if heading.startswith("#") else "text") for heading in headings)
-    return Table(name, title, note, kinds, tuple(tuple(map(_cell, row)) for row in rows))
+    return Table(name, title, note, kinds, tuple(tuple(map(_cell, row)) for row in rows), brief, closed)
 
 
 def _cell(value: Any) -> Cell:
@@ -60,6 +66,13 @@ def _cell(value: Any) -> Cell:
     if value is None:
         return Cell("–", None)
     return Cell(plain(value), value)
+
+
+def write_tables(tables: Iterable[Table], folder: Path) -> None:
+    """Every table as a CSV file."""
+    for each in tables:
+        text = each.csv()
+        write_whole(folder / f"{each.name}.csv", lambda path, t=text: path.write_text(t, encoding="utf-8"))
 
 
 def percent(share: float) -> Cell:

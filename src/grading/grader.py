@@ -74,7 +74,7 @@ class Grader:
 
     def grade(self, texts: Sequence[str], golds: Sequence[str]) -> list[Verdict]:
         """The verdict on each completion by the gold answer at the same place, in the same order."""
-        return self._fill_in([_verdict_or_work(text, gold) for text, gold in zip(texts, golds, strict=True)])
+        return self._fill_in([verdict_or_work(text, gold) for text, gold in zip(texts, golds, strict=True)])
 
     def check_gold(self, golds: Sequence[str]) -> list[Verdict]:
         """The verdict on each gold answer by itself; reason "unreadable gold" if math-verify makes no value of it."""
@@ -187,7 +187,7 @@ def _result(pool: "ProcessPool", future: "Future[list[Verdict]]") -> list[Verdic
                 raise BrokenProcessPool("all workers died") from None
 
 
-def _verdict_or_work(text: str, gold: str) -> Verdict | Work:
+def verdict_or_work(text: str, gold: str) -> Verdict | Work:
     """The verdict where it needs no math-verify; otherwise what math-verify has to look at."""
     answer = read_answer(text)
     if answer is None:
@@ -198,12 +198,6 @@ def _verdict_or_work(text: str, gold: str) -> Verdict | Work:
         correct = answer.content == gold
         return Verdict(correct, answer.content, "equal" if correct else "different")
     return answer.text, gold
-
-
-def judged_by_workers(texts: Sequence[str], golds: Sequence[str]) -> list[Work]:
-    """The work in a batch for which math-verify is needed, equal work included."""
-    items = [_verdict_or_work(text, gold) for text, gold in zip(texts, golds, strict=True)]
-    return [item for item in items if not isinstance(item, Verdict)]
 
 
 def _tasks(work: Sequence[Work]) -> list[Sequence[Work]]:

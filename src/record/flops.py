@@ -42,13 +42,3 @@ def flops(size: ParameterCount, tokens: Mapping[str, int]) -> dict[str, float]:
     """Operations of each kind of pass, and their `total`. `tokens` went through each kind, padding not counted."""
     counts = {kind: float(each * size.without_embeddings * tokens.get(kind, 0)) for kind, each in PASSES.items()}
     return counts | {"total": sum(counts.values())}
-
-
-def tokens_of_passes(sampled: int, uses: int, *, reference: bool, old_policy: bool) -> dict[str, int]:
-    """Tokens through each kind of pass for `sampled` prompt and completion tokens that `uses` updates learn from."""
-    return {
-        "training": sampled * uses,
-        "generation": sampled,
-        "old_policy": sampled * old_policy,
-        "reference": sampled * reference,
-    }

@@ -26,7 +26,6 @@ class Measure:
     levels_P: np.ndarray
     samples: int
     truncated_share: float
-    format_share: float
     votes_P: tuple[Votes, ...]
     path: Path
 
@@ -94,7 +93,6 @@ def _reduced(table: Any, suite: str, when: str, path: Path) -> Measure:
         table["level"].to_numpy(zero_copy_only=False).astype(str)[first],
         samples,
         _mean(table, "truncated"),
-        _mean(table, "format"),
         tuple(_votes(place, table["answer"].to_pylist(), correct, solved_P.astype(int))),
         path,
     )

@@ -12,9 +12,6 @@ from typing import Any
 from src.common.types import Completion, Problem
 from src.grading.looks import has_format, script_share
 
-# Keys that differ between two runs of the same seed on the same machine.
-TIMING_KEYS = ("seconds/", "cost_usd")
-
 # Our name of a number, and TRL's.
 FROM_TRL = {
     "loss": "loss",

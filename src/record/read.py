@@ -10,6 +10,8 @@ import yaml
 
 from src.record.left_out import LeftOut, Unreadable
 from src.record.measures import Measure, read_measure
+from src.record.recipe import flat
+from src.record.record import read_steps
 
 NEEDED = ("status", "experiment", "scale", "seed", "versions")  # of summary.json
 _MARKS = ("summary.json", "config.yaml", "metrics.jsonl")
@@ -77,7 +79,7 @@ def run_folders(path: Path) -> Iterator[Path]:
 def read_run(folder: Path) -> Run:
     """The record in `folder`. Raises Unreadable, with the reason in words."""
     summary, config = _summary(folder), _config(folder)
-    steps = _steps(folder)
+    steps = _columns(read_steps(folder))
     if summary["status"] != "complete":
         return Run(folder, summary, config, steps)
     return Run(folder, summary, config, steps, _measures(folder, summary))
@@ -110,35 +112,18 @@ def _config(folder: Path) -> dict[str, Any]:
         raise Unreadable(f"malformed: config.yaml is not YAML ({str(error).splitlines()[0]})") from error
     if not isinstance(content, dict):
         raise Unreadable("malformed: config.yaml holds no keys")
-    return dict(_flat(content))
+    return flat(content)
 
 
-def _flat(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in content.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _steps(folder: Path) -> dict[str, list[Any]]:
-    path = folder / "metrics.jsonl"
-    if not path.is_file():
-        return {}
-    # The last piece is empty after a whole line, and the torn rest of one after a kill.
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+def _columns(steps: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    """A column for each name, with None where a step has no such number."""
     columns: dict[str, list[Any]] = {}
-    for number, text in enumerate(lines):
-        try:
-            line = json.loads(text)
-            line["step"]
-        except (ValueError, TypeError, KeyError) as error:
-            raise Unreadable(f"malformed: metrics.jsonl, line {number + 1} is no step") from error
-        for key, value in line.items():
+    for number, step in enumerate(steps):
+        for key, value in step.items():
             column = columns.setdefault(key, [])
             column.extend([None] * (number - len(column)))
             column.append(value if isinstance(value, int | float) else None)
-    return {key: column + [None] * (len(lines) - len(column)) for key, column in columns.items()}
+    return {key: column + [None] * (len(steps) - len(column)) for key, column in columns.items()}
 
 
 def _measures(folder: Path, summary: dict[str, Any]) -> dict[tuple[str, str], Measure]:

@@ -14,6 +14,7 @@ from pydantic import Field
 from src.common.base import Config
 from src.common.errors import UserError
 from src.common.files import write_json, write_whole
+from src.record.left_out import Unreadable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,10 +101,7 @@ class Record:
 
     def steps(self) -> list[dict[str, Any]]:
         """The whole lines of metrics.jsonl so far."""
-        path = self.folder / "metrics.jsonl"
-        lines = path.read_text(encoding="utf-8").split("\n") if path.is_file() else []
-        # The last piece is empty after a whole line, and the torn rest of one after a kill.
-        return [json.loads(line) for line in lines[:-1]]
+        return read_steps(self.folder)
 
     def table(self, name: str, frame: "pd.DataFrame") -> None:
         """Write a Parquet table, `name` being its path in the folder without the ending."""
@@ -120,6 +118,20 @@ class NoRecord(Record):
     def rewind(self, step: int) -> None: ...
 
     def table(self, name: str, frame: "pd.DataFrame") -> None: ...
+
+
+def read_steps(folder: Path) -> list[dict[str, Any]]:
+    """The whole lines of a run's metrics.jsonl, none where it has none. Raises Unreadable, naming a line that is no step."""
+    path = folder / "metrics.jsonl"
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else [""]
+    steps = []
+    for number, text in enumerate(lines[:-1], 1):  # the last is empty, or the torn rest of a line after a kill
+        try:
+            steps.append(json.loads(text))
+            steps[-1]["step"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise Unreadable(f"malformed: metrics.jsonl, line {number} is no step") from error
+    return steps
 
 
 def read_summary(folder: Path) -> dict[str, Any]:

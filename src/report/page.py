@@ -1,19 +1,20 @@
 """The page: one file with everything in it, and beside it the same figures, tables and words as files."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from src.common.files import write_whole
-from src.drawing.chart import Figure, colour_of
+from src.drawing.chart import colour_of
 from src.drawing.images import write_images
-from src.drawing.table import Table
+from src.drawing.table import write_tables
 from src.report.analysis import Analysis
 from src.report.findings.effects import incomplete
-from src.report.sections import all_figures, all_tables
+from src.report.section import Part, parts
+from src.report.sections import SECTIONS
 from src.report.sections.problems import problem_views
 from src.report.sections.shown import SHOWN_AT_FIRST, shown_at_first
 
@@ -28,90 +29,24 @@ OUTCOMES = (
     "undecided",
     "not measured",
 )
-CLOSED = (
-    "shared_settings",
-    "published_open_rs_checkpoints",
-    "published_scaling_law_params",
-    "published_scaling_data_reuse",
-    "published_scaling_final_pass1",
-)
 ALARMED_NAMED = 5  # runs that went wrong, in the note on them
 TITLE = "What works, with error bars"
 
 
-@dataclass(frozen=True)
-class Section:
-    """A part of the page. `legend` is for parts whose figures show configurations."""
-
-    id: str
-    title: str
-    lead: str
-    figures: list[Figure]
-    tables: list[Table]
-    legend: bool = False
-
-
 def write_report(analysis: Analysis, folder: Path) -> Path:
     """Write index.html, report.md, figures/ and tables/ into `folder`; returns the path of the page."""
-    tables, figures = all_tables(analysis), all_figures(analysis)
+    found = parts(SECTIONS, analysis)
     page = folder / "index.html"
-    html = render(analysis, tables, figures)
+    html = render(analysis, found)
     write_whole(page, lambda path: path.write_text(html, encoding="utf-8"))
-    text = markdown(analysis, tables)
+    text = markdown(analysis, found)
     write_whole(folder / "report.md", lambda path: path.write_text(text, encoding="utf-8"))
-    for each in tables:
-        content = each.csv()
-        write_whole(
-            folder / "tables" / f"{each.name}.csv", lambda path, c=content: path.write_text(c, encoding="utf-8")
-        )
-    write_images(figures, folder / "figures")
+    write_tables((table for part in found for table in part.tables), folder / "tables")
+    write_images([figure for part in found for figure in part.figures], folder / "figures")
     return page
 
 
-def sections(analysis: Analysis, tables: list[Table], figures: list[Figure]) -> list[Section]:
-    """The parts of the page that have something to show, in order."""
-    by_name = {each.name: each for each in tables}
-
-    def part(id: str, title: str, lead: str, *names: str, legend: bool = False) -> Section:
-        chosen = [by_name[name] for name in names if name in by_name]
-        return Section(id, title, lead, [f for f in figures if f.section == id], chosen, legend)
-
-    published = [name for name in by_name if name.startswith("published_") and name != "published_costs"]
-    parts = [
-        part("verdict", "Verdict", "", "results", "pairs", "limits"),
-        part(
-            "curves",
-            "Learning curves",
-            "Mean over seeds; the band reaches from the lowest seed to the highest.",
-            legend=True,
-        ),
-        part("fronts", "Accuracy against length, cost and samples", "", "several_samples", legend=True),
-        part(
-            "efficiency",
-            "What shorter answers cost",
-            "Runs under length pressure (reward.alpha) against their base, and against two controls: training on its shortest "
-            "correct answers, and its answers cut at a limit.",
-            *(name for name in by_name if name.startswith("efficiency")),
-        ),
-        part("sweeps", "Sweeps", "What each choice does.", "effects", "factor_levels", "importances", "trials"),
-        part("scaling", "Scaling laws", "", *(name for name in by_name if name.startswith("scaling_"))),
-        part("problems", "Problems gained and lost", "Each problem of a suite, before and after training."),
-        part("levels", "By level", "", "levels"),
-        part("cost", "Cost", "", "costs", "published_costs"),
-        part("configurations", "Configurations", "", "configurations", "shared_settings"),
-        part(
-            "claims",
-            "Claims",
-            "Published claims, tested on one's own runs. Published figures follow, with their protocols.",
-            "claims",
-            *published,
-        ),
-        part("left", "Left out", "", "left_out"),
-    ]
-    return [p for p in parts if p.figures or p.tables or p.id == "verdict" or (p.id == "problems" and analysis.ranked)]
-
-
-def render(analysis: Analysis, tables: list[Table], figures: list[Figure]) -> str:
+def render(analysis: Analysis, found: Sequence[Part]) -> str:
     """The whole page as text."""
     import jinja2
     from markupsafe import Markup
@@ -119,7 +54,7 @@ def render(analysis: Analysis, tables: list[Table], figures: list[Figure]) -> st
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
     shown, problems = shown_at_first(analysis), problem_views(analysis)
     content = {
-        "figures": {figure.name: figure.spec for figure in figures},
+        "figures": {figure.name: figure.spec for part in found for figure in part.figures},
         "shown": shown,
         "configurations": [c.label for c in analysis.configurations],
         "problems": problems,
@@ -131,14 +66,13 @@ def render(analysis: Analysis, tables: list[Table], figures: list[Figure]) -> st
     return environment.from_string(_file("page.html.j2")).render(
         title=TITLE,
         subtitle=subtitle(analysis),
-        sections=sections(analysis, tables, figures),
+        parts=found,
         sentences=analysis.sentences,
         notes=notes(analysis),
         legend=legend,
         most_shown=SHOWN_AT_FIRST,
         problems=problems,
         outcomes=OUTCOMES,
-        closed=CLOSED,
         data=Markup(_json(content)),
         css=Markup(_file("page.css")),
         js=Markup(_file("page.js")),
@@ -222,13 +156,12 @@ def footer(analysis: Analysis) -> str:
     )
 
 
-def markdown(analysis: Analysis, tables: list[Table]) -> str:
+def markdown(analysis: Analysis, found: Sequence[Part]) -> str:
     """report.md: the verdict and the short tables."""
     lines = [f"# {TITLE}", "", subtitle(analysis), ""]
     for heading, words in analysis.sentences:
         lines += [f"**{heading}**", "", *[f"- {sentence}" for sentence in words], ""]
     lines += [f"> {note}" for note in notes(analysis)] + [""]
-    for each in tables:
-        if each.name in ("results", "limits", "efficiency", "effects", "factor_levels", "claims", "left_out"):
-            lines += [f"## {each.title}", "", each.markdown(), ""]
+    for each in (table for part in found for table in part.tables if table.brief):
+        lines += [f"## {each.title}", "", each.markdown(), ""]
     return "\n".join(lines)

@@ -4,24 +4,16 @@ Nothing that W&B does or fails to do costs more than a line on the screen: the p
 """
 
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from src.report.analysis import Analysis
 from src.report.page import TITLE, notes, subtitle
-from src.report.sections import all_tables
+from src.report.sections.claims import claims
+from src.report.sections.curves import told
+from src.report.sections.verdict import results
 
 SECONDS = 60.0  # in all; a server that takes longer is given up
-PANELS = (
-    "validation/accuracy",
-    "accuracy",
-    "completion_tokens/mean",
-    "truncated_share",
-    "entropy",
-    "kl",
-    "reward/mean",
-)
 
 
 def publish(analysis: Analysis, project: str | None, seconds: float = SECONDS) -> str:
@@ -100,19 +92,13 @@ def build(analysis: Analysis, entity: str, project: str) -> Any:
 
     ids = ", ".join(repr(run.summary["wandb"]["id"]) for run in analysis.runs if "wandb" in run.summary)
     runs = reports.Runset(entity=entity, project=project, name="compared runs", filters=f"ID in [{ids}]")
-    terms = dict.fromkeys(
-        key for run in analysis.runs for key in run.steps if key.startswith("reward/") and key.endswith("/mean")
-    )
-    panels = [reports.LinePlot(title=metric, x="Step", y=[metric]) for metric in dict.fromkeys([*PANELS, *terms])]
+    panels = [reports.LinePlot(title=metric, x="Step", y=[metric]) for metric, *_ in told(analysis)]
     blocks: list[Any] = [reports.H1("Verdict"), reports.P(subtitle(analysis))]
     for heading, words in analysis.sentences:
         blocks += [reports.H2(heading), *map(reports.P, words)]
     blocks += [reports.P(note) for note in notes(analysis)]
     blocks += [reports.H1("Runs"), reports.PanelGrid(runsets=[runs], panels=panels)]
-    blocks += [block for name in ("results", "claims") for block in _table(reports, analysis, name)]
+    for table in (results(analysis), claims(analysis)):
+        if table.rows:
+            blocks += [reports.H1(table.title), reports.MarkdownBlock(f"{table.note}\n\n{table.markdown()}")]
     return reports.Report(project=project, entity=entity, title=TITLE, description=subtitle(analysis), blocks=blocks)
-
-
-def _table(reports: Any, analysis: Analysis, name: str) -> Sequence[Any]:
-    found = next((table for table in all_tables(analysis) if table.name == name), None)
-    return [reports.H1(found.title), reports.MarkdownBlock(f"{found.note}\n\n{found.markdown()}")] if found else []

@@ -15,6 +15,7 @@ from typing import Any
 from src.common.files import write_json, write_whole
 from src.drawing.chart import Figure
 from src.drawing.images import write_images
+from src.drawing.table import write_tables
 from src.record.read import Run
 from src.scaling.curves import AXES, Study
 from src.scaling.figures import against_truth, loss_against, slopes
@@ -98,9 +99,7 @@ def _figures(study: Study, found: list[Fitted], made: list[Forecast], number: in
 
 def write(analysed: Analysed, folder: Path) -> Path:
     """Write results.json, report.md, tables/ and figures/ into `folder`; returns the path of the results."""
-    for each in all_tables(analysed.results):
-        text = each.csv()
-        write_whole(folder / "tables" / f"{each.name}.csv", lambda path, t=text: path.write_text(t, encoding="utf-8"))
+    write_tables(all_tables(analysed.results), folder / "tables")
     write_images(analysed.figures, folder / "figures")
     page = markdown(analysed)
     write_whole(folder / "report.md", lambda path: path.write_text(page, encoding="utf-8"))

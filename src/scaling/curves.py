@@ -13,13 +13,11 @@ import numpy as np
 from src.common.errors import UserError
 from src.record.left_out import LeftOut
 from src.record.read import Run, read_records
+from src.record.recipe import AMONG_SIZES, recipe_of
 
 AXES = ("compute", "data")
 FEWEST_POINTS = 4  # of a curve
 FEWEST_SIZES = 2  # for a law over sizes
-# What two runs of a study may differ in besides the model: where and under which name they ran.
-OWN = ("model.", "hardware.", "choices.", "tracking.", "record.", "rollout.")
-OWN_KEYS = ("seed", "name", "run_dir", "resume", "output_root", "choices", "scale.reference_seconds_per_step")
 COLUMNS = {"compute": "flops/training", "data": "samples", "size": "parameters/without_embeddings"}
 
 
@@ -94,11 +92,9 @@ def _grouped(runs: Sequence[Run]) -> list[Study]:
 
 def _recipe(run: Run) -> tuple[tuple[str, str], ...]:
     """All settings that two runs of a study share, and the problems they are validated on."""
-    kept = {
-        key: str(value)
-        for key, value in run.config.items()
-        if key not in OWN_KEYS and not key.startswith(OWN) or key == "model.variant"
-    }
+    kept = {key: str(value) for key, value in recipe_of(run.config, AMONG_SIZES).items()}
+    if "model.variant" in run.config:
+        kept["model.variant"] = str(run.config["model.variant"])
     measured = next((measure for (suite, _), measure in run.measures.items() if suite == "validation"), None)
     if measured is not None:
         kept["validation problems"] = sha256("/".join(measured.problems).encode()).hexdigest()[:6]

@@ -7,7 +7,6 @@ from src.scaling.curves import Curve
 from src.scaling.fitted import Fitted
 from src.scaling.forecast import Forecast
 
-SECTION = "scaling"
 LABELS = {"compute": "training compute, operations", "data": "prompts presented"}
 STEPS_OF_A_LINE = 40
 
@@ -26,7 +25,7 @@ def loss_against(fitted: Fitted, number: int) -> Figure:
     name = f"scaling{number}_loss_{fitted.axis}"
     title = f"{fitted.study.name}: loss against {fitted.axis}"
     caption = f"Dots: validation losses of every run. Lines: the {fitted.law} law."
-    return Figure(name, title, caption, SECTION, _log_log(rows, LABELS[fitted.axis]))
+    return Figure(name, title, caption, _log_log(rows, LABELS[fitted.axis]))
 
 
 def _point(size: int, x: float, y: float, kind: str) -> Row:
@@ -123,7 +122,7 @@ def slopes(found: list[Fitted], number: int) -> Figure:
     )
     title = f"{found[0].study.name}: k by size"
     caption = "Dots: k of each size by itself, with 95 % intervals. Lines: K_max / (1 + N0 / N)."
-    return Figure(f"scaling{number}_k", title, caption, SECTION, spec)
+    return Figure(f"scaling{number}_k", title, caption, spec)
 
 
 def against_truth(curves: tuple[Curve, ...], forecast: Forecast, number: int, place: int) -> Figure:
@@ -142,4 +141,4 @@ def against_truth(curves: tuple[Curve, ...], forecast: Forecast, number: int, pl
     title = f"forecast {forecast.kind} from {forecast.seen} ({forecast.law}, {forecast.axis})"
     caption = "Dots: losses that the fit saw. Rings: held out. Lines: the forecast, dashed its 95 % interval."
     name = f"scaling{number}_forecast{place}"
-    return Figure(name, title, caption, SECTION, _log_log(rows, LABELS[forecast.axis]))
+    return Figure(name, title, caption, _log_log(rows, LABELS[forecast.axis]))

@@ -23,7 +23,6 @@ N0_RANGE = 1e3  # N0 lies between the smallest size / this and the largest size 
 STARTS = 5  # of the least squares, spread over N0's range
 GRID = 121  # values of log N0 in the first pass over resamples
 GOLDEN = (5**0.5 - 1) / 2
-LAWS = ("saturating", "free", "irreducible")
 
 
 @dataclass(frozen=True)

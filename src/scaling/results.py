@@ -19,7 +19,6 @@ from src.scaling.tables import all_tables
 from src.statistics import Interval
 
 RESULTS, FIGURES = Path("scaling", "results.json"), Path("scaling", "figures.json")
-SECTION = "scaling"  # of the report
 
 
 @dataclass(frozen=True)
@@ -85,13 +84,17 @@ def of_sweeps(sweeps: Mapping[str, Path]) -> tuple[list[Figure], list[Table], li
             continue
         try:
             of_tables = [_named(each, name) for each in all_tables(_read(folder / RESULTS))]
-            of_figures = [_named(Figure(**each), name) for each in _read(folder / FIGURES)]
+            of_figures = [_named(_figure(each), name) for each in _read(folder / FIGURES)]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             reason = f"its tables and figures cannot be read ({type(error).__name__}: {error}); run python -m src.scaling again"
             left_out.append(LeftOut(str((folder / RESULTS).parent), reason))
         else:
             tables, figures = tables + of_tables, figures + of_figures
     return figures, tables, left_out
+
+
+def _figure(content: dict[str, Any]) -> Figure:
+    return Figure(**{key: value for key, value in content.items() if key != "section"})  # which earlier versions wrote
 
 
 def _named(part: Any, sweep: str) -> Any:

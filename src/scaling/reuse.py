@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from src.record.read import Run
-from src.scaling.curves import OWN, OWN_KEYS
+from src.record.recipe import AMONG_SIZES, recipe_of
 from src.statistics import compare
 
 KEY = "mix.repeats"
@@ -32,12 +32,8 @@ def data_reuse(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 def _recipe(run: Run) -> tuple:
     measured = run.measures["validation", "after"].problems
-    kept = {
-        key: str(value)
-        for key, value in run.config.items()
-        if key not in (*OWN_KEYS, KEY, *WITH_IT) and (not key.startswith(OWN) or key == "model.path")
-    }
-    return (measured, *sorted(kept.items()))
+    kept = recipe_of(run.config, (*AMONG_SIZES, KEY, *WITH_IT))
+    return (measured, run.config.get("model.path"), *sorted((key, str(value)) for key, value in kept.items()))
 
 
 def _costs(by_tau: dict[int, list[Run]]) -> list[dict[str, Any]]:

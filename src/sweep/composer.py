@@ -17,11 +17,10 @@ from optuna.distributions import (
 
 from src.common.errors import UserError, nearest
 from src.config.tree import LabConfig
+from src.record.recipe import PRICE, counts, flat, within
 from src.sweep.config import SweepConfig
 from src.sweep.space import Space, written
 
-# May differ in one study.
-OF_THE_RUN = ("run_dir", "resume", "output_root", "name", "choices", "tracking", "budget", "plan", "hub")
 SMALLER_IS_BETTER = ("mean_tokens", "truncated_share", "usd", "gpu_hours", "completion_tokens", "flops.total")
 
 
@@ -126,21 +125,17 @@ def objective_to_prune_on(sweep: SweepConfig, config: LabConfig) -> tuple[int, l
 
 def base_of(config: LabConfig, space: Space) -> dict[str, str]:
     """What is the same in all trials of a study, by key, as text; keys of swept groups are left out."""
-    flat: dict[str, str] = {}
-    content = {key: value for key, value in config.model_dump(mode="json").items() if key not in OF_THE_RUN}
-    _flatten(content, "", flat)
-    swept = tuple(space.distributions)
+    swept, in_dollars = tuple(space.distributions), any(key.endswith(".usd") for key in config.objectives)
     return {
-        key: value for key, value in flat.items() if not any(key == name or key.startswith(f"{name}.") for name in swept)
+        key: str(value)
+        for key, value in flat(config.model_dump(mode="json")).items()
+        if (counts(key) or in_dollars and key == PRICE) and not within(key, swept)  # dollars are compared at one price
     }
 
 
-def _flatten(content: Mapping[str, Any], prefix: str, flat: dict[str, str]) -> None:
-    for key, value in content.items():
-        if isinstance(value, Mapping) and value:
-            _flatten(value, f"{prefix}{key}.", flat)
-        else:
-            flat[f"{prefix}{key}"] = str(value)
+def counting(known: Mapping[str, str], base: Mapping[str, str]) -> dict[str, str]:
+    """Of a stored base, which may be an earlier version's, the keys that count, or do in the `base` that is asked for."""
+    return {key: value for key, value in known.items() if key in base or counts(key)}
 
 
 def seeds_of(config: LabConfig, seeds: int, folder: Path) -> list[dict[str, Any]]:

@@ -1,8 +1,7 @@
-"""Optuna sweeps from their folders: the table of trials, and what mattered in it."""
+"""Optuna sweeps from their folders: the table of trials, and what mattered in it. Read, not worked out anew."""
 
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,15 +9,13 @@ import numpy as np
 import yaml
 
 from src.record.left_out import LeftOut, Unreadable
-from src.statistics import Interval
+from src.record.record import read_steps
 from src.sweep.trials import TABLES, read_trials
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _PARAM = "param/"  # begins the columns of parameters
-RESAMPLED_TIMES = 20  # importances, for their spread
-FEWEST_TRIALS = 6  # complete, before importances are worked out
 
 
 @dataclass(frozen=True)
@@ -42,6 +39,14 @@ class SweepTrial:
 
 
 @dataclass(frozen=True)
+class Importance:
+    """A parameter's share in what decides an objective, and its standard deviation over resampled trials."""
+
+    share: float
+    spread: float
+
+
+@dataclass(frozen=True)
 class SweepRecord:
     """A study's trials in the order of their numbers."""
 
@@ -50,7 +55,7 @@ class SweepRecord:
     objectives: dict[str, bool]  # by key of the summary: whether it is maximised
     trials: tuple[SweepTrial, ...]
     logarithmic: frozenset[str]  # parameters drawn on a logarithmic scale
-    importances: dict[str, Interval]  # by parameter, adding up to about 1; empty with too few trials
+    importances: dict[str, Importance] | None  # for the first objective; empty with too few trials, None before the end
 
     @property
     def maximise(self) -> bool:
@@ -107,8 +112,7 @@ def read_sweep(folder: Path) -> SweepRecord:
         raise Unreadable("a sweep without a trial yet")
     space = about.get("space") or {}
     logarithmic = frozenset(key for key, words in space.items() if str(words).endswith(", logarithmic"))
-    sweep = SweepRecord(folder, name, objectives, trials, logarithmic, {})
-    return replace(sweep, importances=_importances(sweep))
+    return SweepRecord(folder, name, objectives, trials, logarithmic, _importances(folder, next(iter(objectives))))
 
 
 def _trials(frame: "pd.DataFrame", objectives: Sequence[str], folder: Path) -> Iterator[SweepTrial]:
@@ -137,9 +141,8 @@ def _trials(frame: "pd.DataFrame", objectives: Sequence[str], folder: Path) -> I
 def _last_validation(trial: Path) -> tuple[float, ...]:
     """The last validation accuracy of a trial that did not end, the mean over its seeds; nothing where there is none."""
     last = []
-    for path in (trial / "metrics.jsonl", *sorted(trial.glob("seed_*/metrics.jsonl"))):
-        lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.is_file() else []
-        found = [step["validation/accuracy"] for step in map(json.loads, lines) if step.get("validation/accuracy") is not None]
+    for run in (trial, *sorted(trial.glob("seed_*"))):
+        found = [value for step in read_steps(run) if (value := step.get("validation/accuracy")) is not None]
         last += found[-1:]
     return (float(np.mean(last)),) if last else ()
 
@@ -148,57 +151,13 @@ def _missing(value: Any, pd: Any) -> bool:
     return value is None or (np.isscalar(value) and bool(pd.isna(value)))
 
 
-def _importances(sweep: SweepRecord) -> dict[str, Interval]:
-    """Share of each parameter in what decides the value (PED-ANOVA, Watanabe et al. 2023, of Optuna), with the 2.5 and
-    97.5 percentiles over resampled trials."""
-    params = list(dict.fromkeys(name for trial in sweep.complete for name in trial.params))
-    varied = [name for name in params if len({str(trial.params.get(name)) for trial in sweep.complete}) > 1]
-    shared = [trial for trial in sweep.complete if all(name in trial.params for name in varied)]
-    if len(shared) < FEWEST_TRIALS or not varied or len({trial.value for trial in shared}) < 3:
-        return {}
-    if len(varied) == 1:
-        return {varied[0]: Interval(1.0, 1.0, 1.0)}
-    rng = np.random.default_rng(0)
-    whole = _ped_anova(shared, varied, sweep.maximise)
-    drawn = [
-        _ped_anova([shared[i] for i in rng.integers(0, len(shared), len(shared))], varied, sweep.maximise)
-        for _ in range(RESAMPLED_TIMES)
-    ]
-    spread = {name: np.percentile([each[name] for each in drawn], [2.5, 97.5]) for name in varied}
-    order = sorted(varied, key=lambda name: -whole[name])
-    return {name: Interval(whole[name], float(spread[name][0]), float(spread[name][1])) for name in order}
-
-
-def _ped_anova(trials: Sequence[SweepTrial], names: Sequence[str], maximise: bool) -> dict[str, float]:
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    distributions = {name: _distribution([trial.params[name] for trial in trials]) for name in names}
-    study = optuna.create_study(direction="maximize" if maximise else "minimize")
-    study.add_trials(
-        [
-            optuna.trial.create_trial(
-                params={name: _choice(trial.params[name], distributions[name]) for name in names},
-                distributions=distributions,
-                value=trial.value,
-            )
-            for trial in trials
-        ]
-    )
-    found = optuna.importance.get_param_importances(
-        study, evaluator=optuna.importance.PedAnovaImportanceEvaluator(), params=list(names)
-    )
-    return {name: float(found.get(name, 0.0)) for name in names}
-
-
-def _distribution(values: Sequence[Any]) -> Any:
-    from optuna.distributions import CategoricalDistribution, FloatDistribution
-
-    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values) and len(set(values)) > 1:
-        low, high = float(min(values)), float(max(values))
-        return FloatDistribution(low, high, log=low > 0 and high / low > 20)
-    return CategoricalDistribution(sorted({str(value) for value in values}))
-
-
-def _choice(value: Any, distribution: Any) -> Any:
-    return str(value) if hasattr(distribution, "choices") else float(value)
+def _importances(folder: Path, objective: str) -> dict[str, Importance] | None:
+    """As the sweep worked them out when it last ended; None if it has not. Raises Unreadable."""
+    path = folder / "importances.yaml"
+    if not path.is_file():
+        return None
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))[objective]
+        return {name: Importance(float(each["importance"]), float(each["spread"])) for name, each in found.items()}
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError) as error:
+        raise Unreadable(f"malformed sweep: importances.yaml cannot be read ({type(error).__name__})") from error

@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from src.common.errors import UserError
 from src.common.locks import FileLock, held, is_held
+from src.sweep.composer import counting
 from src.sweep.space import Space
 
 OWNER = "sweeper"  # user attribute of a trial
@@ -127,7 +128,7 @@ def open_study(
         _refuse(name, f"its directions are {', '.join(known['directions'])}, not {', '.join(directions)}")
     if differences := _differences(known["space"], identity["space"], "search space"):
         _refuse(name, differences)
-    if differences := _differences(known["base"], identity["base"], "configuration"):
+    if differences := _differences(counting(known["base"], base), base, "configuration"):
         _refuse(name, differences)
     if known["folder"] != identity["folder"]:
         _refuse(name, f"its folder is {known['folder']}, not {folder.resolve()}; give sweep.dir={known['folder']}")

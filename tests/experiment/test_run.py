@@ -10,13 +10,12 @@ import time
 import pandas as pd
 import pytest
 import yaml
-from conftest import TOY, command, configured
+from conftest import TIMING_KEYS, TOY, command, configured
 
 from src.common.errors import UserError
 from src.common.files import write_json
 from src.experiment.run import run
 from src.record.ledger import PHASES
-from src.record.metrics import TIMING_KEYS
 from src.record.record import read_summary
 
 

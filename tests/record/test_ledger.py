@@ -8,7 +8,7 @@ from conftest import TOY, configured
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from src.experiment.run import run
-from src.record.flops import ParameterCount, flops, size_of, tokens_of_passes
+from src.record.flops import ParameterCount, flops, size_of
 from src.record.ledger import DataUse, Ledger
 
 
@@ -34,7 +34,7 @@ def test_size_with_and_without_embeddings(tied):
 
 
 def test_operations_by_hand():
-    tokens = tokens_of_passes(1000, 2, reference=True, old_policy=False)
+    tokens = {"training": 2000, "generation": 1000, "old_policy": 0, "reference": 1000}
     assert flops(ParameterCount(120, 20), tokens) == {
         "training": 6 * 100 * 2000, "generation": 2 * 100 * 1000, "old_policy": 0, "reference": 2 * 100 * 1000,
         "total": 1_200_000 + 200_000 + 200_000,

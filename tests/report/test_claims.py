@@ -14,7 +14,8 @@ from src.report.claims.claims import read_claims
 from src.report.claims.decision import ClaimEffect, TestConfig, decide
 from src.report.claims.effects import KINDS, difference, mean_gain, won_at_equal
 from src.report.claims.records import Records
-from src.report.sections.published import PUBLISHED, reference
+from src.report.reference.read import reference
+from src.report.sections.claims import PUBLISHED
 from src.statistics import Interval
 
 

@@ -8,13 +8,16 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import ROOT, figures_of, tables_of
 
 from benchmarks.records import write_run, write_table
+from src.drawing.chart import Figure, chart
+from src.drawing.table import table
+from src.report import page
 from src.report.__main__ import main
 from src.report.analysis import analyse
 from src.report.page import notes
-from src.report.sections import all_figures, all_tables
+from src.report.section import Section
 
 
 def report(*folders, output):
@@ -74,7 +77,7 @@ def test_exact_accuracy_and_gain(tmp_path):
     for when, solved in (("before", 2), ("after", 3), ("best", 7)):
         write_table(folder, "chains", when, (np.arange(10) < solved).astype(float), 2, np.random.default_rng(0))
     analysis = analyse([tmp_path])
-    row = next(table for table in all_tables(analysis) if table.name == "results").rows[0]
+    row = tables_of(analysis)["results"].rows[0]
     assert [cell.value for cell in row[3:6]] == [0.2, 0.7, 0.5]
     assert (row[8].value, row[9].value) == (0.7, 0.7)  # pass@2 and majority@2, all samples of a problem being alike
 
@@ -152,14 +155,14 @@ def test_three_levels_are_compared_with_each_other_and_each_has_its_row(tmp_path
     assert found == pytest.approx({
         "algorithm.mask: 0 → 1": 0.1, "length: fixed → linear": 0.15, "length: fixed → staged": -0.1, "length: linear → staged": -0.25,
     })
-    table = next(table for table in all_tables(analysis) if table.name == "factor_levels")
+    table = tables_of(analysis)["factor_levels"]
     rows = {(row[1].value, row[2].value): [cell.value for cell in row[3:]] for row in table.rows}
     runs, accuracy, spread, _, written, wrong, step = rows["length", "fixed"]
     assert (runs, wrong, step) == (4, 0, None)
     assert (accuracy, written) == pytest.approx((0.6, 5.0)) and spread == pytest.approx(0.02**0.5, abs=1e-6)
     assert rows["length", "linear"][2] == 0 and rows["length", "staged"][5:] == [2, 6.5]
     assert rows["algorithm.mask", "1"][4] == pytest.approx(4.0)
-    drawn = next(figure for figure in all_figures(analysis) if figure.name.startswith("cells_chains")).spec
+    drawn = next(f for name, f in figures_of(analysis).items() if name.startswith("cells_chains")).spec
     assert drawn["encoding"]["y"]["title"] == "length" and drawn["encoding"]["color"]["title"] == "algorithm.mask"
     assert len(drawn["data"]["values"].splitlines()) == 1 + 6
 
@@ -169,7 +172,7 @@ def test_a_factorial_is_found_among_other_experiments(tmp_path):
     write_run(tmp_path / "other", name="cosine_length", suites=("chains",))
     (found,) = analyse([tmp_path]).factorials
     assert (found.name, len(found.cells)) == ("chains, open_rs_factorial", 4)
-    assert "effects_chains_open_rs_factorial_" in "".join(figure.name for figure in all_figures(analyse([tmp_path])))
+    assert "effects_chains_open_rs_factorial_" in "".join(figures_of(analyse([tmp_path])))
 
 
 def test_missing_cells_are_said(tmp_path):
@@ -188,14 +191,14 @@ def test_several_samples(tmp_path):
     mine = frame["problem_id"] == "chains00001"  # one right answer, two equal wrong ones, and one that was not found
     frame.loc[mine, "correct"], frame.loc[mine, "answer"] = [True, False, False, False], ["42", "7", "7", ""]
     frame.to_parquet(path)
-    table = next(table for table in all_tables(analyse([tmp_path])) if table.name == "several_samples")
+    table = tables_of(analyse([tmp_path]))["several_samples"]
     rows = {(row[1].value, row[3].value): (row[4].value, row[5].value) for row in table.rows}
     assert rows["base", 1] == (0.75, 0.75) and rows["base", 4] == (0.75, 0.75)
     # pass@1 1/4, pass@2 1/2, pass@4 1 on that problem; majority@2: right in a tie with a wrong one (twice), or alone.
     assert rows["mix_easy_hard", 1] == pytest.approx(((0.25 + 2) / 4, (0.25 + 2) / 4))
     assert rows["mix_easy_hard", 2] == pytest.approx(((0.5 + 2) / 4, (2 / 6 + 2) / 4), abs=1e-5)
     assert rows["mix_easy_hard", 4] == pytest.approx((0.75, 0.5))
-    assert any(figure.name.startswith("pass_at_k_chains") for figure in all_figures(analyse([tmp_path])))
+    assert any(name.startswith("pass_at_k_chains") for name in figures_of(analyse([tmp_path])))
 
 
 def test_what_is_no_record_is_named_and_left_out(tmp_path):
@@ -336,6 +339,29 @@ def test_a_real_run_makes_every_file(toy_run, tmp_path, capsys):
     assert float(row["gain in points"]) == pytest.approx(
         summary["evaluation"]["chains"]["best"]["gain"]["mean"], abs=1e-5
     )
+
+
+def test_a_section_is_one_entry_of_the_list(monkeypatch, tmp_path):
+    """Its figures and tables are on the page and are files, without a word of them anywhere else."""
+    mine = Section(
+        "mine", "A section of one's own", "What it is about.",
+        figures=lambda analysis: [Figure("my_figure", "Mine", "", chart([{"x": 1}], mark="point"))],
+        tables=lambda analysis: [
+            table("my_table", "Counted", "", "runs", [[len(analysis.runs)]], brief=True, closed=True),
+            table("my_empty_table", "Nothing", "", "runs", []),
+        ],
+    )  # fmt: skip
+    empty = Section("empty", "Nothing to show")
+    monkeypatch.setattr(page, "SECTIONS", (*page.SECTIONS, mine, empty))
+    write_run(tmp_path / "run")
+    assert report(tmp_path / "run", output=tmp_path / "out") == 0
+    html = (tmp_path / "out" / "index.html").read_text()
+    ids = re.findall(r'<section id="(\w+)"', html)
+    assert ids[0] == "verdict" and ids[-1] == "mine" and "What it is about." in html
+    assert '<details class="table"  id="table-my_table">' in html and "my_empty_table" not in html
+    assert (tmp_path / "out" / "tables" / "my_table.csv").read_text() == "runs\n1\n"
+    assert (tmp_path / "out" / "figures" / "my_figure.png").is_file()
+    assert "## Counted" in (tmp_path / "out" / "report.md").read_text()
 
 
 def test_an_output_that_cannot_be_written(three_seeds, tmp_path, capsys):

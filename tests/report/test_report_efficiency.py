@@ -5,6 +5,7 @@ from io import StringIO
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import figures_of, tables_of
 from test_claims import outcome
 
 from benchmarks.records import write_run
@@ -12,8 +13,8 @@ from src.drawing.images import write_images
 from src.report.analysis import analyse
 from src.report.findings.cut_answers import CutAnswers, read_answers
 from src.report.findings.efficiency import families, relative_change
-from src.report.page import sections
-from src.report.sections import all_figures, all_tables
+from src.report.section import parts
+from src.report.sections import SECTIONS
 from src.report.sections.efficiency import efficiency_tables
 from src.report.sections.efficiency_front import efficiency_figures
 
@@ -156,7 +157,7 @@ def test_the_front_holds_base_alphas_and_both_controls(study):
 
 
 def test_the_page_has_the_section(study, tmp_path):
-    found = {section.id: section for section in sections(study, all_tables(study), all_figures(study))}["efficiency"]
+    (found,) = [part for part in parts(SECTIONS, study) if part.section.id == "efficiency"]
     assert [each.name for each in found.tables] == ["efficiency", "efficiency_levels", "efficiency_variants"]
     assert len(found.figures) == 3  # two suites, and the levels
     write_images(found.figures[1:], tmp_path)
@@ -168,9 +169,8 @@ def test_nothing_is_shown_without_an_alpha_axis(tmp_path):
     for alpha in (0.1, 0.2):  # a setting that moves nothing, since its term has no weight
         recipe(tmp_path, "idle", 0.2, seeds=1, **{"reward.alpha": alpha, "reward.weights.efficient": 0.0})
     analysis = analyse([tmp_path])
-    tables, figures = all_tables(analysis), all_figures(analysis)
-    assert not [each.name for each in (*tables, *figures) if each.name.startswith("efficiency")]
-    assert "efficiency" not in [section.id for section in sections(analysis, tables, figures)]
+    assert not [name for name in (*tables_of(analysis), *figures_of(analysis)) if name.startswith("efficiency")]
+    assert "efficiency" not in [part.section.id for part in parts(SECTIONS, analysis)]
     recipe(tmp_path, "sft", 0.1, seeds=1, **SUPERVISED)
     assert [r.label for r in families(analyse([tmp_path]).configurations)[0].recipes] == ["alpha 0.1", "supervised"]
 

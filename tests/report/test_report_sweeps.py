@@ -9,12 +9,15 @@ import optuna
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT, command
+from conftest import ROOT, command, figures_of, tables_of
 
 from benchmarks.records import write_run
 from src.report.__main__ import main
 from src.report.analysis import analyse
-from src.report.sections import all_figures, all_tables
+from src.sweep.budget import Spending
+from src.sweep.read import Importance
+from src.sweep.results import write_results
+from src.sweep.space import read_space
 from src.sweep.study import open_storage
 
 ACCURACY = "evaluation.validation.best.accuracy"
@@ -107,10 +110,10 @@ def test_a_sweep_that_is_still_going_is_read_from_its_storage(storage, tmp_path)
     last = [next(v for v in run.steps["validation/accuracy"] if v is not None) for run in analyse([folder]).runs]
     assert sweep.trials[3].value == pytest.approx(sum(last) / 2) and sweep.trials[3].seeds == 2
     assert before == {path: path.stat().st_mtime_ns for path in before}  # read, not written
-    figure = next(figure for figure in all_figures(analyse([folder])) if figure.name == "sweep0_history")
+    figure = figures_of(analyse([folder]))["sweep0_history"]
     row = next(csv.DictReader(figure.spec["data"]["values"].splitlines()))
     assert (float(row["low"]), float(row["high"])) == pytest.approx((-0.01, 0.01))
-    table = next(table for table in all_tables(analyse([folder])) if table.name == "trials")
+    table = tables_of(analyse([folder]))["trials"]
     assert len(table.rows) == 10 and table.rows[3][2].text == "pruned"
 
 
@@ -128,6 +131,8 @@ def test_a_journal_with_a_torn_last_line_is_read_as_far_as_it_goes(tmp_path):
         (lambda folder: (folder / "journal.log").write_text("nonsense\n\n"), "its storage cannot be read"),
         (lambda folder: (folder / "sweep.yaml").write_text("a: [1"), "sweep.yaml cannot be read"),
         (lambda folder: (folder / "sweep.yaml").write_text("study: lr"), "names no objectives"),
+        (lambda folder: (folder / "importances.yaml").write_text("[]"), "importances.yaml cannot be read"),
+        (lambda folder: (folder / "importances.yaml").write_text(f"{ACCURACY}: {{x: 1}}"), "importances.yaml cannot be read"),
         (lambda folder: (folder / "trials.parquet").write_text("nonsense"), "trials.parquet is not a table"),
         (lambda folder: (folder / "trials.csv").write_text("a,b\n1,2\n"), "its table of trials has no proper 'number'"),
     ],
@@ -206,6 +211,8 @@ def write_sweep(folder, objectives=("evaluation.validation.best.accuracy",), dir
     (folder / "sweep.yaml").write_text(
         yaml.safe_dump({"study": "lr", "objectives": dict.fromkeys(objectives, direction)})
     )
+    found = {"lr.peak": {"importance": 0.904, "spread": 0.05}, "mix.easy_share": {"importance": 0.096, "spread": 0.04}}
+    (folder / "importances.yaml").write_text(yaml.safe_dump(dict.fromkeys(objectives, found), sort_keys=False))
     run = write_run(folder / "trials" / "0003", steps=5)
     (run / "summary.json").write_text(json.dumps(json.loads((run / "summary.json").read_text()) | {"status": "pruned"}))
     return folder
@@ -216,25 +223,43 @@ def test_a_search_shows_history_importances_slices_and_what_was_pruned(tmp_path)
     sweep = analysis.sweeps[0]
     assert (sweep.name, len(sweep.complete), sweep.best.number) == ("lr", 8, 9)
     assert next(iter(sweep.importances)) == "lr.peak"
-    assert sum(interval.mean for interval in sweep.importances.values()) == pytest.approx(1)
+    assert sweep.importances == {"lr.peak": Importance(0.904, 0.05), "mix.easy_share": Importance(0.096, 0.04)}
     pruned = next(trial for trial in sweep.trials if trial.number == 3)
     assert (pruned.state, pruned.step, pruned.reason) == ("pruned", 5, "below the median")
     assert pruned.value == next(value for value in analysis.runs[0].steps["validation/accuracy"] if value is not None)
-    names = [figure.name for figure in all_figures(analysis) if figure.section == "sweeps"]
+    names = [name for name in figures_of(analysis) if name.startswith("sweep0")]
     assert names == [
         "sweep0_history",
         "sweep0_importances",
-        *[f"sweep0_slice_{name.replace('.', '_')}" for name in sweep.importances],
+        *("sweep0_slice_lr_peak", "sweep0_slice_mix_easy_share", "sweep0_slice_length"),  # what matters most first
         "sweep0_pruned",
     ]
+    assert [row[2].text for row in tables_of(analysis)["importances"].rows] == ["0.90 ± 0.05", "0.10 ± 0.04"]  # as on the screen
     assert main([str(tmp_path / "sweeps"), "--output", str(tmp_path / "report")]) == 0
+
+
+def test_importances_are_those_that_the_sweep_tells_at_its_end(tmp_path):
+    folder = going(tmp_path / "lr", trials=14)
+    study = optuna.load_study(study_name="lr", storage=open_storage(None, folder))
+    space = read_space({}, ["lr.peak=interval(1e-5,1e-2)"])
+    told = write_results(folder, study, [ACCURACY], space, Spending(), None)["importances"][ACCURACY]
+    assert told and [(name, each.share, each.spread) for name, each in analyse([folder]).sweeps[0].importances.items()] == [
+        (name, each["importance"], each["spread"]) for name, each in told.items()
+    ]
+
+
+def test_a_sweep_that_has_not_ended_has_no_importances_and_says_so(tmp_path):
+    ended, going_on = write_sweep(tmp_path / "ended"), going(tmp_path / "going")
+    assert "No importances" not in tables_of(analyse([ended]))["trials"].note
+    found = tables_of(analyse([going_on]))
+    assert "importances" not in found and "No importances yet of lr" in found["trials"].note
 
 
 def test_two_objectives_have_a_pareto_front(tmp_path):
     folder = write_sweep(
         tmp_path / "two", ("evaluation.validation.best.accuracy", "evaluation.validation.best.mean_tokens")
     )
-    figure = next(figure for figure in all_figures(analyse([folder])) if figure.name == "sweep0_pareto")
+    figure = figures_of(analyse([folder]))["sweep0_pareto"]
     rows = list(csv.DictReader(figure.spec["data"]["values"].splitlines()))
     # Both are maximised: 4 and 8 have 100 tokens, 8 the higher accuracy; 9 the highest accuracy.
     assert {row["trial"] for row in rows if row["front"] == "1"} == {"8", "9"}
@@ -245,7 +270,7 @@ def test_a_switch_is_drawn_by_its_two_values(tmp_path):
     trials = pd.read_parquet(folder / "trials.parquet")
     trials["param/mask"] = trials.number % 2 == 0
     trials.to_parquet(folder / "trials.parquet", index=False)
-    spec = next(figure for figure in all_figures(analyse([folder])) if figure.name == "sweep0_slice_mask").spec
+    spec = figures_of(analyse([folder]))["sweep0_slice_mask"].spec
     rows = csv.DictReader(spec["data"]["values"].splitlines())
     assert {row["parameter"] for row in rows} == {"False", "True"}
     assert (spec["encoding"]["x"]["type"], spec["data"]["format"]["parse"]["parameter"]) == ("nominal", "string")

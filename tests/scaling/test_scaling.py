@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 from scipy.optimize import least_squares
 
-from benchmarks.published_studies import published_law, rows, synthetic_curves
+from benchmarks.published_studies import published_law, synthetic_curves
 from benchmarks.records import write_run
 from src.common.errors import UserError
+from src.report.reference.read import reference
 from src.scaling.__main__ import main
 from src.scaling.bootstrap import LEVEL, resamples
 from src.scaling.curves import Curve, read_studies, study_of
@@ -131,9 +132,9 @@ def test_pooled_r2_flatters_and_is_labelled(study):
 def test_published_tables_keep_their_order():
     for variant in ("base", "instruct"):
         published = sorted(
-            (float(row["params_billion"]) for row in rows("scaling_final_pass1") if row["variant"] == variant),
+            (float(row["params_billion"]) for row in reference("scaling_final_pass1") if row["variant"] == variant),
             key=lambda size: next(
-                float(r["pass_at_1"]) for r in rows("scaling_final_pass1")
+                float(r["pass_at_1"]) for r in reference("scaling_final_pass1")
                 if r["variant"] == variant and float(r["params_billion"]) == size
             ),
         )

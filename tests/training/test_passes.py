@@ -4,14 +4,13 @@ import json
 
 import pytest
 import torch
-from conftest import TOY, command, configured
+from conftest import TIMING_KEYS, TOY, command, configured
 from safetensors.torch import load_file
 
 from src.common.types import Stop
 from src.experiment.run import run
 from src.model.places import EMBEDDED
 from src.plan.plan import passes_in_words
-from src.record.metrics import TIMING_KEYS
 from src.training.passes import needed, sorted_passes
 
 UPDATES = 2

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from src.record.read import Run
+from src.record.recipe import differing
 from src.report.claims.decision import ClaimEffect
-from src.report.findings.configurations import Configuration, Group, differing, settings
+from src.report.findings.configurations import Configuration, Group, settings
 from src.scaling.results import Fits
 from src.statistics import Difference, Interval
 

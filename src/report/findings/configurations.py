@@ -13,13 +13,11 @@ from src.drawing.table import plain
 from src.record.left_out import LeftOut
 from src.record.measures import Measure
 from src.record.read import Run
+from src.record.recipe import AMONG_SEEDS, counts, differing, recipe_of
 
 MOST_TOLD = 4  # settings in a label
-
-# What may differ between two runs of one configuration.
-_APART = ("seed", "name", "output_root", "run_dir", "resume", "objective")
-_APART_GROUPS = ("tracking.", "record.", "choices.", "sweep.")
-_UNTOLD = ("scale.name", "scale.reference_seconds_per_step")  # in a label these say what other keys say better
+_CHOSEN = "choices."
+_UNTOLD = "scale.name"  # in a label it says what other keys say better
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,11 @@ class Group:
     protocol: dict[str, Any]
     configurations: tuple[Configuration, ...]
     runs: dict[str, tuple[Run, ...]]  # by the configuration's key: its runs measured in this way
+
+    @property
+    def file_name(self) -> str:
+        """What ends the names of its figures' files."""
+        return f"{self.suite}_{self.protocol['set of problems']}"
 
     @property
     def measure(self) -> Measure:
@@ -99,7 +102,7 @@ def configurations(runs: Sequence[Run]) -> tuple[list[Configuration], list[LeftO
 
 def settings(run: Run) -> dict[str, Any]:
     """What makes a run's configuration, by dotted key."""
-    return {key: value for key, value in run.config.items() if key not in _APART and not key.startswith(_APART_GROUPS)}
+    return recipe_of(run.config, AMONG_SEEDS)
 
 
 def _key(run: Run) -> str:
@@ -131,11 +134,12 @@ def _told(configs: Sequence[dict[str, Any]]) -> list[str]:
 
     In a search, where every configuration has values of its own, settings that are drawn anew each time are all told.
     """
+    configs = [_telling(config) for config in configs]
     factors = dict(together(configs))
     own = max((len(set(levels)) for levels in factors.values()), default=0) == len(configs) > 2
     keys = [*factors, *(key for key in differing(configs) if own and key not in factors and _drawn(key, configs))]
     told = [key for key in keys if not follows(key, factors)]
-    return [key for key in told if key not in (*_UNTOLD, *_APART)] or told
+    return [key for key in told if key != _UNTOLD] or told
 
 
 def _drawn(key: str, configs: Sequence[dict[str, Any]]) -> bool:
@@ -156,15 +160,7 @@ def follows(key: str, factors: Mapping[str, list[int]]) -> bool:
 def together(configs: Sequence[dict[str, Any]]) -> list[tuple[str, list[int]]]:
     """What differs between configurations: settings that always change together count once, under the chosen group or
     else the shortest key, with the number of each configuration's level; what has most levels first."""
-    kept = [
-        {
-            k: v
-            for k, v in config.items()
-            if k not in (*_APART, "choices.experiment", "choices.tracking")
-            and not k.startswith(("tracking.", "record.", "sweep."))
-        }
-        for config in configs
-    ]
+    kept = [_telling(config) for config in configs]
     by_partition: dict[tuple[int, ...], list[str]] = defaultdict(list)
     for key in differing(kept):
         values = [json.dumps(config.get(key), default=str) for config in kept]
@@ -174,15 +170,16 @@ def together(configs: Sequence[dict[str, Any]]) -> list[tuple[str, list[int]]]:
     return sorted(named, key=lambda entry: (-len(set(entry[1])), entry[0]))
 
 
+def _telling(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What may tell two configurations apart: what makes them, and the options chosen in the groups of it."""
+    chosen = {key: value for key, value in config.items() if key.startswith(_CHOSEN)}
+    of_recipe = {key: value for key, value in chosen.items() if counts(key.removeprefix(_CHOSEN), ("experiment",))}
+    return recipe_of(config, AMONG_SEEDS) | of_recipe
+
+
 def _shortest(keys: Sequence[str]) -> str:
     chosen = [key for key in keys if key.startswith("choices.")]
     return min(chosen or keys, key=lambda key: (key.count("."), len(key)))
-
-
-def differing(configs: Sequence[dict[str, Any]]) -> list[str]:
-    """Keys whose values are not the same in all of `configs`; what only some have counts as differing."""
-    keys = dict.fromkeys(key for config in configs for key in config)
-    return [key for key in keys if len({json.dumps(config.get(key), default=str) for config in configs}) > 1]
 
 
 def _tail(key: str) -> str:

@@ -5,13 +5,14 @@ Study C of the claims, arXiv 2502.04463. Shapes: S seeds, P problems.
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from src.drawing.table import plain
-from src.report.findings.configurations import Configuration, Group, differing, settings
+from src.record.recipe import differing
+from src.report.findings.configurations import Configuration, Group, settings
 from src.statistics import Difference, Interval, bootstrap_means, compare, contrast, mean_over_seeds
 
 ALPHA, WEIGHT = "reward.alpha", "reward.weights.efficient"
@@ -142,3 +143,15 @@ def token_contrast(group: Group, sides: Sequence[tuple[float, Configuration]]) -
     """Weighted sum of mean tokens, in shares of the mean of the first side's base; over seeds and problems."""
     base = float(group.tokens_SP(sides[0][1], "before").mean())
     return contrast([(weight, group.tokens_SP(configuration) / base) for weight, configuration in sides])
+
+
+def named(family: Family, group: Group, several: bool) -> str:
+    """The suite, and where there are several models, which."""
+    return f"{group.name} ({family.model})" if several else group.name
+
+
+def difficulties(group: Group) -> Iterator[tuple[str, np.ndarray]]:
+    """The levels of a suite, each with the mask of its problems (P)."""
+    levels_P = group.measure.levels_P
+    for level in sorted(set(levels_P.tolist())):
+        yield level, levels_P == level

@@ -1,9 +1,10 @@
 """What differs between configurations, and what they share."""
 
-
 from src.drawing.table import Table, table
+from src.record.recipe import differing
 from src.report.analysis import Analysis
-from src.report.findings.configurations import Configuration, differing, settings
+from src.report.findings.configurations import Configuration, settings
+from src.report.section import Section
 
 
 def configurations(analysis: Analysis) -> Table:
@@ -19,4 +20,9 @@ def shared_settings(analysis: Analysis) -> Table:
     configs = [settings(c.runs[0]) for c in analysis.configurations]
     differ = set(differing(configs)) if len(configs) > 1 else set()
     rows = [[key, value] for key, value in configs[0].items() if key not in differ] if configs else []
-    return table("shared_settings", "Settings that all share", "", "setting, value", rows)
+    return table("shared_settings", "Settings that all share", "", "setting, value", rows, closed=True)
+
+
+SECTION = Section(
+    "configurations", "Configurations", tables=lambda analysis: [configurations(analysis), shared_settings(analysis)]
+)

@@ -2,10 +2,10 @@
 
 from src.drawing.chart import Figure, chart, short
 from src.drawing.table import Cell, Table, table
+from src.record.ledger import PHASES
 from src.report.analysis import Analysis
-from src.report.sections.published import reference
-
-PHASES = ("startup", "rollout", "grading", "training", "evaluation", "saving", "lost")
+from src.report.reference.read import reference
+from src.report.section import Section
 
 
 def costs(analysis: Analysis) -> Table:
@@ -109,4 +109,7 @@ def by_phase(analysis: Analysis) -> list[Figure]:
     )  # fmt: skip
     left = len(analysis.configurations) - MOST
     caption = "Wall-clock time, the mean over seeds." + (f" The first {MOST}; {left} more in the table." if left > 0 else "")
-    return [Figure("cost_by_phase", "Where the time went", caption, "cost", spec)]
+    return [Figure("cost_by_phase", "Where the time went", caption, spec)]
+
+
+SECTION = Section("cost", "Cost", figures=by_phase, tables=lambda analysis: [costs(analysis), published_costs()])

@@ -6,6 +6,7 @@ from typing import Any
 from src.drawing.chart import Figure, Row, short, zoom
 from src.report.analysis import Analysis
 from src.report.findings.configurations import Configuration
+from src.report.section import Section
 from src.report.sections.shown import chart_of, colour
 
 POINTS = 24_000  # of all configurations' curves in one figure; longer ones are averaged over neighbouring steps
@@ -22,21 +23,25 @@ _CURVES = (
 )
 
 
-def curves(analysis: Analysis) -> list[Figure]:
-    """Every learning curve: the mean over seeds, with a band from the lowest to the highest."""
+def told(analysis: Analysis) -> list[tuple[str, str, str]]:
+    """Column, title and axis of each curve, those of the reward's terms last."""
     terms = dict.fromkeys(
         key
         for run in analysis.runs
         for key in run.steps
         if key.startswith("reward/") and key.endswith("/mean") and key != "reward/mean"
     )
-    wanted = [*_CURVES, *((key, f"Reward term: {key.split('/')[1]}", "reward") for key in terms)]
+    return [*_CURVES, *((key, f"Reward term: {key.split('/')[1]}", "reward") for key in terms)]
+
+
+def curves(analysis: Analysis) -> list[Figure]:
+    """Every learning curve: the mean over seeds, with a band from the lowest to the highest."""
     figures = []
-    for metric, title, unit in wanted:
+    for metric, title, unit in told(analysis):
         rows = [row for c in analysis.configurations for row in _curve(c, metric, len(analysis.configurations))]
         if rows:
             name = "curve_" + metric.replace("/", "_")
-            figures.append(Figure(name, title, "", "curves", _curve_spec(analysis, rows, title, unit)))
+            figures.append(Figure(name, title, "", _curve_spec(analysis, rows, title, unit)))
     return figures
 
 
@@ -126,3 +131,12 @@ def _curve_spec(analysis: Analysis, rows: Sequence[Row], title: str, unit: str) 
     )
     spec["transform"].append({"filter": "datum.step >= first_step && datum.step <= last_step"})
     return spec
+
+
+SECTION = Section(
+    "curves",
+    "Learning curves",
+    "Mean over seeds; the band reaches from the lowest seed to the highest.",
+    figures=curves,
+    legend=True,
+)

@@ -1,14 +1,24 @@
-"""Tables of what shorter answers cost: by alpha and suite, by difficulty, and under another loss or normalisation."""
+"""What shorter answers cost: by alpha and suite, by difficulty, and under another loss or normalisation."""
 
-from collections.abc import Iterator, Sequence
-
-import numpy as np
+from collections.abc import Sequence
 
 from src.drawing.table import Cell, Table, gain_with, percent, share_with, table
 from src.report.analysis import Analysis
 from src.report.findings.configurations import Group
 from src.report.findings.cut_answers import read_answers
-from src.report.findings.efficiency import MAIN, Family, Recipe, families, mean_over, token_contrast, trade
+from src.report.findings.efficiency import (
+    MAIN,
+    Family,
+    Recipe,
+    difficulties,
+    families,
+    mean_over,
+    named,
+    token_contrast,
+    trade,
+)
+from src.report.section import Section
+from src.report.sections.efficiency_front import efficiency_figures
 from src.statistics import Interval, compare
 
 
@@ -17,11 +27,6 @@ def efficiency_tables(analysis: Analysis) -> list[Table]:
     found = families(analysis.configurations)
     each = [(family, group) for family in found for group in analysis.groups if family.within(group)]
     return [_trades(each, len(found) > 1), _levels(each, len(found) > 1), _variants(each, len(found) > 1)]
-
-
-def named(family: Family, group: Group, several: bool) -> str:
-    """The suite, and where there are several models, which."""
-    return f"{group.name} ({family.model})" if several else group.name
 
 
 def _trades(each: Sequence[tuple[Family, Group]], several: bool) -> Table:
@@ -60,14 +65,7 @@ def _trades(each: Sequence[tuple[Family, Group]], several: bool) -> Table:
         "suite, recipe, #alpha, #seeds, #accuracy, #gain in points, #tokens, #tokens against base, "
         "#tokens of the last weights, #gain over the base cut to as many"
     )
-    return table("efficiency", "Accuracy and tokens by alpha", note, columns, rows)
-
-
-def difficulties(group: Group) -> Iterator[tuple[str, np.ndarray]]:
-    """The levels of a suite, each with the mask of its problems (P)."""
-    levels_P = group.measure.levels_P
-    for level in sorted(set(levels_P.tolist())):
-        yield level, levels_P == level
+    return table("efficiency", "Accuracy and tokens by alpha", note, columns, rows, brief=True)
 
 
 def _levels(each: Sequence[tuple[Family, Group]], several: bool) -> Table:
@@ -127,3 +125,13 @@ def change_with(interval: Interval) -> Cell:
 
 def _tokens(interval: Interval) -> Cell:
     return Cell(f"{interval.mean:.0f} ({interval.low:.0f}–{interval.high:.0f})", round(interval.mean, 3))
+
+
+SECTION = Section(
+    "efficiency",
+    "What shorter answers cost",
+    "Runs under length pressure (reward.alpha) against their base, and against two controls: training on its shortest correct "
+    "answers, and its answers cut at a limit.",
+    efficiency_figures,
+    efficiency_tables,
+)

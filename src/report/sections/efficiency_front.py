@@ -6,11 +6,9 @@ from src.drawing.chart import COLOURS, Figure, Row, chart, short, zoom
 from src.report.analysis import Analysis
 from src.report.findings.configurations import Group
 from src.report.findings.cut_answers import read_answers
-from src.report.findings.efficiency import MAIN, Family, families, mean_over, trade
-from src.report.sections.efficiency import difficulties, named
+from src.report.findings.efficiency import MAIN, Family, difficulties, families, mean_over, named, trade
 from src.statistics import Interval
 
-SECTION = "efficiency"
 BASE, CUT = "base", "base, cut at a limit"
 SHADES = ("#9CD0F0", "#6DB6E3", "#3F97CE", "#1F78B4", "#0F5A94", "#08406E")  # of rising alpha
 
@@ -103,8 +101,8 @@ def _front(family: Family, group: Group, title: str, ending: str) -> Figure:
         "Numbers are alphas. Bars: 95 % intervals over seeds and problems; differences, which are paired, are surer than they "
         "look. Dashed: the untrained base, where an answer longer than a limit counts as wrong and ends there."
     )
-    name = f"efficiency_{group.suite}_{group.protocol['set of problems']}{ending}"
-    return Figure(name, f"{title}: what shorter answers cost", caption, SECTION, spec)
+    name = f"efficiency_{group.file_name}{ending}"
+    return Figure(name, f"{title}: what shorter answers cost", caption, spec)
 
 
 def _point(series: str, what: str, tokens: Interval, accuracy: Interval) -> Row:
@@ -188,4 +186,4 @@ def _levels(family: Family, groups: Sequence[Group], ending: str, file_ending: s
         "problem."
     )
     spec = chart(rows, layer=layers, height=240)
-    return Figure(f"efficiency_levels{file_ending}", f"Tokens saved by difficulty{ending}", caption, SECTION, spec)
+    return Figure(f"efficiency_levels{file_ending}", f"Tokens saved by difficulty{ending}", caption, spec)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from statistics import fmean, median
 
-from src.drawing.chart import COLOURS, Figure, chart, short
+from src.drawing.chart import COLOURS, Figure, chart, intervals, short
 from src.drawing.table import Cell, Table, gain_with, p_value, share_with, table, tokens_with
 from src.record.read import Run
 from src.report.analysis import Analysis
@@ -29,7 +29,7 @@ def factor_levels(analysis: Analysis) -> Table:
         "suite, factor, level, #runs, #accuracy, #spread over seeds in points, #tokens, #written in thousand tokens, "
         "#went wrong, #at step (median)"
     )
-    return table("factor_levels", "Levels of the factors", note, columns, rows)
+    return table("factor_levels", "Levels of the factors", note, columns, rows, brief=True)
 
 
 def _level(f: Factorial, factor: Factor, level: str) -> list:
@@ -97,7 +97,7 @@ def effects(analysis: Analysis) -> Table:
         "cells as independent, also those of one seed: what a seed does to all of them shows where effects differ by seed."
     )
     columns = "suite, change, kind, #effect in points, #p, by seed, #detectable in points, #effect in tokens, #p of tokens, #seeds per cell"
-    return table("effects", "Factorial effects", note, columns, rows)
+    return table("effects", "Factorial effects", note, columns, rows, brief=True)
 
 
 def effects_figure(factorial: Factorial) -> Figure:
@@ -112,7 +112,6 @@ def effects_figure(factorial: Factorial) -> Figure:
         }
         for e in factorial.effects
     ]
-    y = {"field": "effect", "type": "nominal", "title": None, "sort": None, "axis": {"labelLimit": 420}}
     hue = {
         "field": "kind",
         "type": "nominal",
@@ -120,38 +119,13 @@ def effects_figure(factorial: Factorial) -> Figure:
         "scale": {"range": list(COLOURS[:2])},
         "legend": {"orient": "top"},
     }
-    tooltip = [{"field": name} for name in ("effect", "kind", "points", "low", "high")]
-    spec = chart(
-        rows,
-        height=30 + 20 * len(rows),
-        layer=[
-            {"mark": {"type": "rule", "strokeDash": [3, 3], "color": "#888888"}, "encoding": {"x": {"datum": 0}}},
-            {
-                "mark": {"type": "rule", "strokeWidth": 2},
-                "encoding": {
-                    "y": y,
-                    "x": {"field": "low", "type": "quantitative", "title": "effect on accuracy, points"},
-                    "x2": {"field": "high"},
-                    "color": hue,
-                },
-            },
-            {
-                "mark": {"type": "point", "filled": True, "size": 70, "opacity": 1},
-                "encoding": {
-                    "y": y,
-                    "x": {"field": "points", "type": "quantitative"},
-                    "color": hue,
-                    "tooltip": tooltip,
-                },
-            },
-        ],
-    )
+    told = ("effect", "kind", "points", "low", "high")
+    y, x = {"field": "effect", "axis": {"labelLimit": 420}}, {"field": "points", "title": "effect on accuracy, points"}
+    spec = intervals(rows, y, x, hue, told)
     name = _named("effects", factorial)
     factors = ", ".join(factor.name for factor in factorial.factors)
-    caption = (
-        f"Factors: {factors}; {len(factorial.cells)} cells; 95 % intervals over problems and seeds."
-    )
-    return Figure(name, f"{factorial.name}: what each factor does", caption, "sweeps", spec)
+    caption = f"Factors: {factors}; {len(factorial.cells)} cells; 95 % intervals over problems and seeds."
+    return Figure(name, f"{factorial.name}: what each factor does", caption, spec)
 
 
 def cells(factorial: Factorial) -> Figure:
@@ -190,7 +164,7 @@ def cells(factorial: Factorial) -> Figure:
         ],
     )
     caption = "Mean over seeds of the weights best by validation; 95 % intervals over problems and seeds, not of differences."
-    return Figure(_named("cells", factorial), f"{factorial.name}: the cells", caption, "sweeps", spec)
+    return Figure(_named("cells", factorial), f"{factorial.name}: the cells", caption, spec)
 
 
 def _largest(factorial: Factorial, factor: Factor) -> float:

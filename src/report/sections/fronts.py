@@ -1,13 +1,15 @@
-"""Figures of what accuracy costs: against mean tokens and against money or time, with the Pareto front."""
+"""What accuracy costs: against mean tokens and against money or time, with the Pareto front, and with several samples."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from src.drawing.chart import Figure, chart, short, zoom
+from src.drawing.table import Table, share_with, table
 from src.report.analysis import Analysis
 from src.report.findings.configurations import Configuration, Group
-from src.report.sections.shown import colour, shown_at_first
+from src.report.section import Section
+from src.report.sections.shown import chart_of, colour, shown_at_first
 from src.statistics import Interval, bootstrap_means, mean_over_seeds
 
 
@@ -114,10 +116,71 @@ def _front(
     spec = chart(rows, layer=layers, height=260, params=[{"name": "shown", "value": shown_at_first(analysis)}])
     title = f"{group.name}: accuracy against {'tokens' if kind == 'tokens' else unit}"
     caption = "Bars: 95 % intervals. Dashed: the Pareto front, more accurate than all that is cheaper."
-    return Figure(f"{kind}_{group.suite}_{group.protocol['set of problems']}", title, caption, "fronts", spec)
+    return Figure(f"{kind}_{group.file_name}", title, caption, spec)
 
 
 def token_interval(group: Group, configuration: Configuration) -> Interval:
     """Mean tokens of the final weights, over problems."""
     tokens_P = np.mean([measure.tokens_P for measure in group.measures(configuration)], axis=0)
     return bootstrap_means(tokens_P[None])[0]
+
+
+def several_samples(analysis: Analysis) -> Table:
+    """pass@k and majority@k for every k up to the number of samples, before and after training."""
+    rows = []
+    for group in analysis.groups:
+        if group.measure.samples == 1:
+            continue
+        base = group.configurations[0]
+        for name, measures in [("base", group.measures(base, "before")[:1]), *((c.label, group.measures(c)) for c in group.configurations)]:
+            for k in group.measure.ks:
+                passed = mean_over_seeds(np.stack([m.pass_at_P(k) for m in measures]))
+                majority = mean_over_seeds(np.stack([m.majority_at_P(k) for m in measures]))
+                rows.append([group.name, name, len(measures), k, share_with(passed), share_with(majority)])
+    note = (
+        "pass@k: the chance that one of k samples is correct, without bias (Chen et al. 2021). majority@k: the chance that the "
+        "answer given most often in k samples is. k = 1 is the accuracy. Training that only makes sampled answers surer "
+        "raises the first k and not the last."
+    )
+    return table("several_samples", "With several samples a problem", note, "suite, configuration, #seeds, #k, #pass@k, #majority@k", rows)
+
+
+def several_samples_figure(analysis: Analysis, group: Group) -> Figure:
+    """pass@k over k, of the base and of each configuration."""
+    measures = {"base": group.measures(group.configurations[0], "before")[:1]}
+    measures |= {c.label: group.measures(c) for c in group.configurations}
+    rows = []
+    for label, found in measures.items():
+        for k in group.measure.ks:
+            interval = mean_over_seeds(np.stack([m.pass_at_P(k) for m in found]))
+            low, high = short(interval.low), short(interval.high)
+            rows.append({"configuration": label, "k": k, "share": short(interval.mean), "low": low, "high": high})
+    x = {"field": "k", "type": "quantitative", "scale": {"type": "log", "base": 2}, "axis": {"values": group.measure.ks, "format": "d"}}
+    y = {"type": "quantitative", "title": "pass@k", "scale": {"zero": False}, "axis": {"format": ".0%"}}
+    tooltip = [{"field": "configuration"}, {"field": "k"}, *({"field": f, "format": ".1%"} for f in ("share", "low", "high"))]
+    hue = colour(analysis)
+    layers = [
+        {"mark": {"type": "area", "opacity": 0.12}, "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": hue}},
+        {
+            "params": [zoom()],
+            "mark": {"type": "line", "point": {"size": 40}},
+            "encoding": {"x": x, "y": {**y, "field": "share"}, "color": hue, "tooltip": tooltip},
+        },
+    ]
+    name = f"pass_at_k_{group.file_name}"
+    caption = "The chance that one of k samples is correct. Grey: the base. Bands: 95 % intervals."
+    return Figure(name, f"{group.name}: pass@k", caption, chart_of(analysis, rows, layer=layers, height=240))
+
+
+def figures(analysis: Analysis) -> list[Figure]:
+    several = [several_samples_figure(analysis, group) for group in analysis.ranked if group.measure.samples > 1]
+    return [figure for group in analysis.ranked for figure in fronts(analysis, group)] + several
+
+
+SECTION = Section(
+    "fronts",
+    "Accuracy against length, cost and samples",
+    figures=figures,
+    tables=lambda analysis: [several_samples(analysis)],
+    legend=True,
+)

@@ -1,10 +1,10 @@
 """Accuracy by level."""
 
-
 import numpy as np
 
 from src.drawing.table import Cell, Table, gain_with, percent, share_with, table
 from src.report.analysis import Analysis
+from src.report.section import Section
 from src.statistics import compare, mean_over_seeds
 
 
@@ -35,3 +35,6 @@ def levels(analysis: Analysis) -> Table:
     return table(
         "levels", "By level", "Gains by difficulty; intervals are not corrected for their number.", columns, rows
     )
+
+
+SECTION = Section("levels", "By level", tables=lambda analysis: [levels(analysis)])

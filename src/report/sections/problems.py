@@ -4,6 +4,7 @@ from typing import Any
 
 from src.record.measures import Measure, read_questions, read_texts
 from src.report.analysis import Analysis
+from src.report.section import Section
 from src.report.sections.shown import shown_at_first
 
 PAIRS_A_RUN = 12  # half of them gained, half lost
@@ -77,3 +78,11 @@ def _pick(samples: list[dict[str, Any]], correct: bool) -> dict[str, Any]:
         half = LONGEST // 2
         text = f"{text[:half]}\n\n[… {len(text) - LONGEST} characters left out …]\n\n{text[-half:]}"
     return chosen | {"text": text}
+
+
+SECTION = Section(
+    "problems",
+    "Problems gained and lost",
+    "Each problem of a suite, before and after training.",
+    besides=lambda analysis: analysis.ranked,  # the table with its views
+)

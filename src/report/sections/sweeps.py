@@ -1,9 +1,14 @@
-"""An Optuna sweep: its trials, history, Pareto front, importances, slices, and what was pruned when."""
+"""Sweeps: the effects of a factorial one; of a search its trials, history, Pareto front, importances, slices, and what was
+pruned when."""
+
+from collections.abc import Mapping
 
 from src.drawing.chart import COLOURS, Figure, chart, numeric, short, zoom
 from src.drawing.table import Cell, Table, plain, table
 from src.report.analysis import Analysis
-from src.sweep.read import SweepRecord, SweepTrial
+from src.report.section import Section
+from src.report.sections.factors import cells, effects, effects_figure, factor_levels
+from src.sweep.read import Importance, SweepRecord, SweepTrial
 
 
 def of_sweep(sweep: SweepRecord, number: int) -> list[Figure]:
@@ -12,9 +17,9 @@ def of_sweep(sweep: SweepRecord, number: int) -> list[Figure]:
     if len(sweep.objectives) > 1 and sweep.complete:
         figures.append(_pareto(sweep, number))
     if sweep.importances:
-        figures.append(_importances(sweep, number))
-    names = list(sweep.importances) or list(dict.fromkeys(name for trial in sweep.trials for name in trial.params))
-    figures += [figure for name in names[:8] if (figure := _slice(sweep, number, name))]
+        figures.append(_importances(sweep, number, sweep.importances))
+    names = dict.fromkeys([*(sweep.importances or ()), *(name for trial in sweep.trials for name in trial.params)])
+    figures += [figure for name in list(names)[:8] if (figure := _slice(sweep, number, name))]
     if any(trial.state == "pruned" and trial.step is not None for trial in sweep.trials):
         figures.append(_pruned(sweep, number))
     return figures
@@ -73,7 +78,7 @@ def _history(sweep: SweepRecord, number: int) -> Figure:
     caption = "Line: the best so far of complete trials."
     if any(trial.spread for trial in sweep.trials):
         caption += " Bars: one standard deviation between seeds, either way."
-    return Figure(f"sweep{number}_history", f"{sweep.name}: history", caption, "sweeps", spec)
+    return Figure(f"sweep{number}_history", f"{sweep.name}: history", caption, spec)
 
 
 def _pareto(sweep: SweepRecord, number: int) -> Figure:
@@ -119,17 +124,22 @@ def _pareto(sweep: SweepRecord, number: int) -> Figure:
         ],
     )
     caption = "Dashed: the Pareto front, trials that no other beats in both objectives."
-    return Figure(f"sweep{number}_pareto", f"{sweep.name}: Pareto front", caption, "sweeps", spec)
+    return Figure(f"sweep{number}_pareto", f"{sweep.name}: Pareto front", caption, spec)
 
 
 def _upwards(trial: SweepTrial, *up: bool) -> tuple[float, ...]:
     return tuple(value if more else -value for value, more in zip(trial.values, up, strict=False))
 
 
-def _importances(sweep: SweepRecord, number: int) -> Figure:
+def _importances(sweep: SweepRecord, number: int, found: Mapping[str, Importance]) -> Figure:
     rows = [
-        {"parameter": name, "importance": short(i.mean), "low": short(i.low), "high": short(i.high)}
-        for name, i in sweep.importances.items()
+        {
+            "parameter": name,
+            "importance": short(each.share),
+            "low": short(each.share - each.spread),
+            "high": short(each.share + each.spread),
+        }
+        for name, each in found.items()
     ]
     y = {"field": "parameter", "type": "nominal", "sort": None, "title": None, "axis": {"labelLimit": 260}}
     spec = chart(
@@ -150,8 +160,8 @@ def _importances(sweep: SweepRecord, number: int) -> Figure:
             },
         ],
     )
-    caption = "PED-ANOVA over complete trials; grey: 2.5 to 97.5 percentiles over resampled trials."
-    return Figure(f"sweep{number}_importances", f"{sweep.name}: importances", caption, "sweeps", spec)
+    caption = "PED-ANOVA over complete trials; grey: one standard deviation over resampled trials, either way."
+    return Figure(f"sweep{number}_importances", f"{sweep.name}: importances", caption, spec)
 
 
 def _slice(sweep: SweepRecord, number: int, name: str) -> Figure | None:
@@ -180,7 +190,7 @@ def _slice(sweep: SweepRecord, number: int, name: str) -> Figure | None:
         },
     )
     return Figure(
-        f"sweep{number}_slice_{name.replace('.', '_').replace('/', '_')}", f"{sweep.name}: {name}", "", "sweeps", spec
+        f"sweep{number}_slice_{name.replace('.', '_').replace('/', '_')}", f"{sweep.name}: {name}", "", spec
     )
 
 
@@ -200,7 +210,7 @@ def _pruned(sweep: SweepRecord, number: int) -> Figure:
             "tooltip": [{"field": f} for f in ("trial", "step", "state", "reason")],
         },
     )
-    return Figure(f"sweep{number}_pruned", f"{sweep.name}: what was pruned, and when", "", "sweeps", spec)
+    return Figure(f"sweep{number}_pruned", f"{sweep.name}: what was pruned, and when", "", spec)
 
 
 def trials(analysis: Analysis) -> Table:
@@ -220,10 +230,12 @@ def trials(analysis: Analysis) -> Table:
         for sweep in analysis.sweeps
         for trial in sweep.trials
     ]
+    going = [sweep.name for sweep in analysis.sweeps if sweep.importances is None]
     objectives = "; ".join(f"{sweep.name}: {', '.join(sweep.objectives)}" for sweep in analysis.sweeps)
     note = (
         f"Objectives: {objectives}. Of a pruned trial the last validation. The best of many trials flatters itself: it was "
         "chosen for its value. Run it again under other seeds before believing it."
+        + (f" No importances yet of {', '.join(going)}: a sweep works them out when it ends." if going else "")
     )
     columns = "sweep, #trial, state, #objective, #spread over seeds, #seeds, #second objective, #steps, parameters, why it ended"
     return table("trials", "Trials", note, columns, rows)
@@ -231,9 +243,26 @@ def trials(analysis: Analysis) -> Table:
 
 def importances(analysis: Analysis) -> Table:
     rows = [
-        [sweep.name, name, Cell(f"{i.mean:.2f} ({i.low:.2f}–{i.high:.2f})", round(i.mean, 4))]
+        [sweep.name, name, Cell(f"{each.share:.2f} ± {each.spread:.2f}", each.share)]
         for sweep in analysis.sweeps
-        for name, i in sweep.importances.items()
+        for name, each in (sweep.importances or {}).items()
     ]
-    note = "Share in what decides the first objective, by PED-ANOVA, with the 2.5 to 97.5 percentiles over resampled trials."
+    note = (
+        "Share in what decides the first objective, by PED-ANOVA, with the standard deviation over resampled trials, as the "
+        "sweep worked it out when it last ended."
+    )
     return table("importances", "Importances", note, "sweep, parameter, #importance", rows)
+
+
+def figures(analysis: Analysis) -> list[Figure]:
+    factorial = [figure for each in analysis.factorials for figure in (cells(each), effects_figure(each))]
+    return factorial + [figure for number, sweep in enumerate(analysis.sweeps) for figure in of_sweep(sweep, number)]
+
+
+SECTION = Section(
+    "sweeps",
+    "Sweeps",
+    "What each choice does.",
+    figures,
+    lambda analysis: [effects(analysis), factor_levels(analysis), importances(analysis), trials(analysis)],
+)

@@ -1,11 +1,14 @@
-"""The verdict: results by suite, configurations against each other, and what can be resolved."""
+"""The verdict: gains over the base, results by suite, configurations against each other, and what can be resolved."""
 
 import numpy as np
 
+from src.drawing.chart import Figure, intervals
 from src.drawing.table import Cell, Table, gain_with, p_value, percent, share_with, table
 from src.report.analysis import Analysis
 from src.report.findings.configurations import Group
 from src.report.findings.verdict import Finding
+from src.report.section import Section
+from src.report.sections.shown import colour
 from src.statistics import FEWEST_SEEDS, mean_over_seeds
 
 
@@ -43,7 +46,7 @@ def results(analysis: Analysis) -> Table:
         "suite, configuration, #seeds, #base, #accuracy, #gain in points, #p, against the base, #pass@k, #majority@k, "
         "#tokens, #tokens against base, #truncated, measured as"
     )
-    return table("results", "Results by suite", note, columns, rows)
+    return table("results", "Results by suite", note, columns, rows, brief=True)
 
 
 def measured_as(group: Group) -> str:
@@ -102,6 +105,44 @@ def limits(analysis: Analysis) -> Table:
         "comparisons. Where most of the variance comes from seeds, only more seeds help; else more problems or samples."
     )
     columns = "suite, #problems, #samples, #seeds, #gain detectable (points), #difference detectable (points), #variance from seeds"
-    return table("limits", "What can be resolved", note, columns, rows)
+    return table("limits", "What can be resolved", note, columns, rows, brief=True)
 
 
+MOST_GAINS = 40  # configurations in one figure of gains
+
+
+def gains(analysis: Analysis, group: Group) -> Figure:
+    """Gain over the base by configuration, with intervals."""
+    rows = []
+    for c in group.configurations:
+        found = analysis.verdict.of(group, c)
+        interval = found.difference.interval
+        rows.append(
+            {
+                "configuration": c.label,
+                "gain": round(100 * interval.mean, 3),
+                "low": round(100 * interval.low, 3),
+                "high": round(100 * interval.high, 3),
+                "standing": found.standing,
+                "seeds": found.difference.seeds,
+            }
+        )
+    rows.sort(key=lambda row: -row["gain"])
+    left = max(0, len(rows) - MOST_GAINS)
+    rows = rows[:MOST_GAINS]
+    told = ("configuration", "gain", "low", "high", "standing", "seeds")
+    y, x = {"field": "configuration", "axis": {"labelLimit": 260}}, {"field": "gain", "title": "gain over the base, points"}
+    spec = intervals(rows, y, x, colour(analysis), told)
+    caption = "Points of accuracy with 95 % intervals." + (
+        f" The best {MOST_GAINS}; {left} more in the table." if left else ""
+    )
+    return Figure(f"gains_{group.file_name}", f"{group.name}: gain over the base", caption, spec)
+
+
+SECTION = Section(
+    "verdict",
+    "Verdict",
+    figures=lambda analysis: [gains(analysis, group) for group in analysis.ranked],
+    tables=lambda analysis: [results(analysis), pairs(analysis), limits(analysis)],
+    besides=lambda analysis: True,  # its words
+)
