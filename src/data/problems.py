@@ -27,7 +27,7 @@ from src.data.loaders import (
     normalise,
 )
 from src.data.rows import check_file
-from src.grading.code import CodeConfig, remark
+from src.grading.code import remark
 
 if TYPE_CHECKING:
     from src.grading.grader import Grader
@@ -154,7 +154,7 @@ def load_pools(
 
 
 def load_suite(
-    config: PoolConfig, name: str, grader: "Grader", grading: str = "math", code: CodeConfig = CodeConfig()
+    config: PoolConfig, name: str, grader: "Grader", grading: str = "math", trusted: bool = False
 ) -> tuple[list[Problem], list[str]]:
     """An evaluation suite, and remarks on it: every row of its data set, repeated questions included, with ids of
     their own. A gold answer that cannot be read stays, since a suite that lost problems would measure something else;
@@ -170,7 +170,7 @@ def load_suite(
     if not pool.problems:
         raise UserError(f"suite {name}: no problem of {pool.source} is within the pass-rate thresholds")
     if grading == "code":
-        return _with_own_ids(pool.problems), [f"suite {name}: {remark(code)}"]
+        return _with_own_ids(pool.problems), [f"suite {name}: {remark(trusted)}"]
     faults = gold_faults([problem.answer for problem in pool.problems], grader)
     unreadable = [problem.answer for problem, fault in zip(pool.problems, faults, strict=True) if fault]
     if len(unreadable) == len(pool.problems):

@@ -1,7 +1,7 @@
 """What runs in the two sandboxes of one answer: the program in one, its tests in the other.
 
 Called by path, with next to no imports, since they are most of what a short program costs. Arguments: seconds of processor
-time, bytes of memory, bytes of a file, the role. `program` runs a program, and does what a line on stdin asks with a line on
+time, bytes of memory, the role. `program` runs a program, and does what a line on stdin asks with a line on
 stdout. `tests` reads a line with the tests from stdin and asks the program by two descriptors; how they ended is its exit
 code. So no expected value is in the program's process, and what comes from there is read as values of Python's own types,
 whose comparison no program can redefine. All other objects stay there, and are called by their number. What the tests hand
@@ -188,20 +188,19 @@ def test(program: Program, task: dict[str, str]) -> None:
 
 
 def main() -> None:
-    seconds, memory, file_bytes = map(int, sys.argv[1:4])
     limits = {
-        resource.RLIMIT_CPU: seconds, resource.RLIMIT_AS: memory, resource.RLIMIT_FSIZE: file_bytes,
-        resource.RLIMIT_NOFILE: 32, resource.RLIMIT_NPROC: 0, resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_CPU: int(sys.argv[1]), resource.RLIMIT_AS: int(sys.argv[2]), resource.RLIMIT_NOFILE: 32,
+        resource.RLIMIT_FSIZE: 0, resource.RLIMIT_NPROC: 0, resource.RLIMIT_CORE: 0,
     }
     for limit, value in limits.items():
         resource.setrlimit(limit, (value, value))
     sys.set_int_max_str_digits(0)  # the limit on time is enough
-    if sys.argv[4] == "program":
+    if sys.argv[3] == "program":
         link = Link(open(os.dup(0), "rb"), open(os.dup(1), "wb"))  # noqa: SIM115
         for stream in (0, 1):
             os.dup2(2, stream)  # which is /dev/null: what the program reads and prints goes nowhere
         serve(link)
-    source, sink = map(int, sys.argv[5:7])
+    source, sink = map(int, sys.argv[4:6])
     task = unpack(iter(sys.stdin.read().split()))
     link = Link(open(source, "rb"), open(sink, "wb"), LONGEST_LINE)  # noqa: SIM115
     try:

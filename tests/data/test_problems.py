@@ -20,7 +20,7 @@ from src.common.types import Problem
 from src.data.columns import paths_of, value_at
 from src.data.loaders import LOADERS, FilePool, MicroPool, PoolConfig, load_pool, normalise
 from src.data.problems import ROLES, ProblemsConfig, check_pools, load_pools, load_suite, published_note
-from src.grading.code import CodeConfig, grade_programs, remark
+from src.grading.code import grade_programs, remark
 from src.grading.grader import Grader
 
 CONF = ROOT / "conf"
@@ -537,5 +537,5 @@ def test_a_suite_of_programs_is_not_read_as_mathematics(tmp_path, grader):
         columns={"question": "prompt", "answer": "test"},
     )
     problems, notes = load_suite(pool, "humaneval", grader, "code")
-    assert len(problems) == 1 and notes == [f"suite humaneval: {remark(CodeConfig())}"]
+    assert len(problems) == 1 and notes == [f"suite humaneval: {remark(trusted=False)}"]
     assert grade_programs(["```python\ndef add(a, b):\n    return a + b\n```"], problems, 1)[0].correct

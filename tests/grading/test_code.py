@@ -21,7 +21,7 @@ from src.common.types import Problem
 from src.data.loaders import FilePool
 from src.data.problems import load_suite
 from src.grading import code, sandbox
-from src.grading.code import CodeConfig, grade_programs, not_enforced, program_in, remark
+from src.grading.code import grade_programs, not_enforced, program_in, remark
 
 QUESTION = 'def add(a: int, b: int) -> int:\n    """The sum of a and b."""\n'
 TESTS = "def check(candidate):\n    assert candidate(2, 3) == 5\n    assert candidate(-1, 1) == 0\n"
@@ -129,11 +129,11 @@ def test_the_tests_have_what_the_question_declares_beside_the_function_it_asks_f
 
 
 def test_limits_are_named_and_hold(enforced):
-    assert remark(CodeConfig()) == (
-        "programs are run with limits on time, memory, size of a file, sum of files, files elsewhere, network, "
-        "number of processes, other processes"
+    assert remark(trusted=False) == (
+        "programs are run with limits on time, memory, reading files, writing files, network, number of processes, "
+        "other processes"
     )
-    assert ends("bytearray(2 << 20)\nopen('own', 'w').write('x')\nassert open('own').read() == 'x'") == "equal"
+    assert ends("bytearray(2 << 20)") == "equal"
 
 
 @pytest.fixture
@@ -294,10 +294,9 @@ def test_nothing_reaches_a_server_of_this_machine(tmp_path, enforced):
         "import resource\nresource.setrlimit(resource.RLIMIT_AS, (-1, -1))",
         "import resource\nresource.setrlimit(resource.RLIMIT_CPU, (100, 100))",
         "import resource\nresource.setrlimit(resource.RLIMIT_NPROC, (100, 100))",
-        "for n in range(40): open(str(n), 'wb', 0).write(bytes(1 << 20))",
-        "with open('one', 'wb', 0) as file:\n    while file.write(bytes(1 << 20)): pass",
+        "open('one', 'w')", "__import__('os').mkdir('one')", "__import__('tempfile').TemporaryFile()", "open('/dev/shm/one', 'w')",
         "import os\nwhile True: os.dup(0)",
-        "import os\nkept = [os.memfd_create('x') for _ in range(40)]",
+        "import os\nos.memfd_create('x')",
     ],
 )
 def test_no_more_is_taken_than_the_limits_allow(program, enforced):
@@ -315,17 +314,18 @@ def test_memory_that_no_limit_counts_is_not_to_be_had(enforced):
 
 def test_no_right_is_gained(enforced):
     calls = (
-        "lambda: os.setuid(0), lambda: os.setgroups([0]), lambda: os.chroot('/folder'), lambda: system('unshare', 0x10000000), "
-        "lambda: system('mount', b'x', b'/folder', b'tmpfs', 0, 0), lambda: system('umount2', b'/folder', 2), "
+        "lambda: os.setuid(0), lambda: os.setgroups([0]), lambda: os.chroot('/lib'), lambda: system('unshare', 0x10000000), "
+        "lambda: system('mount', b'x', b'/lib', b'tmpfs', 0, 0), lambda: system('umount2', b'/lib', 2), "
         "lambda: system('setns', 0, 0), lambda: system('syscall', 425, 1, 0), "
         "lambda: os.mknod('device', 0o20600, 0x101), lambda: os.open('/dev/tty', 0)"
     )
     assert ends(f"{REFUSED}\nrefused({calls})") == "equal"
 
 
-def test_one_program_leaves_nothing_to_the_next(enforced):
-    assert ends("open('left', 'w').write('x')") == "equal"
-    assert ends("import os\nassert os.listdir('.') == []") == "equal"
+def test_there_is_no_folder_to_leave_anything_in(enforced):
+    program = "import os\ndef f():\n    left = []\n    for folder, below, _ in os.walk('/'):\n        if folder.count('/') > 3: del below[:]\n        try: left.append(open(folder + '/left', 'w'))"
+    program += "\n        except OSError: pass\n    return len(left), os.path.isdir('/lib')"
+    assert verdict(program, "assert candidate() == (0, True)") == "equal"
 
 
 @pytest.mark.parametrize(
@@ -347,6 +347,9 @@ def test_a_flood_fills_nothing(program, enforced, short):
 
 
 def test_nothing_but_the_way_to_the_tests_is_open(enforced):
+    calls = "lambda: os.fchmod(0, os.fstat(0).st_mode), lambda: os.utime(2), lambda: os.fchown(1, -1, 0), lambda: system('syscall', 452, 2, b'', 0o666, 0x1000)"
+    assert ends(f"{REFUSED}\nrefused({calls})") == "equal"
+    assert ends("import sys\nprint('x', file=sys.stderr)\nprint('x')\nassert sys.stdin.read() == ''") == "equal"
     program = "import os\ndef f():\n    n = 0\n    for fd in range(32):\n        try: os.fstat(fd); n += 1\n        except OSError: pass\n    return n"
     assert verdict(program, "assert candidate() == 5") == "equal"  # three that go nowhere, and one for each direction
 
@@ -465,21 +468,21 @@ def fresh():
         known.cache_clear()
 
 
-def suite(tmp_path, code=CodeConfig()):
+def suite(tmp_path, trusted=False):
     path = tmp_path / "code.jsonl"
     path.write_text('{"prompt": "def add(a, b):\\n", "test": "def check(candidate):\\n    assert candidate(1, 1) == 2\\n"}\n')
     pool = FilePool(loader="file", path=str(path), level="hard", columns={"question": "prompt", "answer": "test"})
-    return load_suite(pool, "humaneval", None, "code", code)
+    return load_suite(pool, "humaneval", None, "code", trusted)
 
 
 def test_without_a_sandbox_a_suite_of_programs_is_refused_unless_it_is_trusted(tmp_path, monkeypatch, fresh):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError) as refused:
         suite(tmp_path)
-    for word in ("files elsewhere", "network", "other processes", "bubblewrap is not installed", "grading.code.trusted=true"):
+    for word in ("reading files", "network", "other processes", "bubblewrap is not installed", "grading.code.trusted=true"):
         assert word in str(refused.value)
     assert "\n" not in str(refused.value)
-    problems, notes = suite(tmp_path, CodeConfig(trusted=True))
+    problems, notes = suite(tmp_path, trusted=True)
     assert "not enforced on this machine: " in notes[0] and "network" in notes[0].partition("not enforced")[2]
     verdicts = grade_programs(["```python\ndef add(a, b):\n    return a + b\n```", "```python\ndef add(a, b):\n    return 1\n```"], problems * 2, 1)
     assert [verdict.correct for verdict in verdicts] == [True, False]
@@ -487,8 +490,8 @@ def test_without_a_sandbox_a_suite_of_programs_is_refused_unless_it_is_trusted(t
 
 def test_a_kernel_that_gives_no_namespace_is_named(enforced):
     script = (
-        "from src.grading.code import CodeConfig, remark\nfrom src.common.errors import UserError\n"
-        "try: remark(CodeConfig())\nexcept UserError as error: print(error)"
+        "from src.grading.code import remark\nfrom src.common.errors import UserError\n"
+        "try: remark(trusted=False)\nexcept UserError as error: print(error)"
     )
     outer = ["bwrap", "--dev-bind", "/", "/", "--unshare-user", "--disable-userns", "--"]
     done = subprocess.run([*outer, sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
