@@ -33,6 +33,7 @@ KILLED = {128 + signal.SIGKILL, 128 + signal.SIGXCPU, -signal.SIGKILL, -signal.S
 _BLOCK = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)```", re.DOTALL)
 _DEFINED = re.compile(r"^def (\w+)\(", re.MULTILINE)
 
+
 class CodeConfig(Config):
     """How answers that are programs are run."""
 

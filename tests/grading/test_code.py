@@ -1,13 +1,14 @@
 """Programs as answers: right and wrong ones, what they may not do, and that no verdict is in their hands.
 
 Each attempt to get out is made for real, and looked at from outside; none would do harm beyond this run if it went through.
-`refused` is in front of calls that the kernel refuses: such a program comes to its end only if every single one failed.
+`refused` is around calls that the kernel refuses: such a program comes to its end only if every single one failed.
 """
 
 import os
 import socket
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from pathlib import Path
@@ -26,12 +27,18 @@ from src.grading.code import grade_programs, not_enforced, program_in, remark
 QUESTION = 'def add(a: int, b: int) -> int:\n    """The sum of a and b."""\n'
 TESTS = "def check(candidate):\n    assert candidate(2, 3) == 5\n    assert candidate(-1, 1) == 0\n"
 PROBLEM = Problem("p", QUESTION, TESTS, "hard", None, "test")
-REFUSED = """
+TOOLS = """
 import ctypes, os, socket, sys
 libc = ctypes.CDLL(None, use_errno=True)
 def system(name, *arguments):
     if getattr(libc, name)(*arguments) < 0:
         raise OSError(ctypes.get_errno(), name)
+def write(data, descriptors=range(32)):
+    for descriptor in descriptors:
+        try:
+            os.write(descriptor, data)
+        except OSError:
+            pass
 def refused(*calls):
     for number, call in enumerate(calls):
         try:
@@ -52,8 +59,10 @@ def verdict(program, tests, question="", entry="f"):
 
 @pytest.fixture
 def enforced():
-    if missing := not_enforced():
-        pytest.skip(f"not enforced on this machine: {', '.join(missing)} ({sandbox.fault()})")
+    """Skips where this machine cannot have a sandbox, and fails where there is one that leaks."""
+    if sandbox.fault():
+        pytest.skip(f"not enforced on this machine: {', '.join(not_enforced())} ({sandbox.fault()})")
+    assert not not_enforced()
 
 
 @pytest.fixture
@@ -86,8 +95,8 @@ def test_the_last_block_counts():
     assert program_in("```python\nfirst\n```\n```py\nlast\n```") == "last\n"
 
 
-VALUES = """None, True, 12, -(10 ** 5000), 1.5, float("inf"), -0.0, 2j, "", "a b\\n\\u20ac\\ud800", b"\\x00", [], [1, [2]], (), (1,),
-{}, {"a": {1: None}}, {1, 2}, frozenset({3})"""
+VALUES = """None, True, 12, -(10 ** 5000), 1.5, float("inf"), -0.0, 2j, "", "a b\\n\\u20ac\\ud800", b"\\x00", [], [1, [2]], (),
+(1,), {}, {"a": {1: None}}, {1, 2}, frozenset({3})"""
 
 
 def test_values_come_and_go_as_they_are():
@@ -95,7 +104,8 @@ def test_values_come_and_go_as_they_are():
     assert verdict("def f(x): return x", tests) == "equal"
     assert verdict("def f(x): return [x]", tests) == "different"
     assert verdict("def f(a, *, b): return a - b", "assert candidate(5, b=3) == 2") == "equal"
-    assert verdict("import collections\ndef f(x): return collections.Counter(x)", "assert candidate('aa') == {'a': 2}") == "equal"
+    counter = "import collections\ndef f(x): return collections.Counter(x)"
+    assert verdict(counter, "assert candidate('aa') == {'a': 2}") == "equal"
     assert verdict("def f(x): return (y for y in x)", "assert list(candidate('ab')) == ['a', 'b']") == "equal"
 
 
@@ -164,7 +174,7 @@ def state(path):
 )
 def test_files_elsewhere_cannot_be_seen_or_changed(calls, outside, enforced):
     before = state(outside)
-    assert ends(f"{REFUSED}\npath = {str(outside)!r}\nrefused({calls})") == "equal"
+    assert ends(f"{TOOLS}\npath = {str(outside)!r}\nrefused({calls})") == "equal"
     assert state(outside) == before
 
 
@@ -176,12 +186,13 @@ def test_what_can_be_read_cannot_be_changed(path, enforced):
         f"lambda: open({path!r}, 'a'), lambda: os.chmod({path!r}, os.stat({path!r}).st_mode), lambda: os.utime({path!r}), "
         f"lambda: os.mkdir({path!r} + '/new'), lambda: os.setxattr({path!r}, 'user.x', b'')"
     )
-    assert ends(f"{REFUSED}\nrefused({calls})") == "equal"
+    assert ends(f"{TOOLS}\nrefused({calls})") == "equal"
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "/root/.netrc", "/home", "/tmp", "/proc", "/sys", "/dev", "/run", str(ROOT)])
 def test_nothing_of_the_machine_is_seen(path, enforced):
-    assert ends(f"{REFUSED}\nrefused(lambda: os.stat({path!r})) if not {sys.base_prefix!r}.startswith({path!r}) else 0") == "equal"
+    if not sys.base_prefix.startswith(path):
+        assert ends(f"{TOOLS}\nrefused(lambda: os.stat({path!r}))") == "equal"
 
 
 def test_the_environment_is_empty(monkeypatch):
@@ -193,14 +204,15 @@ def test_the_environment_is_empty(monkeypatch):
     "calls",
     [
         "lambda: os.kill(parent, 0), lambda: os.kill(parent, 9), lambda: os.killpg(parent, 9), lambda: os.kill(-1, 0)",
-        "lambda: open(f'/proc/{os.getppid()}/mem'), lambda: open(f'/proc/{parent}/environ'), lambda: os.listdir('/proc/self/fd')",
-        "lambda: system('ptrace', 16, parent, 0, 0), lambda: system('ptrace', 16, 1, 0, 0), lambda: system('ptrace', 0, 0, 0, 0)",
-        "lambda: system('process_vm_readv', 1, 0, 0, 0, 0, 0), lambda: os.pidfd_open(1), lambda: os.sched_setaffinity(parent, [0])",
+        "lambda: open(f'/proc/{os.getppid()}/mem'), lambda: open(f'/proc/{parent}/environ'), lambda: os.listdir('/proc')",
+        "lambda: system('ptrace', 16, parent, 0, 0), lambda: system('ptrace', 16, 1, 0, 0)",
+        "lambda: system('ptrace', 0, 0, 0, 0)",
+        "lambda: system('process_vm_readv', 1, 0, 0, 0, 0, 0), lambda: os.pidfd_open(1), lambda: os.sched_getaffinity(parent)",
         "lambda: os.setpriority(os.PRIO_PROCESS, parent, 19), lambda: os.setpriority(os.PRIO_PROCESS, 0, -1)",
     ],
 )
 def test_other_processes_are_out_of_reach(calls, enforced):
-    assert ends(f"{REFUSED}\nparent = {os.getpid()}\nrefused({calls})") == "equal"
+    assert ends(f"{TOOLS}\nparent = {os.getpid()}\nrefused({calls})") == "equal"
 
 
 def test_killing_the_parent_kills_nothing(enforced):
@@ -216,11 +228,11 @@ def test_killing_the_parent_kills_nothing(enforced):
     ],
 )
 def test_no_process_is_started(calls, enforced):
-    assert ends(f"{REFUSED}\nrefused({calls})") == "equal"
+    assert ends(f"{TOOLS}\nrefused({calls})") == "equal"
 
 
 def test_no_thread_is_started(enforced):
-    program = "import threading\ntry:\n    threading.Thread(target=print).start()\nexcept RuntimeError: pass\nelse: raise SystemExit"
+    program = "import threading\ntry: threading.Thread(target=print).start()\nexcept RuntimeError: pass\nelse: raise SystemExit"
     assert ends(program) == "equal"
 
 
@@ -240,7 +252,8 @@ def gone(name):
 
 
 @pytest.mark.parametrize(
-    "rest", ["if os.fork() == 0:\n    os.setsid()\n    time.sleep(25)", "try: os.fork()\nexcept OSError: pass\nos.setsid()\ntime.sleep(25)"]
+    "rest",
+    ["if not os.fork():\n    os.setsid()\n    time.sleep(25)", "os.setsid()\ntime.sleep(25)", "os.setpgid(0, 0)\ntime.sleep(25)"],
 )
 def test_nothing_survives_the_verdict(rest, enforced, short):
     name = f"survivor{os.getpid()}"
@@ -264,7 +277,9 @@ def test_nothing_survives_a_grading_process_that_is_killed(enforced, tmp_path):
 
 @pytest.mark.parametrize("family", ["AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK", "AF_PACKET", "AF_VSOCK", "AF_ALG"])
 def test_there_is_no_socket_of_any_kind(family, enforced):
-    assert ends(f"{REFUSED}\nrefused(lambda: socket.socket(socket.{family}, socket.SOCK_DGRAM), lambda: socket.socket(socket.{family}))") == "equal"
+    kinds = ("SOCK_STREAM", "SOCK_DGRAM", "SOCK_RAW")
+    calls = ", ".join(f"lambda: socket.socket(socket.{family}, socket.{kind})" for kind in kinds)
+    assert ends(f"{TOOLS}\nrefused({calls})") == "equal"
 
 
 def test_nothing_reaches_a_server_of_this_machine(tmp_path, enforced):
@@ -278,9 +293,8 @@ def test_nothing_reaches_a_server_of_this_machine(tmp_path, enforced):
         server.listen()
         threading.Thread(target=lambda server=server: reached.append(server.accept()), daemon=True).start()
     addresses = [server.getsockname() for server in servers]
-    program = f"for address in {addresses!r}:\n    try:\n        s = socket.socket(socket.AF_INET if type(address) is tuple else "
-    program += "socket.AF_UNIX)\n        s.connect(address)\n        s.send(b'hi')\n    except OSError: pass"
-    assert ends(f"import socket\n{program}") == "equal"
+    connect = "socket.socket(socket.AF_INET if type(address) is tuple else socket.AF_UNIX).connect(address)"
+    assert ends(f"{TOOLS}\nfor address in {addresses!r}: refused(lambda: {connect})") == "equal"
     time.sleep(0.2)
     assert not reached
 
@@ -294,22 +308,22 @@ def test_nothing_reaches_a_server_of_this_machine(tmp_path, enforced):
         "import resource\nresource.setrlimit(resource.RLIMIT_AS, (-1, -1))",
         "import resource\nresource.setrlimit(resource.RLIMIT_CPU, (100, 100))",
         "import resource\nresource.setrlimit(resource.RLIMIT_NPROC, (100, 100))",
-        "open('one', 'w')", "__import__('os').mkdir('one')", "__import__('tempfile').TemporaryFile()", "open('/dev/shm/one', 'w')",
+        "open('one', 'w')",
+        "open('/dev/shm/one', 'w')",
+        "import os\nos.mkdir('one')",
+        "import tempfile\ntempfile.TemporaryFile()",
         "import os\nwhile True: os.dup(0)",
         "import os\nos.memfd_create('x')",
     ],
 )
 def test_no_more_is_taken_than_the_limits_allow(program, enforced):
-    assert ends(f"try:\n{_indented(program)}\nexcept (MemoryError, OSError, ValueError): pass\nelse: raise SystemExit") == "equal"
-
-
-def _indented(program):
-    return "\n".join(f"    {line}" for line in program.splitlines())
+    program = textwrap.indent(program, "    ")
+    assert ends(f"try:\n{program}\nexcept (MemoryError, OSError, ValueError): pass\nelse: raise SystemExit") == "equal"
 
 
 def test_memory_that_no_limit_counts_is_not_to_be_had(enforced):
-    calls = "lambda: system('shmget', 0, 1 << 20, 0o1600), lambda: system('msgget', 0, 0o1600), lambda: system('semget', 0, 1, 0o1600)"
-    assert ends(f"{REFUSED}\nrefused({calls}, lambda: system('mq_open', b'/q', 0o102, 0o600, 0))") == "equal"
+    for call in ("'shmget', 0, 1 << 20, 0o1600", "'msgget', 0, 0o1600", "'semget', 0, 1, 0o1600", "'mq_open', b'/', 66, 0, 0"):
+        assert ends(f"{TOOLS}\nrefused(lambda: system({call}))") == "equal"
 
 
 def test_no_right_is_gained(enforced):
@@ -319,21 +333,34 @@ def test_no_right_is_gained(enforced):
         "lambda: system('setns', 0, 0), lambda: system('syscall', 425, 1, 0), "
         "lambda: os.mknod('device', 0o20600, 0x101), lambda: os.open('/dev/tty', 0)"
     )
-    assert ends(f"{REFUSED}\nrefused({calls})") == "equal"
+    assert ends(f"{TOOLS}\nrefused({calls})") == "equal"
+
+
+FOLDERS = """
+import os
+def f():
+    made = []
+    for folder, below, _ in os.walk("/"):
+        if folder.count("/") > 3:
+            below.clear()
+        try:
+            made.append(open(folder + "/left", "w"))
+        except OSError:
+            pass
+    return len(made), os.path.isdir("/lib")
+"""
 
 
 def test_there_is_no_folder_to_leave_anything_in(enforced):
-    program = "import os\ndef f():\n    left = []\n    for folder, below, _ in os.walk('/'):\n        if folder.count('/') > 3: del below[:]\n        try: left.append(open(folder + '/left', 'w'))"
-    program += "\n        except OSError: pass\n    return len(left), os.path.isdir('/lib')"
-    assert verdict(program, "assert candidate() == (0, True)") == "equal"
+    assert verdict(FOLDERS, "assert candidate() == (0, True)") == "equal"
 
 
 @pytest.mark.parametrize(
     "program",
     [
-        "import os\nwhile True:\n    for fd in range(32):\n        try: os.write(fd, b'x' * 65536)\n        except OSError: pass",
-        "import os\nwhile True:\n    for fd in range(32):\n        try: os.write(fd, b'tuple 1 none None\\n' * 4096)\n        except OSError: pass",
-        "import os\nfor fd in range(32):\n    try: os.write(fd, b'x' * (8 << 20))\n    except OSError: pass",
+        "while True: write(b'x' * 65536)",
+        "while True: write(b'tuple 1 none None\\n' * 4096)",
+        "write(b'x' * (8 << 20))",
         "def f(*_): return 'x' * (3 << 20)",
         "def f(*_): return list(range(1 << 20))",
     ],
@@ -341,17 +368,18 @@ def test_there_is_no_folder_to_leave_anything_in(enforced):
 def test_a_flood_fills_nothing(program, enforced, short):
     me = psutil.Process()
     before, start = me.memory_info().rss, time.monotonic()
-    assert verdict(program, "assert candidate(2, 3) == 5") in ("different", "timeout")
+    assert verdict(f"{TOOLS}\n{program}", "assert candidate(2, 3) == 5") in ("different", "timeout")
     assert me.memory_info().rss - before < 50 << 20
     assert time.monotonic() - start < 8
 
 
 def test_nothing_but_the_way_to_the_tests_is_open(enforced):
-    calls = "lambda: os.fchmod(0, os.fstat(0).st_mode), lambda: os.utime(2), lambda: os.fchown(1, -1, 0), lambda: system('syscall', 452, 2, b'', 0o666, 0x1000)"
-    assert ends(f"{REFUSED}\nrefused({calls})") == "equal"
+    calls = "lambda: os.fchmod(0, os.fstat(0).st_mode), lambda: os.utime(2), lambda: os.fchown(1, -1, 0)"
+    calls += ", lambda: system('syscall', 452, 2, b'', 0o666, 0x1000)"  # fchmodat2
+    assert ends(f"{TOOLS}\nrefused({calls})") == "equal"
     assert ends("import sys\nprint('x', file=sys.stderr)\nprint('x')\nassert sys.stdin.read() == ''") == "equal"
-    program = "import os\ndef f():\n    n = 0\n    for fd in range(32):\n        try: os.fstat(fd); n += 1\n        except OSError: pass\n    return n"
-    assert verdict(program, "assert candidate() == 5") == "equal"  # three that go nowhere, and one for each direction
+    program = f"{TOOLS}\nrefused(*(lambda fd=fd: os.fstat(fd) for fd in range(5, 32)))"  # three go nowhere, two to the tests
+    assert ends(program) == "equal"
 
 
 SEARCH = """
@@ -369,7 +397,7 @@ def f(*_):
 
 
 def test_the_expected_answer_is_nowhere_in_the_programs_process():
-    assert verdict(SEARCH + "needle = 'needle-1'", "assert candidate() == 'needle-1'") == "equal"  # the search finds what is there
+    assert verdict(SEARCH + "there = 'needle-1'", "assert candidate() == 'needle-1'") == "equal"  # what is there is found
     assert verdict(SEARCH, "assert candidate() == 'needle-1'") == "different"
     assert verdict(SEARCH, "expected = 'needle-1'\n    assert candidate(1) == expected") == "different"
 
@@ -377,12 +405,12 @@ def test_the_expected_answer_is_nowhere_in_the_programs_process():
 @pytest.mark.parametrize(
     "program",
     [
-        "import os\nfor fd in range(32):\n    try: os.write(fd, b'equal\\n')\n    except OSError: pass\nos._exit(0)",
+        "write(b'equal\\n')\nos._exit(0)",
         "import os\nos._exit(40)",
         "import os\ndef f(*_): os._exit(40)",
         "def f(*_): raise SystemExit(40)",
         "def f(*_): raise KeyboardInterrupt",
-        "import os\nfor fd in range(3, 32):\n    try: os.write(fd, b'tuple 1 none None\\n' * 9)\n    except OSError: pass",
+        "write(b'tuple 1 none None\\n' * 9)",
         "import os, signal\ndef f(*_): os.kill(os.getpid(), signal.SIGTERM)",
         "import sys\nsys._getframe(1).f_locals['self'] = sys._getframe(2).f_globals['EQUAL'] = 0",
         "import builtins\nbuiltins.AssertionError = ValueError",
@@ -392,13 +420,13 @@ def test_the_expected_answer_is_nowhere_in_the_programs_process():
         "class Equal:\n    def __eq__(self, other): return True\ndef f(*_): return Equal()",
         "class Equal(int):\n    def __eq__(self, other): return True\ndef f(*_): return Equal(0)",
         "class Equal(list):\n    def __eq__(self, other): return True\ndef f(*_): return Equal()",
-        "class Equal(dict):\n    def __eq__(self, other): return True\n    def __len__(self): return 5\ndef f(*_): return Equal()",
-        "class Equal:\n    __class__ = int\n    def __eq__(self, other): return True\n    __req__ = __eq__\ndef f(*_): return Equal()",
+        "class Equal(dict):\n    def __eq__(self, other): return True\ndef f(*_): return Equal()",
+        "class Equal:\n    __class__ = int\n    def __eq__(self, other): return True\ndef f(*_): return Equal()",
         "def f(*_): return float('nan')",
     ],
 )
 def test_no_verdict_is_written_by_the_program(program):
-    assert verdict(program, "assert candidate(2, 3) == 5") == "different"
+    assert verdict(f"{TOOLS}\n{program}", "assert candidate(2, 3) == 5") == "different"
 
 
 def test_what_tests_call_is_not_what_the_program_made_of_it():
@@ -409,37 +437,37 @@ def test_what_tests_call_is_not_what_the_program_made_of_it():
     assert ends(program, "from math import fabs\nassert fabs(f(1) - 5) < 1e-6") == "different"
 
 
-@pytest.mark.parametrize("program", ["import os\ndef f(): os._exit(0)", "import os\ndef f():\n    os.closerange(0, 32)", "def f(): raise SystemExit"])
-def test_tests_that_catch_everything_are_not_passed_by_dying(program):
-    assert verdict(program, "try: candidate()\n    except BaseException: pass") == "different"
+@pytest.mark.parametrize("end", ["os._exit(0)", "os.closerange(0, 32)", "raise SystemExit"])
+def test_tests_that_catch_everything_are_not_passed_by_dying(end):
+    assert verdict(f"import os\ndef f(): {end}", "try: candidate()\n    except BaseException: pass") == "different"
 
 
-REPLY = "import os\ndef f(*_):\n    for fd in range(3, 5): \n        try: os.write(fd, {} + b'\\n')\n        except OSError: pass\n    os._exit(0)"
+REPLY = TOOLS + "def f(*_):\n    write({} + b'\\n', (3, 4))\n    os._exit(0)"
 
 
 @pytest.mark.parametrize(
     "reply",
     [
-        "b'tuple 1 int 5 x'", "b''", "b'tuple 1'", "b'tuple 9 int 5'", "b'tuple -1'", "b'tuple 1 object x'", "b'unknown 1 int 5'",
-        "b'int 5'", "b'tuple 1 set 1 list 0'", "b'\\xff'", "b'tuple 2 str x str x5f'", "b'tuple 1 ' * 100000", "b'tuple 1 int ' + b'9' * 1000000",
+        *(f"b'tuple {rest}'" for rest in ("1", "1 int 5 x", "9 int 5", "-1", "1 object x", "1 set 1 list 0", "2 str x str x5")),
+        *("b''", "b'int 5'", "b'unknown 1 int 5'", "b'\\xff'", "b'tuple 1 ' * 100000", "b'tuple 1 int ' + b'9' * 1000000"),
         "b'tuple 2 str x53797374656d45786974 str x3430'",  # SystemExit, 40
         "b'tuple 2 str x5f5f696d706f72745f5f str x6f73'",  # __import__, os
         "b'tuple 1 set 30000 ' + b' '.join(b'int %d' % (n * ((1 << 61) - 1)) for n in range(30000))",  # all of one hash
     ],
 )
 def test_a_reply_of_any_form_is_a_wrong_answer_at_most(reply, short):
-    assert verdict(REPLY.format(reply), "assert candidate(2, 3) == 6") in ("different", "timeout")
+    assert verdict(REPLY.replace("{}", reply), "assert candidate(2, 3) == 6") in ("different", "timeout")
 
 
 def test_a_right_answer_by_hand_is_right():  # or the test above would pass whatever is sent
-    assert verdict(REPLY.format("b'tuple 1 int 6'"), "assert candidate(2, 3) == 6") == "equal"
+    assert verdict(REPLY.replace("{}", "b'tuple 1 int 6'"), "assert candidate(2, 3) == 6") == "equal"
 
 
 @pytest.mark.parametrize(
     "program",
     [
         "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)",
-        "import signal\nfor n in (signal.SIGXCPU, signal.SIGTERM, signal.SIGALRM): signal.signal(n, signal.SIG_IGN)\nwhile True: pass",
+        "import signal\nfor n in (signal.SIGXCPU, signal.SIGTERM): signal.signal(n, signal.SIG_IGN)\nwhile True: pass",
         "import time\nwhile True:\n    try: time.sleep(60)\n    except BaseException: pass",
         "import re\nre.match('(a+)+$', 'a' * 40 + 'b')",
         "10 ** 10 ** 10",
@@ -484,7 +512,8 @@ def test_without_a_sandbox_a_suite_of_programs_is_refused_unless_it_is_trusted(t
     assert "\n" not in str(refused.value)
     problems, notes = suite(tmp_path, trusted=True)
     assert "not enforced on this machine: " in notes[0] and "network" in notes[0].partition("not enforced")[2]
-    verdicts = grade_programs(["```python\ndef add(a, b):\n    return a + b\n```", "```python\ndef add(a, b):\n    return 1\n```"], problems * 2, 1)
+    texts = [f"```python\ndef add(a, b):\n    return a {sign} b\n```" for sign in "+-"]
+    verdicts = grade_programs(texts, problems * 2, 1)
     assert [verdict.correct for verdict in verdicts] == [True, False]
 
 
@@ -494,7 +523,9 @@ def test_a_kernel_that_gives_no_namespace_is_named(enforced):
         "try: remark(trusted=False)\nexcept UserError as error: print(error)"
     )
     outer = ["bwrap", "--dev-bind", "/", "/", "--unshare-user", "--disable-userns", "--"]
-    done = subprocess.run([*outer, sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [*outer, sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
     assert "limits are not enforced on this machine" in done.stdout and "bwrap: " in done.stdout, done.stderr
 
 
