@@ -170,7 +170,7 @@ def load_suite(
     if not pool.problems:
         raise UserError(f"suite {name}: no problem of {pool.source} is within the pass-rate thresholds")
     if grading == "code":
-        return _with_own_ids(pool.problems), [f"suite {name}: {remark(trusted)}"]
+        return _with_own_ids(pool.problems), [remark(name, trusted)]
     faults = gold_faults([problem.answer for problem in pool.problems], grader)
     unreadable = [problem.answer for problem, fault in zip(pool.problems, faults, strict=True) if fault]
     if len(unreadable) == len(pool.problems):

@@ -97,16 +97,16 @@ def not_enforced() -> tuple[str, ...]:
     return tuple(limit for limit, program in LIMITS.items() if run(task | {"program": program}) == "equal")
 
 
-def remark(trusted: bool) -> str:
-    """What a report has to say of programs graded here. Raises UserError where they may not be run here."""
+def remark(suite: str, trusted: bool) -> str:
+    """What a report has to say of a suite's programs graded here. Raises UserError where they may not be run here."""
     enforced = [limit for limit in ("time", *LIMITS) if limit not in not_enforced()]
-    said = f"programs are run with limits on {', '.join(enforced)}"
+    said = f"suite {suite}: programs are run with limits on {', '.join(enforced)}"
     if not not_enforced():
         return said
     lacking = f"not enforced on this machine: {', '.join(not_enforced())} ({fault()})"
     if not trusted:
         raise UserError(
-            f"its answers are programs, and limits are {lacking}; install bubblewrap and libseccomp and allow user "
-            "namespaces, or set grading.code.trusted=true"
+            f"suite {suite}: its answers are programs, and limits are {lacking}; install bubblewrap and libseccomp and "
+            "allow user namespaces, or set grading.code.trusted=true"
         )
     return f"{said}; {lacking}"

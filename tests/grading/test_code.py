@@ -139,8 +139,8 @@ def test_the_tests_have_what_the_question_declares_beside_the_function_it_asks_f
 
 
 def test_limits_are_named_and_hold(enforced):
-    assert remark(trusted=False) == (
-        "programs are run with limits on time, memory, reading files, writing files, network, number of processes, "
+    assert remark("humaneval", trusted=False) == (
+        "suite humaneval: programs are run with limits on time, memory, reading files, writing files, network, number of processes, "
         "other processes"
     )
     assert ends("bytearray(2 << 20)") == "equal"
@@ -507,7 +507,7 @@ def test_without_a_sandbox_a_suite_of_programs_is_refused_unless_it_is_trusted(t
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError) as refused:
         suite(tmp_path)
-    for word in ("reading files", "network", "other processes", "bubblewrap is not installed", "grading.code.trusted=true"):
+    for word in ("suite humaneval: ", "reading files", "network", "other processes", "bubblewrap is not installed", "grading.code.trusted=true"):
         assert word in str(refused.value)
     assert "\n" not in str(refused.value)
     problems, notes = suite(tmp_path, trusted=True)
@@ -520,7 +520,7 @@ def test_without_a_sandbox_a_suite_of_programs_is_refused_unless_it_is_trusted(t
 def test_a_kernel_that_gives_no_namespace_is_named(enforced):
     script = (
         "from src.grading.code import remark\nfrom src.common.errors import UserError\n"
-        "try: remark(trusted=False)\nexcept UserError as error: print(error)"
+        "try: remark('humaneval', trusted=False)\nexcept UserError as error: print(error)"
     )
     outer = ["bwrap", "--dev-bind", "/", "/", "--unshare-user", "--disable-userns", "--"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
