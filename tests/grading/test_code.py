@@ -103,6 +103,8 @@ def test_values_come_and_go_as_they_are():
     tests = f"for value in ({VALUES}): assert repr(candidate(value)) == repr(value)"
     assert verdict("def f(x): return x", tests) == "equal"
     assert verdict("def f(x): return [x]", tests) == "different"
+    assert verdict("def f(n): return 'x' * n", "assert len(candidate(1 << 20)) == 1 << 20") == "equal"
+    assert verdict("def f(n): return 'x' * n", "assert len(candidate(3 << 20)) == 3 << 20") == "different"  # beyond what is read
     assert verdict("def f(a, *, b): return a - b", "assert candidate(5, b=3) == 2") == "equal"
     counter = "import collections\ndef f(x): return collections.Counter(x)"
     assert verdict(counter, "assert candidate('aa') == {'a': 2}") == "equal"
@@ -140,8 +142,8 @@ def test_the_tests_have_what_the_question_declares_beside_the_function_it_asks_f
 
 def test_limits_are_named_and_hold(enforced):
     assert remark("humaneval", trusted=False) == (
-        "suite humaneval: programs are run with limits on time, memory, reading files, writing files, network, number of processes, "
-        "other processes"
+        "suite humaneval: programs are run with limits on time, memory, reading files, writing files, network, "
+        "number of processes, other processes"
     )
     assert ends("bytearray(2 << 20)") == "equal"
 
@@ -253,7 +255,7 @@ def gone(name):
 
 @pytest.mark.parametrize(
     "rest",
-    ["if not os.fork():\n    os.setsid()\n    time.sleep(25)", "os.setsid()\ntime.sleep(25)", "os.setpgid(0, 0)\ntime.sleep(25)"],
+    ["if not os.fork():\n    os.setsid()\n    time.sleep(25)", "os.setsid()\ntime.sleep(25)", "time.sleep(25)"],
 )
 def test_nothing_survives_the_verdict(rest, enforced, short):
     name = f"survivor{os.getpid()}"
@@ -431,7 +433,8 @@ def test_no_verdict_is_written_by_the_program(program):
 
 def test_what_tests_call_is_not_what_the_program_made_of_it():
     program = "import builtins, math\nbuiltins.abs = abs = math.fabs = lambda x: 0\nmath.isclose = isclose = lambda *_: True\n"
-    program += "builtins.len = len = lambda x: 3\ndef f(x): return 7.0"
+    program += "def f(x): return 7.0"
+    assert verdict(program, "assert abs(candidate(1) - 7) < 1e-6") == "equal"
     assert verdict(program, "assert abs(candidate(1) - 5) < 1e-6") == "different"
     assert verdict(program, "import math\n    assert math.isclose(candidate(1), 5)") == "different"
     assert ends(program, "from math import fabs\nassert fabs(f(1) - 5) < 1e-6") == "different"
@@ -507,7 +510,8 @@ def test_without_a_sandbox_a_suite_of_programs_is_refused_unless_it_is_trusted(t
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError) as refused:
         suite(tmp_path)
-    for word in ("suite humaneval: ", "reading files", "network", "other processes", "bubblewrap is not installed", "grading.code.trusted=true"):
+    words = ("suite humaneval: ", "reading files", "network", "other processes", "bubblewrap is not", "grading.code.trusted=true")
+    for word in words:
         assert word in str(refused.value)
     assert "\n" not in str(refused.value)
     problems, notes = suite(tmp_path, trusted=True)
