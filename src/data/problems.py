@@ -27,6 +27,7 @@ from src.data.loaders import (
     normalise,
 )
 from src.data.rows import check_file
+from src.grading.code import remark
 
 if TYPE_CHECKING:
     from src.grading.grader import Grader
@@ -153,13 +154,14 @@ def load_pools(
 
 
 def load_suite(
-    config: PoolConfig, name: str, grader: "Grader", grading: str = "math"
+    config: PoolConfig, name: str, grader: "Grader", grading: str = "math", trusted: bool = False
 ) -> tuple[list[Problem], list[str]]:
     """An evaluation suite, and remarks on it: every row of its data set, repeated questions included, with ids of
     their own. A gold answer that cannot be read stays, since a suite that lost problems would measure something else;
     it is remarked on, and only its exact letters count as right.
 
-    Raises UserError for a row without question or answer, and if no gold answer can be read.
+    Raises UserError for a row without question or answer, if no gold answer can be read, and where answers are programs
+    that cannot be run safely here.
     """
     pool = load_pool(config, f"evaluation.suites.{name}.pool")
     for drop in pool.unfit:
@@ -168,9 +170,7 @@ def load_suite(
     if not pool.problems:
         raise UserError(f"suite {name}: no problem of {pool.source} is within the pass-rate thresholds")
     if grading == "code":
-        from src.grading.code import remark
-
-        return _with_own_ids(pool.problems), [f"suite {name}: {remark()}"]
+        return _with_own_ids(pool.problems), [remark(name, trusted)]
     faults = gold_faults([problem.answer for problem in pool.problems], grader)
     unreadable = [problem.answer for problem, fault in zip(pool.problems, faults, strict=True) if fault]
     if len(unreadable) == len(pool.problems):

@@ -41,7 +41,7 @@ def prepare_data(config: LabConfig, tokenizer, grader: Grader) -> Data:
     """Load, check, hold out and mix."""
     suites, notes = [], []
     for name, suite in config.evaluation.suites.items():
-        problems, remarks = load_suite(suite.pool, name, grader, suite.grading)
+        problems, remarks = load_suite(suite.pool, name, grader, suite.grading, config.grading.code.trusted)
         suites.append(Suite(name, tuple(problems), suite.samples, suite.grading))
         notes += remarks
     pools = load_pools(config.problems, roles_to_load(config), {suite.name: suite.problems for suite in suites}, grader)

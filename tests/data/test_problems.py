@@ -537,5 +537,5 @@ def test_a_suite_of_programs_is_not_read_as_mathematics(tmp_path, grader):
         columns={"question": "prompt", "answer": "test"},
     )
     problems, notes = load_suite(pool, "humaneval", grader, "code")
-    assert len(problems) == 1 and notes == [f"suite humaneval: {remark()}"]
+    assert len(problems) == 1 and notes == [remark("humaneval", trusted=False)]
     assert grade_programs(["```python\ndef add(a, b):\n    return a + b\n```"], problems, 1)[0].correct
