@@ -20,6 +20,7 @@ from src.record.checkpoints import Checkpoints, Progress
 from src.record.ledger import Ledger
 from src.record.metrics import Rollout
 from src.rollout.engine import divergence_in_words
+from src.rollout.in_process import weights_in
 from src.training import fsdp
 from src.training.leave_one_out import LeaveOneOutTrainer
 from src.training.length import LengthSchedule
@@ -100,6 +101,17 @@ class LabTrainerMixin(NarrowPasses):
         self.ledger.prompt_tokens += sum(gather([sum(map(len, output[0]))]))
         self.ledger.completion_tokens += sum(gather([sum(map(len, output[1]))]))
         return output
+
+    @property
+    def sampling_dtype(self) -> torch.dtype | None:
+        """What transformers samples in, where that is not what the weights are in: the bfloat16 that training computes in."""
+        return torch.bfloat16 if self.args.bf16 and not self.use_vllm else None
+
+    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> tuple:
+        # Sharded weights are cast as they are gathered, by FSDP2's own policy and by DeepSpeed.
+        whole = not (self.is_fsdp_enabled or self.is_deepspeed_enabled)
+        with weights_in(self.accelerator.unwrap_model(self.model), self.sampling_dtype if whole else None):
+            return super()._generate_single_turn(*args, **kwargs)
 
     def _apply_limit(self) -> None:
         # Not self.max_completion_length: Dr. GRPO divides the loss by it, and that constant must not move.
