@@ -141,6 +141,9 @@ class LabTrainerMixin(NarrowPasses):
             advantages_B=gather(output["advantages"].tolist()),
         )
         self.timeouts = sum(gather([self.grader.timeouts]))
+        if "importance_sampling_ratio" in output:
+            share = effective_share(output["importance_sampling_ratio"], output["completion_mask"])
+            self._metrics["train"]["sampling/effective_sample_share"].append(share)
         self._charge_passes(output)
         return output
 
@@ -208,6 +211,14 @@ class LabShortestCorrectTrainer(LabTrainerMixin, ShortestCorrectTrainer):
 
     def _generate_and_score_completions(self, inputs: list[dict]) -> dict:
         return self.demonstrations(super()._generate_and_score_completions(inputs))
+
+
+def effective_share(ratio_BT: torch.Tensor, mask_BT: torch.Tensor) -> float:
+    """Kish's effective sample size of importance ratios, of tokens or of whole completions, as a share of their number; over
+    all processes."""
+    ratios = ratio_BT.flatten() if ratio_BT.shape[1] == 1 else ratio_BT[mask_BT.bool()]
+    number, total, squares = (sum(gather([float(part)])) for part in (ratios.numel(), ratios.sum(), (ratios**2).sum()))
+    return total**2 / (number * squares) if squares else 0.0
 
 
 TRAINERS = {  # by algorithm.trainer and algorithm.advantages
