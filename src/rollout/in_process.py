@@ -32,6 +32,15 @@ class TransformersEngine:
         self.model, self.tokenizer, self.ends, self.batch_size = model, tokenizer, ends, batch_size
         self.device, self.dtype = device or model.device, dtype
 
+    @property
+    def identity(self) -> str:
+        import torch
+        import transformers
+
+        kind = torch.cuda.get_device_name(self.device) if torch.device(self.device).type == "cuda" else str(self.device)
+        attention = self.model.config._attn_implementation
+        return f"transformers {transformers.__version__}, {self.dtype or self.model.dtype}, {attention}, {kind}"
+
     def generate(
         self, prompts_P: Sequence[TokenIds], samples: int, *, temperature: float, top_p: float, limit: int, seed: int,
         done: Callable[[int], None] = lambda number: None,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import Trainer
 from trl import GRPOTrainer, RLOOTrainer
@@ -93,7 +94,11 @@ class LabTrainerMixin(NarrowPasses):
         self._apply_limit()
         # The random state of a step depends on the seed and the step alone, so a continued run samples what the
         # uninterrupted one would have.
-        torch.manual_seed((self.args.seed * 1_000_003 + step) * 1_009 + self.accelerator.process_index)
+        seed = (self.args.seed * 1_000_003 + step) * 1_009 + self.accelerator.process_index
+        torch.manual_seed(seed)
+        np.random.seed(seed % 2**32)  # from which vLLM, in this process and on a GPU, draws the seeds of requests
+        if self.use_vllm and self.vllm_mode == "server":
+            self.vllm_generation.generation_kwargs = (self.vllm_generation.generation_kwargs or {}) | {"seed": seed % 2**32}
         with self.ledger.phase("rollout"), divergence_in_words():
             output = super()._generate(prompts)
         self.schedule.observe(step, self._metrics["train"]["completions/clipped_ratio"][-1])
@@ -175,11 +180,22 @@ class LabTrainerMixin(NarrowPasses):
         if not all(parameter.isfinite().all() for parameter in self.model.parameters()):
             raise RunFailed(f"the weights are not finite after step {self.state.global_step}")
         with self.ledger.phase("saving"):
-            with self._writing_to_partial():
+            with self._writing_to_partial(), self._own_generation_config():
                 Trainer._save_checkpoint(self, model, trial)  # not TRL's, which also writes a model card
             self.accelerator.wait_for_everyone()
             if self.accelerator.is_main_process:
                 self.checkpoints.commit(self.progress())
+
+    @contextmanager
+    def _own_generation_config(self):
+        """Checkpoints say how the model's makers would have it sampled."""
+        model = self.accelerator.unwrap_model(self.model)
+        model = model.get_base_model() if hasattr(model, "get_base_model") else model
+        plain, model.generation_config = model.generation_config, model.own_generation_config
+        try:
+            yield
+        finally:
+            model.generation_config = plain
 
     @contextmanager
     def _writing_to_partial(self):
