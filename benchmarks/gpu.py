@@ -34,7 +34,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
-sys.path.insert(0, str(ROOT / "tests"))
 
 from src.hardware.config import visible_gpus
 
@@ -198,7 +197,7 @@ class Clock:
 
 def config_of(work: Work, variant: str, steps: int, folder: Path):
     """The validated configuration of a variant."""
-    from conftest import configured
+    from src.run import configured
 
     return configured(*work.overrides(variant, steps, folder))
 

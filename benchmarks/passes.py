@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path.insert(0, str(ROOT))
 
 from src.record.ledger import PHASES, Ledger
 
@@ -45,9 +45,8 @@ class TwoClocks(Ledger):
 
 def steps_of(length_sorted: bool, steps: int, folder: Path) -> list[dict[str, float]]:
     """CPU and wall seconds of the training phase of each step, warm-up left out, and its completions' mean tokens."""
-    from conftest import configured
-
     import src.experiment.run
+    from src.run import configured
 
     ledgers, found = [], []
 
@@ -72,9 +71,8 @@ def steps_of(length_sorted: bool, steps: int, folder: Path) -> list[dict[str, fl
 
 def planned() -> float:
     """The same ratio by the plan."""
-    from conftest import configured
-
     from src.plan.plan import make_plan
+    from src.run import configured
 
     narrow, padded = (
         make_plan(configured(*SETTINGS, f"algorithm.length_sorted={on}")).seconds["training"] for on in ("true", "false")

@@ -4,12 +4,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from src.common.errors import RunFailed, UserError
@@ -58,6 +58,22 @@ def hydra_main(cfg: DictConfig) -> float | list[float] | None:
     if summary["status"] == "interrupted":
         sys.exit(INTERRUPTED)
     return summary.get("objective")
+
+
+def composed(*overrides: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """The content of a command line's configuration, resolved, and the option chosen in each group; for scripts."""
+    with hydra.initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+        cfg = hydra.compose("config", overrides=list(overrides), return_hydra_config=True)
+    choices = {group: name for group, name in cfg.hydra.runtime.choices.items() if "/" not in group and name}
+    with open_dict(cfg):
+        del cfg.hydra
+    content: Any = OmegaConf.to_container(cfg, resolve=True)
+    return content, choices
+
+
+def configured(*overrides: str) -> LabConfig:
+    """The validated configuration of a command line, for scripts and notebooks: `run(configured("scale.steps=10"))`."""
+    return config_from(*composed(*overrides))
 
 
 def end(error: Exception) -> NoReturn:

@@ -12,13 +12,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch comes: two threads
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf, open_dict
 
-from src.config.continuing import config_from
-from src.config.tree import LabConfig
 from src.hardware.config import visible_gpus
-from src.run import CONF
+from src.run import composed as composed_with_choices
+from src.run import configured
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
@@ -53,21 +50,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def composed(*overrides: str) -> dict:
     """The configuration of a command line, resolved, as plain values."""
-    return _composed(overrides)[0]
-
-
-def configured(*overrides: str) -> LabConfig:
-    return config_from(*_composed(overrides))
-
-
-def _composed(overrides) -> tuple[dict, dict]:
-    with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
-        cfg = compose("config", overrides=list(overrides), return_hydra_config=True)
-    choices = {group: name for group, name in cfg.hydra.runtime.choices.items() if "/" not in group and name}
-    with open_dict(cfg):
-        del cfg.hydra
-    content = OmegaConf.to_container(cfg, resolve=True)
-    return content | {"name": choices.get("experiment", "custom")}, choices
+    content, choices = composed_with_choices(*overrides)
+    return content | {"name": choices.get("experiment", "custom")}
 
 
 def command(*arguments: str, cwd: Path, patience_s: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -99,6 +99,12 @@ class Screen:
         if line["format_share"] == 0:
             self.warn(f"the format is never met: no completion has it {at}; check prompt and chat template")
 
+        if (line.get("effective_sample_share") or 1) < 0.5:
+            self.warn(
+                f"few samples count: importance ratios between vLLM and the trainer leave {percent(line['effective_sample_share'])} % of "
+                f"them {at}; set trainer.vllm_importance_sampling_mode=token_truncate"
+            )
+
     def stop(self) -> None:
         if self.progress:
             self.progress.stop()

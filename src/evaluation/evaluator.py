@@ -72,7 +72,8 @@ class Evaluator:
             "prompt": self.prompt.model_dump(),
             "script": self.script,
             "chat_template": self.tokenizer.chat_template,
-            "engine": type(engine).__name__,
+            "engine": engine.identity,
+            "ends": sorted(engine.ends),
             "grader": VERSION,
         } | ({"grading": suite.grading} if suite.grading != "math" else {})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]

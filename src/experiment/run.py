@@ -45,7 +45,7 @@ def run(config: LabConfig, screen: Screen | None = None, watches: Sequence["Watc
     from src.experiment.session import Session
     from src.experiment.trl_config import trl_config
     from src.grading.grader import Grader
-    from src.model.load import load_model, load_tokenizer
+    from src.model.load import generation_not_followed, load_model, load_tokenizer
 
     with Grader(max(1, config.hardware.grading_workers // world_size())) as grader:
         tokenizer = load_tokenizer(config.model)
@@ -56,6 +56,9 @@ def run(config: LabConfig, screen: Screen | None = None, watches: Sequence["Watc
             screen.warn(warning)
         with memory_in_words(config, plan):
             model = load_model(config.model)
+        if unused := generation_not_followed(model):
+            settings = ", ".join(f"{name}={value}" for name, value in unused.items())
+            screen.note(f"the model's generation_config.json is not followed ({settings}): rollout and evaluation.sampling say how it is sampled")
         trainer_config = trl_config(config, Path(config.output_root))  # where the processes meet
         folder = Path(agree(config.resume or config.run_dir or str(new_folder(config.output_root, config.name))))
         trainer_config.output_dir = str(folder / "checkpoints")

@@ -2,10 +2,14 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 from src.common.errors import UserError
 from src.model.config import ModelConfig
 from src.model.places import located, prefer_cache, unreachable
+
+TOKENS_OF_GENERATION = ("bos_token_id", "eos_token_id", "pad_token_id")
+SET_ANYWAY = ("do_sample", "temperature", "top_p", "top_k", "max_length", "max_new_tokens", "use_cache", "transformers_version")
 
 
 def resolve(model: ModelConfig) -> str:
@@ -49,7 +53,7 @@ def load_model(model: ModelConfig):
 
         make_random(model, load_tokenizer(model))
     try:
-        return AutoModelForCausalLM.from_pretrained(
+        loaded = AutoModelForCausalLM.from_pretrained(
             resolve(model),
             revision=model.revision,
             dtype=getattr(torch, model.dtype),
@@ -57,6 +61,23 @@ def load_model(model: ModelConfig):
         )
     except (OSError, ValueError) as error:
         raise unreachable(model, error) from error
+    with_plain_generation(loaded)
+    return loaded
+
+
+def with_plain_generation(model) -> None:
+    """Keep of the model's own generation_config.json only which tokens end a completion, so that what the configuration says is
+    what is sampled; as it was it stays in `own_generation_config`, and is saved with the weights."""
+    from transformers import GenerationConfig
+
+    own = model.own_generation_config = model.generation_config
+    model.generation_config = GenerationConfig(**{name: getattr(own, name) for name in TOKENS_OF_GENERATION})
+
+
+def generation_not_followed(model) -> dict[str, Any]:
+    """What the model's own generation_config.json would have changed of the samples, besides what the configuration sets anyway."""
+    own = model.own_generation_config.to_diff_dict()
+    return {name: value for name, value in own.items() if name not in (*TOKENS_OF_GENERATION, *SET_ANYWAY)}
 
 
 def peft_config(model: ModelConfig):

@@ -22,6 +22,12 @@ FROM_TRL = {
     "clipped_share": "clip_ratio/region_mean",
     # vLLM only, nats a token: what the sampler and the trainer make of the same tokens. Near 0 if weights are in step.
     "sampler_logp_difference": "sampling/sampling_logp_difference/mean",
+    # vLLM only, where the algorithm corrects for it: ratios of the trainer's to the sampler's probabilities, as they are used, and
+    # the share of samples that as many equal weights would have made (Kish 1965): 1 = all count alike.
+    "importance_ratio/min": "sampling/importance_sampling_ratio/min",
+    "importance_ratio/mean": "sampling/importance_sampling_ratio/mean",
+    "importance_ratio/max": "sampling/importance_sampling_ratio/max",
+    "effective_sample_share": "sampling/effective_sample_share",
     "reward/mean": "reward",
     "reward/std": "reward_std",
     "groups_without_signal": "frac_reward_zero_std",

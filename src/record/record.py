@@ -31,11 +31,12 @@ def versions() -> dict[str, str]:
     import platform
     from importlib.metadata import version
 
+    from src import __version__
     from src.grading.grader import VERSION
 
-    packages = ("grpo-lab", "torch", "transformers", "trl", "math-verify", "datasets", "accelerate")
+    packages = ("torch", "transformers", "trl", "math-verify", "datasets", "accelerate")
     found = {package: version(package) for package in packages}
-    return {"python": platform.python_version()} | found | {"grader": VERSION}
+    return {"python": platform.python_version(), "grpo-lab": __version__} | found | {"grader": VERSION}
 
 
 def commit() -> str:

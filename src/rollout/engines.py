@@ -10,5 +10,5 @@ def engine_for(trainer, batch_size: int) -> Engine:
     if trainer.args.use_vllm:
         return VllmEngine(trainer.vllm_generation, trainer.ends, trainer.pushing_alone)
     return TransformersEngine(
-        trainer.policy, trainer.processing_class, trainer.ends, batch_size, trainer.accelerator.device
+        trainer.policy, trainer.processing_class, trainer.ends, batch_size, trainer.accelerator.device, trainer.sampling_dtype
     )

@@ -1,17 +1,45 @@
 """Sampling with transformers, in this process."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 from src.rollout.engine import TokenIds, divergence_in_words
+
+
+@contextmanager
+def weights_in(model: Any, dtype: Any) -> Iterator[None]:
+    """A model's weights in another dtype, for as long as it samples; None leaves them as they are.
+
+    Under autocast float32 weights would be cast anew at every token, and keys and values would come in different dtypes,
+    which no static cache takes (transformers 5.17).
+    """
+    kept = {weight: weight.data for weight in model.parameters() if dtype and weight.dtype != dtype}
+    for weight, data in kept.items():
+        weight.data = data.to(dtype)
+    try:
+        yield
+    finally:
+        for weight, data in kept.items():
+            weight.data = data
 
 
 class TransformersEngine:
     """`model.generate` on padded batches of at most `batch_size` completions."""
 
-    def __init__(self, model, tokenizer, ends: frozenset[int], batch_size: int, device=None) -> None:
-        """`device` is where to sample, if that is not where the model waits."""
+    def __init__(self, model, tokenizer, ends: frozenset[int], batch_size: int, device=None, dtype=None) -> None:
+        """`device` is where to sample, if that is not where the model waits, and `dtype` in what, if not in its own."""
         self.model, self.tokenizer, self.ends, self.batch_size = model, tokenizer, ends, batch_size
-        self.device = device or model.device
+        self.device, self.dtype = device or model.device, dtype
+
+    @property
+    def identity(self) -> str:
+        import torch
+        import transformers
+
+        kind = torch.cuda.get_device_name(self.device) if torch.device(self.device).type == "cuda" else str(self.device)
+        attention = self.model.config._attn_implementation
+        return f"transformers {transformers.__version__}, {self.dtype or self.model.dtype}, {attention}, {kind}"
 
     def generate(
         self, prompts_P: Sequence[TokenIds], samples: int, *, temperature: float, top_p: float, limit: int, seed: int,
@@ -26,7 +54,7 @@ class TransformersEngine:
         self.model.eval().to(self.device)
         # Measuring must not move the random state of training. Of this GPU alone: asking the others would take memory there.
         devices = [self.model.device] if self.model.device.type == "cuda" else []
-        with torch.random.fork_rng(devices), torch.no_grad(), divergence_in_words():
+        with torch.random.fork_rng(devices), torch.no_grad(), weights_in(self.model, self.dtype), divergence_in_words():
             torch.manual_seed(seed)
             for start in range(0, len(rows), self.batch_size):
                 batch = rows[start : start + self.batch_size]

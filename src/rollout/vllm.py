@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from src.common.errors import ServerDied
@@ -30,6 +31,13 @@ def prepare_vllm_on_cpu() -> None:
     vllm.model_executor.layers.utils.check_cpu_sgl_kernel = lambda *_: False
 
 
+def sampled_on() -> str:
+    """The kind of device here."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+
+
 class VllmEngine:
     """The vLLM engine or server that TRL's trainer holds, after the trainer's weights were pushed to it.
 
@@ -39,6 +47,10 @@ class VllmEngine:
     def __init__(self, generation, ends: frozenset[int], pushing_alone: Callable = nullcontext) -> None:
         self.generation, self.ends, self.pushing_alone = generation, ends, pushing_alone
 
+    @property
+    def identity(self) -> str:
+        return f"vllm {version('vllm')}, {self.generation.mode}, {sampled_on()}"
+
     def generate(
         self, prompts_P: Sequence[TokenIds], samples: int, *, temperature: float, top_p: float, limit: int, seed: int,
         done: Callable[[int], None] = lambda number: None,
@@ -46,7 +58,7 @@ class VllmEngine:
         """One request with `samples` completions per prompt. A seed belongs to a request: with a request for each sample,
         all of a prompt's would be equal."""
         sampling = {"temperature": temperature, "top_p": top_p, "top_k": 0}
-        own = (self.generation.generation_kwargs or {}) | {"seed": seed}
+        own = {"seed": seed}  # and nothing of what training asks for besides
         with self.pushing_alone():
             self.generation.sync_weights()
         if self.generation.mode == "server":
@@ -58,7 +70,7 @@ class VllmEngine:
 
     def _ask_engine(self, prompts: list[TokenIds], sampling: dict, own: dict) -> list[TokenIds]:
         """In this process. The training's sampling settings are put back after."""
-        asked = sampling | {"min_p": None, "generation_kwargs": own}
+        asked = sampling | {"min_p": None, "repetition_penalty": 1.0, "generation_kwargs": own}
         kept = {name: getattr(self.generation, name) for name in asked}
         try:
             for name, value in asked.items():
@@ -99,6 +111,7 @@ class VllmAlone:
         # generator back, which torch's for the CPU cannot.
         for_cpu = {} if torch.cuda.is_available() else {"enforce_eager": True, "enable_chunked_prefill": False}
         self.llm = LLM(resolve(model), revision=model.revision, dtype=model.dtype, **for_cpu)
+        self.identity = f"vllm {version('vllm')}, alone, {model.dtype}, {sampled_on()}"
 
     def generate(
         self, prompts_P: Sequence[TokenIds], samples: int, *, temperature: float, top_p: float, limit: int, seed: int,

@@ -15,6 +15,8 @@ from torch.nn.functional import pad
 OF_TOKENS = ("kl", "entropy")
 RATIOS = ("clip_ratio/low_mean", "clip_ratio/high_mean", "clip_ratio/region_mean", "cispo_clip_ratio")
 
+ALONE_FROM = 1024  # tokens: a pass that long keeps a GPU busy with one completion
+
 Pass = dict[str, torch.Tensor | None]  # of completions, each tensor's first dimension, or a number for all of them
 
 
@@ -33,6 +35,8 @@ class NarrowPasses:
         rows, multiple = len(input_ids), self.pad_to_multiple_of or 1
         size = batch_size or rows
         order_B = torch.arange(rows, device=input_ids.device)
+        if not of_model.get("compute_aux_loss") and self._better_alone(attention_mask):
+            size = 1
         if size < rows:
             order_B = longest_first(attention_mask[:, -logits_to_keep:])
         found = []
@@ -49,6 +53,13 @@ class NarrowPasses:
             None if found[0][part] is None else torch.cat([one[part] for one in found])[order_B.argsort()] for part in (0, 1)
         )
         return logps, entropies, None
+
+    def _better_alone(self, mask_BT: torch.Tensor) -> bool:
+        """Whether rows are computed one by one: where one is padded, transformers gives sdpa a mask of rows x columns x columns,
+        and with a mask sdpa has no flash kernel. FlashAttention and FlexAttention take padded rows as they are."""
+        if mask_BT.device.type != "cuda" or mask_BT.shape[1] < ALONE_FROM:
+            return False
+        return self.model.config._attn_implementation == "sdpa" and not bool(mask_BT.all())
 
     def _prepare_inputs(self, generation_batch: Any) -> Pass:
         before = self._buffered_inputs

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import Trainer
 from trl import GRPOTrainer, RLOOTrainer
@@ -20,6 +21,7 @@ from src.record.checkpoints import Checkpoints, Progress
 from src.record.ledger import Ledger
 from src.record.metrics import Rollout
 from src.rollout.engine import divergence_in_words
+from src.rollout.in_process import weights_in
 from src.training import fsdp
 from src.training.leave_one_out import LeaveOneOutTrainer
 from src.training.length import LengthSchedule
@@ -92,7 +94,11 @@ class LabTrainerMixin(NarrowPasses):
         self._apply_limit()
         # The random state of a step depends on the seed and the step alone, so a continued run samples what the
         # uninterrupted one would have.
-        torch.manual_seed((self.args.seed * 1_000_003 + step) * 1_009 + self.accelerator.process_index)
+        seed = (self.args.seed * 1_000_003 + step) * 1_009 + self.accelerator.process_index
+        torch.manual_seed(seed)
+        np.random.seed(seed % 2**32)  # from which vLLM, in this process and on a GPU, draws the seeds of requests
+        if self.use_vllm and self.vllm_mode == "server":
+            self.vllm_generation.generation_kwargs = (self.vllm_generation.generation_kwargs or {}) | {"seed": seed % 2**32}
         with self.ledger.phase("rollout"), divergence_in_words():
             output = super()._generate(prompts)
         self.schedule.observe(step, self._metrics["train"]["completions/clipped_ratio"][-1])
@@ -100,6 +106,17 @@ class LabTrainerMixin(NarrowPasses):
         self.ledger.prompt_tokens += sum(gather([sum(map(len, output[0]))]))
         self.ledger.completion_tokens += sum(gather([sum(map(len, output[1]))]))
         return output
+
+    @property
+    def sampling_dtype(self) -> torch.dtype | None:
+        """What transformers samples in, where that is not what the weights are in: the bfloat16 that training computes in."""
+        return torch.bfloat16 if self.args.bf16 and not self.use_vllm else None
+
+    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> tuple:
+        # Sharded weights are cast as they are gathered, by FSDP2's own policy and by DeepSpeed.
+        whole = not (self.is_fsdp_enabled or self.is_deepspeed_enabled)
+        with weights_in(self.accelerator.unwrap_model(self.model), self.sampling_dtype if whole else None):
+            return super()._generate_single_turn(*args, **kwargs)
 
     def _apply_limit(self) -> None:
         # Not self.max_completion_length: Dr. GRPO divides the loss by it, and that constant must not move.
@@ -129,6 +146,9 @@ class LabTrainerMixin(NarrowPasses):
             advantages_B=gather(output["advantages"].tolist()),
         )
         self.timeouts = sum(gather([self.grader.timeouts]))
+        if "importance_sampling_ratio" in output:
+            share = effective_share(output["importance_sampling_ratio"], output["completion_mask"])
+            self._metrics["train"]["sampling/effective_sample_share"].append(share)
         self._charge_passes(output)
         return output
 
@@ -160,11 +180,22 @@ class LabTrainerMixin(NarrowPasses):
         if not all(parameter.isfinite().all() for parameter in self.model.parameters()):
             raise RunFailed(f"the weights are not finite after step {self.state.global_step}")
         with self.ledger.phase("saving"):
-            with self._writing_to_partial():
+            with self._writing_to_partial(), self._own_generation_config():
                 Trainer._save_checkpoint(self, model, trial)  # not TRL's, which also writes a model card
             self.accelerator.wait_for_everyone()
             if self.accelerator.is_main_process:
                 self.checkpoints.commit(self.progress())
+
+    @contextmanager
+    def _own_generation_config(self):
+        """Checkpoints say how the model's makers would have it sampled."""
+        model = self.accelerator.unwrap_model(self.model)
+        model = model.get_base_model() if hasattr(model, "get_base_model") else model
+        plain, model.generation_config = model.generation_config, model.own_generation_config
+        try:
+            yield
+        finally:
+            model.generation_config = plain
 
     @contextmanager
     def _writing_to_partial(self):
@@ -196,6 +227,14 @@ class LabShortestCorrectTrainer(LabTrainerMixin, ShortestCorrectTrainer):
 
     def _generate_and_score_completions(self, inputs: list[dict]) -> dict:
         return self.demonstrations(super()._generate_and_score_completions(inputs))
+
+
+def effective_share(ratio_BT: torch.Tensor, mask_BT: torch.Tensor) -> float:
+    """Kish's effective sample size of importance ratios, of tokens or of whole completions, as a share of their number; over
+    all processes."""
+    ratios = ratio_BT.flatten() if ratio_BT.shape[1] == 1 else ratio_BT[mask_BT.bool()]
+    number, total, squares = (sum(gather([float(part)])) for part in (ratios.numel(), ratios.sum(), (ratios**2).sum()))
+    return total**2 / (number * squares) if squares else 0.0
 
 
 TRAINERS = {  # by algorithm.trainer and algorithm.advantages

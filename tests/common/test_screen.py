@@ -23,6 +23,7 @@ def screen():
         ({"truncated_share": 0.51}, "most completions are truncated: 51.0 % reach the limit of 112 tokens at step 1"),
         ({"groups_without_signal": 1.0}, "all rewards are equal"),
         ({"format_share": 0.0}, "the format is never met"),
+        ({"effective_sample_share": 0.4}, "few samples count: importance ratios between vLLM and the trainer leave 40.0 %"),
     ],
 )
 def test_a_worthless_run_is_said_at_once_and_once(screen, capsys, change, says):

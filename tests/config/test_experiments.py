@@ -38,7 +38,7 @@ def test_the_published_numbers(name):
     assert (hardware.sharding, hardware.gradient_checkpointing) == ("zero2", True)
     assert (config.algorithm.completions_per_prompt, config.algorithm.prompts_per_step) == (6, 12)
     assert config.algorithm.settings == {
-        "beta": 0.04, "use_bias_correction_kl": False, "epsilon": 0.2, "num_iterations": 1, "loss_type": "bnpo",
+        "beta": 0.04, "use_bias_correction_kl": False, "vllm_importance_sampling_correction": False, "epsilon": 0.2, "num_iterations": 1, "loss_type": "bnpo",
         "scale_rewards": "group", "mask_truncated_completions": False,
     }
     assert hardware.cost_usd(24 * 3600) == pytest.approx(42, abs=0.5)  # dollars, published

@@ -64,6 +64,16 @@ def test_what_matters_makes_it_another_measurement(lab, change):
     assert engine.calls == 2
 
 
+def test_another_precision_is_another_measurement(lab):
+    import torch
+
+    evaluator, engine, suite = lab
+    evaluator().measure(engine, "weights", suite)
+    engine.dtype = torch.bfloat16
+    evaluator().measure(engine, "weights", suite)
+    assert engine.calls == 2
+
+
 def test_a_gain_is_paired_by_problem():
     import pandas as pd
 

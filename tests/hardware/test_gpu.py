@@ -72,7 +72,8 @@ def test_a_sharded_run_trains_is_saved_whole_and_goes_on(tmp_path, sharding):
 
 @needs_vllm
 def test_colocated_vllm_samples_from_the_policy_of_full_shape(tmp_path):
-    folder = finished(tmp_path, *QUIET, *FULL_SHAPE, "scale.steps=3", "lr=constant", "lr.peak=1e-5")
+    folder = finished(tmp_path, *QUIET, *FULL_SHAPE, "scale.steps=3", "lr=constant", "lr.peak=1e-5",
+                      "trainer.vllm_importance_sampling_correction=true")
     assert all(line["sampler_logp_difference"] < IN_STEP for line in lines(folder))
     assert all(line["completion_tokens/max"] <= 256 for line in lines(folder))
 
@@ -82,7 +83,7 @@ def test_colocated_vllm_samples_from_the_policy_of_full_shape(tmp_path):
 def test_the_server_samples_from_the_policy_that_is_trained(tmp_path):
     folder = finished(
         tmp_path, "+experiment=mix_easy_hard", *TOY, *ONE_GPU, "hardware.gpus=2", "rollout=vllm_server",
-        "rollout.temperature=1.0", "lr=constant", "lr.peak=1e-3",
+        "rollout.temperature=1.0", "lr=constant", "lr.peak=1e-3", "trainer.vllm_importance_sampling_correction=true",
     )
     assert any(line["grad_norm"] > 0 for line in lines(folder))
     assert all(line["sampler_logp_difference"] < IN_STEP for line in lines(folder))

@@ -1,13 +1,17 @@
 """Loading, comparing and restoring weights."""
 
+import json
+import shutil
+
 import pytest
 import torch
 from conftest import configured
 from safetensors.torch import save_file
 
 from src.common.errors import UserError
+from src.data.prompt import prompt_token_ids
 from src.model.architecture import architecture
-from src.model.load import fingerprint, load_model, load_tokenizer, load_weights, peft_config, resolve
+from src.model.load import fingerprint, generation_not_followed, load_model, load_tokenizer, load_weights, peft_config, resolve
 from src.model.places import EMBEDDED
 
 
@@ -30,6 +34,44 @@ def test_the_fingerprint_follows_the_weights_and_only_them():
     with torch.no_grad():
         next(same.parameters())[0, 0] += 1e-3
     assert fingerprint(one) != fingerprint(same)
+
+
+def copied_with(folder, **settings):
+    """The embedded model with further settings in its generation_config.json."""
+    shutil.copytree(EMBEDDED["embedded/micro"], folder)
+    file = folder / "generation_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | settings))
+    return load_model(configured(f"model.path={folder}").model)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"min_p": 0.3}, {"repetition_penalty": 1.3}, {"no_repeat_ngram_size": 3}, {"typical_p": 0.4}, {"suppress_tokens": [5, 6, 7]},
+     {"top_k": 1}, {"temperature": 0.1}],
+)
+def test_the_models_own_generation_config_changes_no_sample(settings, tmp_path):
+    config = configured()
+    tokenizer = load_tokenizer(config.model)
+    ids = torch.tensor([prompt_token_ids(tokenizer, config.prompt, "7 + 5 - 3 = ?")] * 4)
+
+    def samples(model):
+        torch.manual_seed(0)
+        given = {"do_sample": True, "temperature": 1.0, "top_p": 1.0, "top_k": 0, "max_new_tokens": 24}
+        return model.generate(ids, attention_mask=torch.ones_like(ids), **given).tolist()
+
+    other = copied_with(tmp_path / "copy", **settings)
+    assert samples(other) == samples(load_model(config.model))
+    assert generation_not_followed(other) == {
+        name: value for name, value in settings.items() if name not in ("top_k", "temperature")  # the configuration sets these
+    }
+
+
+def test_a_checkpoint_keeps_the_models_own_generation_config(toy_run):
+    newest = max((toy_run / "checkpoints").glob("checkpoint-*"))
+    kept, shipped = (
+        json.loads((folder / "generation_config.json").read_text()) for folder in (newest, EMBEDDED["embedded/micro"])
+    )
+    assert {key: kept[key] for key in ("temperature", "top_k", "top_p")} == {key: shipped[key] for key in ("temperature", "top_k", "top_p")}
 
 
 def test_a_fresh_adapter_counts_as_its_base_and_a_trained_one_does_not():

@@ -44,6 +44,16 @@ def test_the_seed_decides_and_training_is_not_disturbed(parts):
     assert sample(parts) == first != sample(parts, seed=1)
 
 
+def test_weights_are_sampled_from_in_another_dtype_and_stay_as_they_are(parts):
+    engine, prompts = parts
+    model = load_model(configured().model)
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    in_bfloat16 = TransformersEngine(model, engine.tokenizer, engine.ends, batch_size=4, dtype=torch.bfloat16)
+    half = load_model(configured("model.dtype=bfloat16").model)
+    assert sample((in_bfloat16, prompts)) == sample((TransformersEngine(half, engine.tokenizer, engine.ends, 4), prompts))
+    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
+
+
 def test_temperature_zero_is_greedy(parts):
     samples = sample(parts, temperature=0.0)[0]
     assert samples[0] == samples[1] == samples[2]

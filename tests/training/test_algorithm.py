@@ -1,11 +1,13 @@
 """Fields of TRL's configs: all of them reachable, with the types that TRL gives them."""
 
 import pytest
-from conftest import composed
+import torch
+from conftest import ROOT, composed, configured
 
 from src.common.errors import UserError
 from src.config.tree import parse
 from src.training.algorithm import trl_fields, type_fault
+from src.training.trainer import effective_share
 
 
 @pytest.mark.parametrize("trainer", ["grpo", "rloo"])
@@ -33,3 +35,21 @@ def test_types(value, annotation, fault):
 def test_a_wrong_type_is_named():
     with pytest.raises(UserError, match="trainer.beta: must be float, not '-abc'"):
         parse(composed("+trainer.beta=-abc"))
+
+
+@pytest.mark.parametrize("algorithm", sorted(path.stem for path in (ROOT / "conf" / "algorithm").glob("*.yaml")))
+def test_every_algorithm_says_what_it_does_about_vllms_probabilities(algorithm):
+    """TRL's default weighs whole completions by the exponential of a sum over their tokens, which no study here had."""
+    config = configured(f"algorithm={algorithm}", "hardware.device_batch_size=72")
+    if config.algorithm.trainer == "grpo":
+        settings = config.algorithm.settings
+        per_token = settings.get("vllm_importance_sampling_mode") == "token_truncate"
+        assert per_token or settings["vllm_importance_sampling_correction"] is False
+
+
+def test_few_samples_count_where_ratios_are_of_whole_completions():
+    torch.manual_seed(0)
+    difference_BT, mask_BT = 0.012 * torch.randn(64, 3584), torch.ones(64, 3584)  # nats, between vLLM and the trainer
+    assert effective_share(difference_BT.exp(), mask_BT) > 0.99
+    assert effective_share(difference_BT.sum(dim=1, keepdim=True).exp(), mask_BT) < 0.75
+    assert effective_share(torch.tensor([[1.0], [1.0], [0.0], [0.0]]), mask_BT[:4]) == 0.5

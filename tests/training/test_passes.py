@@ -87,6 +87,27 @@ def test_the_gradients_are_the_same_from_narrower_passes(method, tmp_path, width
                 assert one[key] == pytest.approx(other[key], rel=1e-3, abs=1e-5), key
 
 
+@pytest.mark.parametrize("method", ["bnpo", "leave one out"])
+def test_completions_one_by_one_have_no_padding_and_the_same_gradients(method, tmp_path, monkeypatch):
+    """As on a GPU where the mask of padded rows would keep sdpa from its flash kernel; here it is decided in its place."""
+    from trl import GRPOTrainer
+
+    padded = []
+    score = GRPOTrainer._get_per_token_logps_and_entropies
+
+    def noted(self, model, input_ids, attention_mask, *rest, **more):
+        padded.append(not bool(attention_mask.all()))
+        return score(self, model, input_ids, attention_mask, *rest, **more)
+
+    monkeypatch.setattr(GRPOTrainer, "_get_per_token_logps_and_entropies", noted)
+    together = trained(tmp_path / "together", *METHODS[method], SORTED)
+    assert any(padded)
+    padded.clear()
+    monkeypatch.setattr("src.training.passes.NarrowPasses._better_alone", lambda self, mask_BT: True)
+    assert apart(together, trained(tmp_path / "alone", *METHODS[method], SORTED)) < 1e-3
+    assert padded and not any(padded)
+
+
 def test_a_mean_over_the_tokens_of_a_pass_would_be_another_one(tmp_path, monkeypatch):
     plain = trained(tmp_path / "plain")
     monkeypatch.setattr("src.config.tree.bound_to_passes", lambda fields: None)

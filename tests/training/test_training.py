@@ -44,6 +44,10 @@ def test_every_algorithm_changes_the_weights(algorithm, tmp_path):
     assert line["grad_norm"] > 0 and line["learning_rate"] == pytest.approx(2e-4)
 
 
+def test_float32_weights_computed_in_bfloat16_are_measured_and_trained(tmp_path):
+    assert run_in(tmp_path, "+experiment=mix_easy_hard", *TOY, "scale.steps=1", "hardware.bf16=true")["status"] == "complete"
+
+
 def test_any_field_of_trl_reaches_the_trainer():
     config = parse(composed("+trainer.num_iterations=2", "+trainer.adam_beta2=0.95"))
     fields = trl_config(config, Path("nowhere"))
