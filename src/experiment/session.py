@@ -14,9 +14,9 @@ from src.record.checkpoints import Checkpoints
 from src.record.flops import size_of
 from src.record.ledger import DataUse, Ledger
 from src.record.record import Record
-from src.training.length import build_schedule
+from src.training.length import LengthSchedule
 from src.training.stability import Monitor
-from src.training.trainer import TRAINERS, reward_functions
+from src.training.trainer import reward_functions, trainer_class
 
 
 class Session:
@@ -37,7 +37,7 @@ class Session:
         ledger.size = size_of(model)  # before the trainer wraps it
         presentations = data.presentations
         self.data_use = DataUse([problem.id for problem in presentations], len(data.mix.problems))
-        self.schedule = build_schedule(config.length, config.scale.completion_budget, config.scale.steps)
+        self.schedule = LengthSchedule(config.length, config.scale.completion_budget, config.scale.steps)
         self.checkpoints = Checkpoints(record.folder / "checkpoints", config.record.checkpoints_kept)
         self.progress = self.checkpoints.progress()
         problems = {problem.id: problem for problem in presentations}
@@ -46,7 +46,7 @@ class Session:
             {"prompt": messages(config.prompt, problem.question), "problem": index[problem.id]}
             for problem in presentations
         ]
-        self.trainer = TRAINERS[config.algorithm.trainer, config.algorithm.advantages](
+        self.trainer = trainer_class(config.algorithm)(
             model=model,
             reward_funcs=reward_functions(config.reward, lambda: self.trainer.batch),
             args=trainer_config,
@@ -60,7 +60,7 @@ class Session:
         self.trainer.remove_callback(PrinterCallback)
 
     def _progress_now(self):
-        self.progress.length = self.schedule.state_dict()
+        self.progress.length = self.schedule.state
         self.progress.ledger = self.ledger.state_dict()
         return self.progress
 
@@ -77,7 +77,7 @@ class Session:
     def restore(self) -> None:
         """Go back to the newest checkpoint's schedule and account, and drop the record's lines of later steps."""
         if self.progress.step:
-            self.schedule.load_state_dict(self.progress.length)
+            self.schedule.state = self.progress.length
             before = sum(self.progress.ledger["seconds"].values())
             lines = self.record.steps()
             lost = max(0.0, lines[-1]["seconds/total"] - before) if lines else 0.0

@@ -8,7 +8,8 @@ from src.data.loaders import HubPool, MicroPool
 from src.evaluation.config import SuiteConfig
 from src.model.architecture import Architecture
 from src.plan.cost_model import Sampling, Workload
-from src.training.length import build_schedule
+from src.training.algorithm import ADVANTAGES
+from src.training.length import LengthSchedule
 
 ELEMENT_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 DEFAULT_BETA = {"grpo": 0.0, "rloo": 0.05}  # of TRL's configs
@@ -23,7 +24,6 @@ def workload(config: LabConfig, shape: Architecture) -> Workload:
     element_bytes, mixed = numbers(config, hardware.sharding)
     # The GPUs after those that train, all of them one engine.
     serving = max(1, hardware.gpus - hardware.processes) if rollout.engine == "vllm_server" else 0
-    one_of_each = config.algorithm.advantages == "shortest_correct"  # prompt
     return Workload(
         architecture=shape,
         trained_parameters=shape.lora_parameters(lora) if lora else shape.parameters,
@@ -53,7 +53,7 @@ def workload(config: LabConfig, shape: Architecture) -> Workload:
         engine_sleeps=getattr(rollout, "sleep", False),
         engine_positions=positions(config) if serving else fields.get("vllm_max_model_length") or shape.positions,
         evaluations=tuple(evaluations(config)),
-        learnt=1 / config.algorithm.completions_per_prompt if one_of_each else 1.0,
+        learnt=ADVANTAGES[config.algorithm.advantages].learnt_share(config.algorithm.completions_per_prompt),
     )
 
 
@@ -66,15 +66,15 @@ def numbers(config: LabConfig, sharding: str) -> tuple[int, bool]:
 
 def positions(config: LabConfig) -> int:
     """Tokens of the longest sequence that a vLLM server is started for: a prompt, and a completion in training or measuring."""
-    training = build_schedule(config.length, config.scale.completion_budget, config.scale.steps).maximum
+    training = LengthSchedule(config.length, config.scale.completion_budget, config.scale.steps).maximum
     return config.scale.prompt_budget + max(training, config.evaluation.sampling.max_completion_tokens)
 
 
 def limits(config: LabConfig) -> tuple[int, ...]:
     """The limit on completion tokens at each sampling; the highest where it depends on the run."""
-    schedule = build_schedule(config.length, config.scale.completion_budget, config.scale.steps)
+    schedule = LengthSchedule(config.length, config.scale.completion_budget, config.scale.steps)
     steps = range(0, config.scale.steps, config.batch.generation_every_steps)
-    if config.length.schedule == "adaptive":
+    if schedule.state:
         return (schedule.maximum,) * len(steps)
     return tuple(schedule.limit(step) for step in steps)
 

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from trl import GRPOTrainer
 
+from src.training.trainer import LabTrainerMixin
+
 EPSILON = 1e-4  # added to every std, as TRL does
 
 
@@ -67,3 +69,7 @@ class LeaveOneOutTrainer(GRPOTrainer):
             return super()._compute_loss(model, inputs)
         finally:
             self.beta = beta
+
+
+class LabLeaveOneOutTrainer(LabTrainerMixin, LeaveOneOutTrainer):
+    """With what the harness adds."""

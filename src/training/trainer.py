@@ -2,6 +2,7 @@
 checkpoints, and the step's rollout for the record. The policy gradient itself is TRL's.
 """
 
+import pkgutil
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -21,11 +22,10 @@ from src.record.ledger import Ledger
 from src.record.metrics import Rollout
 from src.rollout.engine import divergence_in_words
 from src.training import fsdp
-from src.training.leave_one_out import LeaveOneOutTrainer
+from src.training.algorithm import ADVANTAGES, AlgorithmConfig
 from src.training.length import LengthSchedule
 from src.training.passes import NarrowPasses
 from src.training.reward import REWARDS, RewardBatch, RewardConfig, active
-from src.training.shortest_correct import ShortestCorrectTrainer
 
 
 class LabTrainerMixin(NarrowPasses):
@@ -187,23 +187,13 @@ class LabRLOOTrainer(LabTrainerMixin, RLOOTrainer):
     """TRL's RLOOTrainer: https://huggingface.co/docs/trl/rloo_trainer"""
 
 
-class LabLeaveOneOutTrainer(LabTrainerMixin, LeaveOneOutTrainer):
-    """GRPOTrainer with RLOO's advantages."""
+TRAINERS = {"grpo": LabGRPOTrainer, "rloo": LabRLOOTrainer}
 
 
-class LabShortestCorrectTrainer(LabTrainerMixin, ShortestCorrectTrainer):
-    """GRPOTrainer made supervised."""
-
-    def _generate_and_score_completions(self, inputs: list[dict]) -> dict:
-        return self.demonstrations(super()._generate_and_score_completions(inputs))
-
-
-TRAINERS = {  # by algorithm.trainer and algorithm.advantages
-    ("grpo", "of_trainer"): LabGRPOTrainer,
-    ("grpo", "leave_one_out"): LabLeaveOneOutTrainer,
-    ("grpo", "shortest_correct"): LabShortestCorrectTrainer,
-    ("rloo", "of_trainer"): LabRLOOTrainer,
-}
+def trainer_class(algorithm: AlgorithmConfig) -> type[LabTrainerMixin]:
+    """TRL's trainer with what the harness adds, or the one that the advantages ask for."""
+    own = ADVANTAGES[algorithm.advantages].trainer
+    return pkgutil.resolve_name(own) if own else TRAINERS[algorithm.trainer]
 
 
 def reward_functions(config: RewardConfig, batch: Callable[[], RewardBatch]) -> list[Callable[..., list[float]]]:
