@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.common.errors import RunFailed, UserError
+from src.common.errors import BAD_INPUT, FAILED, INTERRUPTED, RunFailed, UserError
 from src.config.continuing import config_from, config_to_continue, picked
 from src.config.faults import explain_hydra
 from src.config.tree import LabConfig
@@ -24,7 +24,6 @@ from src.plan.plan import show_plan
 
 CONF = Path(__file__).parent.parent / "conf"
 SWEEPS = CONF.parent / "sweeps"
-FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes
 # ${pick:<name>,{<name>: <value>, ...}}: a value that depends on another one, such as the GPUs on the model's size.
 OmegaConf.register_new_resolver("pick", lambda name, table: table[name], replace=True)
 OF_A_SESSION = ("hardware.", "budget.", "hub.")  # what may be given anew beside resume=

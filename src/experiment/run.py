@@ -67,7 +67,7 @@ def run(config: LabConfig, screen: Screen | None = None, watches: Sequence["Watc
                 screen.note(f"starting the vLLM server; it writes to {server.log}")
             with serving(server), memory_in_words(config, plan):
                 session = Session(config, trainer_config, model, tokenizer, data, grader, record, ledger)
-                if config.rollout.engine == "vllm_server":
+                if config.rollout.is_server:
                     survive(session.trainer.vllm_generation, server, screen.note)
                 if is_first():
                     carry_out(session, screen, watches)

@@ -4,8 +4,6 @@ from typing import Any
 
 from src.common.types import LEVELS
 from src.config.tree import LabConfig
-from src.data.loaders import HubPool, MicroPool
-from src.evaluation.config import SuiteConfig
 from src.model.architecture import Architecture
 from src.plan.cost_model import Sampling, Workload
 from src.training.algorithm import ADVANTAGES
@@ -23,7 +21,7 @@ def workload(config: LabConfig, shape: Architecture) -> Workload:
     lora = config.model.lora
     element_bytes, mixed = numbers(config, hardware.sharding)
     # The GPUs after those that train, all of them one engine.
-    serving = max(1, hardware.gpus - hardware.processes) if rollout.engine == "vllm_server" else 0
+    serving = max(1, hardware.gpus - hardware.processes) if rollout.is_server else 0
     return Workload(
         architecture=shape,
         trained_parameters=shape.lora_parameters(lora) if lora else shape.parameters,
@@ -48,7 +46,7 @@ def workload(config: LabConfig, shape: Architecture) -> Workload:
         extra_forwards=bool(beta) + scores_again(config, fields),
         checkpointing=hardware.gradient_checkpointing,
         sharding=hardware.sharding,
-        engine=rollout.engine,
+        engine=type(rollout),
         engine_share=getattr(rollout, "gpu_memory_share", 0.0),
         engine_sleeps=getattr(rollout, "sleep", False),
         engine_positions=positions(config) if serving else fields.get("vllm_max_model_length") or shape.positions,
@@ -82,7 +80,7 @@ def limits(config: LabConfig) -> tuple[int, ...]:
 def scores_again(config: LabConfig, fields: dict[str, Any]) -> bool:
     """Whether TRL computes the policy's own log-probabilities once more before training: to weigh what vLLM sampled,
     or where a batch is used for more than one step."""
-    if config.rollout.engine != "transformers" and fields.get("vllm_importance_sampling_correction", True):
+    if config.rollout.uses_vllm and fields.get("vllm_importance_sampling_correction", True):
         return True
     return config.batch.generation_every_steps > 1
 
@@ -97,14 +95,7 @@ def evaluations(config: LabConfig) -> list[Sampling]:
     number = len(LEVELS) * validation.problems_per_level * validation.samples
     found = [Sampling("validation", 1 + validations, number, prompt, limit, rows)]
     for name, suite in evaluation.suites.items():
-        if problems := suite_problems(suite):
+        if problems := suite.pool.size():
             times = 2 + (validations > 1)  # the best weights are the last ones where there is one validation
             found.append(Sampling(name, times, problems * suite.samples, prompt, limit, rows))
     return found
-
-
-def suite_problems(suite: SuiteConfig) -> int | None:
-    """Problems of a suite, as far as that is known without reading it."""
-    if isinstance(suite.pool, MicroPool):
-        return suite.pool.count
-    return suite.pool.published_rows if isinstance(suite.pool, HubPool) else None

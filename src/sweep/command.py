@@ -10,7 +10,7 @@ from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import Trial
 
-from src.common.errors import RunFailed, UserError
+from src.common.errors import INTERRUPTED, RunFailed, UserError
 from src.common.screen import duration
 from src.config.tree import LabConfig
 from src.scaling.stopping import narrow_enough
@@ -28,7 +28,6 @@ from src.sweep.space import Space, read_space, written
 from src.sweep.study import Claims, open_storage, open_study, without_password
 from src.sweep.sweeper import Sweep, Sweeper, wait_for_end
 
-INTERRUPTED = 130  # exit code
 ENDING_S = 600.0  # at most, for the steps in hand after Ctrl-C
 
 

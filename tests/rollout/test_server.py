@@ -85,7 +85,7 @@ def test_it_is_gone_after_an_error(tmp_path):
 
 OWNER = """
 import sys, time
-sys.path.insert(0, "tests")
+sys.path[:0] = ["tests", "tests/rollout"]
 import test_server
 from pathlib import Path
 import src.rollout.server
