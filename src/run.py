@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from src.common.errors import BAD_INPUT, FAILED, INTERRUPTED, RunFailed, UserError
 from src.config.continuing import config_from, config_to_continue, picked
 from src.config.faults import explain_hydra
-from src.config.tree import LabConfig
+from src.config.tree import OPEN_KEYS, LabConfig
 from src.experiment.preparing import check_machine
 from src.experiment.run import run
 from src.hardware.launch import launch, needs_launch
@@ -80,10 +80,10 @@ def sweeping(arguments: Sequence[str]) -> bool:
 def spelled_out(argument: str, swept: bool) -> str:
     """An argument as Hydra wants it.
 
-    Any field of TRL's config can be set without Hydra's `+`, and the sweeper's keys as `sweep.<key>`, and in a sweep as
-    `budget.<key>`; which there are is checked later.
+    Any field of TRL's config and any reward term can be set without Hydra's `+`, and the sweeper's keys as `sweep.<key>`,
+    and in a sweep as `budget.<key>`; which there are is checked later.
     """
-    if argument.startswith("trainer."):
+    if argument.startswith(OPEN_KEYS):
         return f"++{argument}"
     if argument.startswith("sweep."):
         return f"++hydra.sweeper.{argument.removeprefix('sweep.')}"

@@ -9,10 +9,9 @@ from pydantic_core import ErrorDetails
 from src.common.base import Choice
 from src.common.errors import UserError, nearest
 from src.data.problems import ROLES
-from src.training.reward import REWARDS
 
 # Keys of dicts that no class lists.
-FREE_KEYS = {"reward.weights": set(REWARDS), "mix.weights": set(ROLES), "problems.pools": set(ROLES)}
+FREE_KEYS = {"mix.weights": set(ROLES), "problems.pools": set(ROLES)}
 ADDED_GROUPS = ("experiment", "sweep")  # not in the defaults list, so Hydra wants a plus
 
 

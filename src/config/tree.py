@@ -40,6 +40,8 @@ from src.training.lr import LrConfig, trainer_fields
 from src.training.reward import RewardConfig
 from src.training.stability import StabilityConfig
 
+OPEN_KEYS = ("trainer.", "reward.weights.")  # below them any name may be given, also one that conf/ does not list
+
 
 class LabConfig(Config):
     """One run. Every field is a config group or a top-level key of conf/config.yaml."""
