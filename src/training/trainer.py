@@ -179,6 +179,26 @@ class LabTrainerMixin(NarrowPasses):
             self.args.output_dir = final
 
 
+class OwnAdvantages(GRPOTrainer):
+    """TRL's GRPOTrainer with other advantages than its own; a class in front sets `rewards_BR`."""
+
+    rewards_BR: torch.Tensor  # of all processes
+
+    def advantages(self, rewards_B: torch.Tensor, output: dict[str, Any]) -> torch.Tensor:
+        """Advantages of the B completions of all processes, those of a prompt next to each other; `output` is what TRL made
+        of this process's."""
+        raise NotImplementedError
+
+    def _generate_and_score_completions(self, inputs: list[dict]) -> dict[str, Any]:
+        output = super()._generate_and_score_completions(inputs)
+        rewards_B = (self.rewards_BR * self.reward_weights.to(self.rewards_BR.device)).sum(dim=1)
+        advantages_B = self.advantages(rewards_B, output)
+        own = len(output["advantages"])
+        start = self.accelerator.process_index * own
+        output["advantages"] = advantages_B[start : start + own]
+        return output
+
+
 class LabGRPOTrainer(LabTrainerMixin, GRPOTrainer):
     """TRL's GRPOTrainer: https://huggingface.co/docs/trl/grpo_trainer"""
 
