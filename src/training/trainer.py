@@ -6,6 +6,7 @@ import pkgutil
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -28,6 +29,19 @@ from src.training.passes import NarrowPasses
 from src.training.reward import REWARDS, RewardBatch, RewardConfig, active
 
 
+@dataclass(frozen=True, slots=True)
+class Harness:
+    """What a trainer is given besides what TRL takes."""
+
+    problems: list[Problem]  # those that the data set's column `problem` counts
+    grader: Grader
+    schedule: LengthSchedule
+    ledger: Ledger
+    checkpoints: Checkpoints
+    progress: Callable[[], Progress]  # asked for at every checkpoint
+    padding: str  # that of the configuration
+
+
 class LabTrainerMixin(NarrowPasses):
     """Goes in front of a TRL trainer class. `attach` must be called before `train`."""
 
@@ -35,21 +49,8 @@ class LabTrainerMixin(NarrowPasses):
     rollout: Rollout  # that of the step in hand
     whole: fsdp.WholeCopy | None = None  # under FSDP2
 
-    def attach(
-        self,
-        problems: list[Problem],
-        grader: Grader,
-        schedule: LengthSchedule,
-        ledger: Ledger,
-        checkpoints: Checkpoints,
-        progress: Callable[[], Progress],
-        padding: str,
-    ) -> None:
-        """`problems` are what the data set's column `problem` counts; `progress` is asked for at every checkpoint; `padding` is
-        that of the configuration."""
-        self.padding = padding
-        self.problems, self.grader, self.schedule, self.ledger = problems, grader, schedule, ledger
-        self.checkpoints, self.progress = checkpoints, progress
+    def attach(self, harness: Harness) -> None:
+        self.harness, self.padding = harness, harness.padding
         self.ends = end_tokens(self.processing_class, self.model.generation_config)
         if self.is_fsdp_enabled:
             self.whole = fsdp.WholeCopy(self.model)
@@ -88,17 +89,17 @@ class LabTrainerMixin(NarrowPasses):
 
     def _generate(self, prompts: list) -> tuple:
         step = self.state.global_step
-        self.limit = self.schedule.limit(step)
+        self.limit = self.harness.schedule.limit(step)
         self._apply_limit()
         # The random state of a step depends on the seed and the step alone, so a continued run samples what the
         # uninterrupted one would have.
         torch.manual_seed((self.args.seed * 1_000_003 + step) * 1_009 + self.accelerator.process_index)
-        with self.ledger.phase("rollout"), divergence_in_words():
+        with self.harness.ledger.phase("rollout"), divergence_in_words():
             output = super()._generate(prompts)
-        self.schedule.observe(step, self._metrics["train"]["completions/clipped_ratio"][-1])
+        self.harness.schedule.observe(step, self._metrics["train"]["completions/clipped_ratio"][-1])
         self.tokens_B = [len(prompt) + len(completion) for prompt, completion in zip(output[0], output[1], strict=True)]
-        self.ledger.prompt_tokens += sum(gather([sum(map(len, output[0]))]))
-        self.ledger.completion_tokens += sum(gather([sum(map(len, output[1]))]))
+        self.harness.ledger.prompt_tokens += sum(gather([sum(map(len, output[0]))]))
+        self.harness.ledger.completion_tokens += sum(gather([sum(map(len, output[1]))]))
         return output
 
     def _apply_limit(self) -> None:
@@ -112,9 +113,9 @@ class LabTrainerMixin(NarrowPasses):
     # -- rewards --------------------------------------------------------------------------------------------------
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list) -> torch.Tensor:
-        with self.ledger.phase("grading"):
-            self.problems_B = [self.problems[row["problem"]] for row in inputs]
-            answers = graded(self.problems_B, completion_ids_list, self.processing_class, self.ends, self.grader)
+        with self.harness.ledger.phase("grading"):
+            self.problems_B = [self.harness.problems[row["problem"]] for row in inputs]
+            answers = graded(self.problems_B, completion_ids_list, self.processing_class, self.ends, self.harness.grader)
             self.batch = RewardBatch(answers, self.num_generations, self.limit)
             self.rewards_BR = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         return self.rewards_BR
@@ -128,7 +129,7 @@ class LabTrainerMixin(NarrowPasses):
             rewards_BR=self.rewards_BR.tolist(),  # gathered by TRL
             advantages_B=gather(output["advantages"].tolist()),
         )
-        self.timeouts = sum(gather([self.grader.timeouts]))
+        self.timeouts = sum(gather([self.harness.grader.timeouts]))
         self._charge_passes(output)
         return output
 
@@ -136,7 +137,7 @@ class LabTrainerMixin(NarrowPasses):
 
     def _charge_passes(self, output: dict) -> None:
         """Charge what the batch went through before it is learnt from."""
-        sampled, by_pass = sum(gather([sum(self.tokens_B)])), self.ledger.tokens_by_pass
+        sampled, by_pass = sum(gather([sum(self.tokens_B)])), self.harness.ledger.tokens_by_pass
         by_pass["generation"] += sampled
         by_pass["reference"] += sampled * (self.beta != 0)
         by_pass["old_policy"] += sampled * ("old_per_token_logps" in output or "old_logps" in output)
@@ -145,7 +146,7 @@ class LabTrainerMixin(NarrowPasses):
     def _prepare_inputs(self, generation_batch: Any) -> dict:
         inputs = super()._prepare_inputs(generation_batch)
         if self.model.training:
-            self.ledger.tokens_by_pass["training"] += sum(gather([int(inputs["lab_tokens"].sum())]))
+            self.harness.ledger.tokens_by_pass["training"] += sum(gather([int(inputs["lab_tokens"].sum())]))
         return inputs
 
     # -- safety ---------------------------------------------------------------------------------------------------
@@ -159,16 +160,16 @@ class LabTrainerMixin(NarrowPasses):
     def _save_checkpoint(self, model, trial) -> None:
         if not all(parameter.isfinite().all() for parameter in self.model.parameters()):
             raise RunFailed(f"the weights are not finite after step {self.state.global_step}")
-        with self.ledger.phase("saving"):
+        with self.harness.ledger.phase("saving"):
             with self._writing_to_partial():
                 Trainer._save_checkpoint(self, model, trial)  # not TRL's, which also writes a model card
             self.accelerator.wait_for_everyone()
             if self.accelerator.is_main_process:
-                self.checkpoints.commit(self.progress())
+                self.harness.checkpoints.commit(self.harness.progress())
 
     @contextmanager
     def _writing_to_partial(self):
-        partial = self.checkpoints.partial
+        partial = self.harness.checkpoints.partial
         if self.accelerator.is_main_process:
             shutil.rmtree(partial, ignore_errors=True)  # left by a kill
         self.accelerator.wait_for_everyone()

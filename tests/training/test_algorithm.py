@@ -5,7 +5,7 @@ from conftest import composed
 
 from src.common.errors import UserError
 from src.config.tree import parse
-from src.training.algorithm import trl_fields, type_fault
+from src.training.algorithm import ADVANTAGES, trl_fields, type_fault
 
 
 @pytest.mark.parametrize("trainer", ["grpo", "rloo"])
@@ -33,3 +33,13 @@ def test_types(value, annotation, fault):
 def test_a_wrong_type_is_named():
     with pytest.raises(UserError, match="trainer.beta: must be float, not '-abc'"):
         parse(composed("+trainer.beta=-abc"))
+
+
+def test_unknown_advantages_are_named():
+    with pytest.raises(UserError, match="algorithm.advantages: .* leave_one_ot; did you mean leave_one_out?"):
+        parse(composed("+algorithm.advantages=leave_one_ot"))
+
+
+@pytest.mark.parametrize(("advantages", "share"), [("of_trainer", 1.0), ("leave_one_out", 1.0), ("shortest_correct", 1 / 6)])
+def test_the_share_of_completions_that_is_learnt(advantages, share):
+    assert ADVANTAGES[advantages].learnt_share(6) == share

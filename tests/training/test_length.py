@@ -129,6 +129,12 @@ def test_adaptive_resumes_exactly():
         assert limits + follow(after, shares[cut:], cut) == whole
 
 
+def test_adaptive_goes_on_from_the_state_that_checkpoints_hold():
+    resumed = schedule(100, 20, **ADAPTIVE)
+    resumed.state = {"present": 0.6, "window": [0.3]}
+    assert follow(resumed, [0.3, 0.0], first_step=7) == [60, 90, 90]  # the second bad step in a row
+
+
 def test_only_adaptive_listens():
     for option in ("fixed", "linear"):
         deaf = schedule(100, 10, schedule=option)
