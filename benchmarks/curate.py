@@ -31,7 +31,6 @@ from benchmarks.perturb import CHANGES, make_problems, renumbered, sibling
 from src.curate.config import load_config
 from src.curate.overlap import OverlapConfig, SuiteIndex, load_suites
 from src.curate.store import Candidate
-from src.data.loaders import load_pool
 
 Problem = tuple[str, str]  # question and gold answer
 COPIES, PLANTED = 0.05, 0.01  # shares of the volume
@@ -47,7 +46,7 @@ def problems_of(folder: Path) -> tuple[list[Problem], list[Problem], str]:
         return made[500:], made[:500], "generated"
     config = load_config("guru", [f"data={folder}"])
     suite = load_suites(config.overlap.model_copy(update={"suites": {"s": config.overlap.suites["math_500"]}}))["s"]
-    pool = load_pool(config.read.sources["guru"], "guru").problems
+    pool = config.read.sources["guru"].load("guru").problems
     return [(p.question, p.answer) for p in pool], [(c.question, c.answer) for c in suite], "GURU and MATH-500"
 
 

@@ -12,10 +12,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from src.common.errors import RunFailed, UserError
+from src.common.errors import BAD_INPUT, FAILED, INTERRUPTED, RunFailed, UserError
 from src.config.continuing import config_from, config_to_continue, of_a_session, picked
 from src.config.faults import explain_hydra
-from src.config.tree import LabConfig
+from src.config.tree import OPEN_KEYS, LabConfig
 from src.experiment.preparing import check_machine
 from src.experiment.run import run
 from src.hardware.launch import launch, needs_launch
@@ -24,7 +24,6 @@ from src.plan.plan import show_plan
 
 CONF = Path(__file__).parent.parent / "conf"
 SWEEPS = CONF.parent / "sweeps"
-FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes
 # ${pick:<name>,{<name>: <value>, ...}}: a value that depends on another one, such as the GPUs on the model's size.
 OmegaConf.register_new_resolver("pick", lambda name, table: table[name], replace=True)
 FULL_ERRORS = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -96,10 +95,10 @@ def sweeping(arguments: Sequence[str]) -> bool:
 def spelled_out(argument: str, swept: bool) -> str:
     """An argument as Hydra wants it.
 
-    Any field of TRL's config can be set without Hydra's `+`, and the sweeper's keys as `sweep.<key>`, and in a sweep as
-    `budget.<key>`; which there are is checked later.
+    Any field of TRL's config and any reward term can be set without Hydra's `+`, and the sweeper's keys as `sweep.<key>`,
+    and in a sweep as `budget.<key>`; which there are is checked later.
     """
-    if argument.startswith("trainer."):
+    if argument.startswith(OPEN_KEYS):
         return f"++{argument}"
     if argument.startswith("sweep."):
         return f"++hydra.sweeper.{argument.removeprefix('sweep.')}"

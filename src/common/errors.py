@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Collection, Iterable
 
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes of every command
+
 
 class UserError(Exception):
     """The request cannot be carried out as asked; shown as one line, exit code 2."""

@@ -6,12 +6,12 @@ from typing import Annotated, Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from src.common.base import Choice
 from src.common.errors import UserError, nearest
 from src.data.problems import ROLES
-from src.training.reward import REWARDS
 
 # Keys of dicts that no class lists.
-FREE_KEYS = {"reward.weights": set(REWARDS), "mix.weights": set(ROLES), "problems.pools": set(ROLES)}
+FREE_KEYS = {"mix.weights": set(ROLES), "problems.pools": set(ROLES)}
 ADDED_GROUPS = ("experiment", "sweep")  # not in the defaults list, so Hydra wants a plus
 
 
@@ -78,7 +78,7 @@ def _names(models: list[type[BaseModel]]) -> set[str]:
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
     """The config classes named in a type annotation, through unions, Annotated, dict and list."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
+        return list(annotation.kinds().values()) if issubclass(annotation, Choice) else [annotation]
     return [model for part in get_args(annotation) for model in _models_in(part)]
 
 

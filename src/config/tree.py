@@ -27,11 +27,21 @@ from src.record.publish import HubConfig
 from src.record.record import RecordConfig
 from src.record.tracking import TrackingConfig
 from src.rollout.config import RolloutConfig
-from src.training.algorithm import OWN_KEYS, AlgorithmConfig, bound_to_passes, trl_fields, type_fault
+from src.training.algorithm import (
+    OWN_KEYS,
+    AlgorithmConfig,
+    TrainingSetup,
+    bound_to_passes,
+    refusal,
+    trl_fields,
+    type_fault,
+)
 from src.training.length import LengthConfig
 from src.training.lr import LrConfig, trainer_fields
 from src.training.reward import RewardConfig
 from src.training.stability import StabilityConfig
+
+OPEN_KEYS = ("trainer.", "reward.weights.")  # below them any name may be given, also one that conf/ does not list
 
 
 class LabConfig(Config):
@@ -98,39 +108,10 @@ class LabConfig(Config):
             if key not in self.objective_keys():
                 raise ValueError(f"objective: the summary has no {key}; {nearest(key, self.objective_keys())}")
         trainer_fields(self.lr, self.scale.steps)  # a warm-up longer than the run is refused here
-        _ = self.batch  # raises where it does not come out even
-        self._check_leave_one_out()
-        self._check_shortest_correct()
-        return self
-
-    def _check_leave_one_out(self) -> None:
-        if self.algorithm.advantages != "leave_one_out":
-            return
         fields = self.algorithm.settings | self.trainer
-        if self.algorithm.trainer != "grpo":
-            raise ValueError("algorithm.advantages: leave_one_out goes with trainer: grpo; TRL's rloo has it already")
-        # The KL in the reward is taken from log-probabilities that TRL's trainer computes only in this case.
-        if fields.get("beta") and self.batch.generation_every_steps == 1:
-            raise ValueError(
-                "algorithm.settings.beta: the KL in the reward needs two updates a batch or more; set num_iterations to 2, "
-                "or beta to 0"
-            )
-
-    def _check_shortest_correct(self) -> None:
-        if self.algorithm.advantages != "shortest_correct":
-            return
-        algorithm, fields = self.algorithm, self.algorithm.settings | self.trainer
-        if algorithm.trainer != "grpo":
-            raise ValueError("algorithm.advantages: shortest_correct goes with trainer: grpo")
-        if fields.get("beta"):
-            raise ValueError("algorithm.settings.beta: a supervised loss has no KL; set it to 0")
-        if self.hardware.device_batch_size % algorithm.completions_per_prompt:
-            raise ValueError(
-                f"hardware.device_batch_size: {self.hardware.device_batch_size} is no multiple of the "
-                f"{algorithm.completions_per_prompt} completions of a prompt, of which one is learnt"
-            )
-        if self.hardware.sharding == "fsdp2":
-            raise ValueError("hardware.sharding: under fsdp2 the base's weights cannot be put in to sample; choose none or zero2")
+        if fault := refusal(TrainingSetup(self.algorithm, self.hardware, fields, self.batch.generation_every_steps)):
+            raise ValueError(fault)
+        return self
 
     @property
     def objectives(self) -> list[str]:

@@ -6,10 +6,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from src.common.errors import UserError
+from src.common.errors import BAD_INPUT, INTERRUPTED, UserError
 from src.curate.config import load_config, shipped
-
-BAD_INPUT, INTERRUPTED = 2, 130  # exit codes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

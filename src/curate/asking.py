@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from src.common.base import Config
 from src.common.errors import UserError
-from src.curate.store import file_hash, key_of
+from src.common.files import file_hash
+from src.curate.store import key_of
 from src.data.prompt import PromptConfig, prompt_token_ids
 from src.evaluation.config import SamplingConfig
 from src.grading.completions import end_tokens

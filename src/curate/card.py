@@ -8,12 +8,12 @@ from pathlib import Path
 import yaml
 
 from src.common.errors import UserError
-from src.common.files import write_json, write_whole
+from src.common.files import file_hash, write_json, write_whole
 from src.curate.config import CurateConfig
 from src.curate.draw import DRAWN
 from src.curate.figures import all_figures
 from src.curate.pipeline import step_folder
-from src.curate.store import Finished, file_hash
+from src.curate.store import Finished
 from src.drawing.images import write_images
 from src.record.record import commit
 

@@ -15,7 +15,7 @@ from src.curate.duplicates import DuplicatesConfig
 from src.curate.filters import FilterConfig
 from src.curate.overlap import OverlapConfig
 from src.curate.read import ReadConfig
-from src.data.problems import UNSET
+from src.data.loaders import UNSET
 
 CURATIONS = Path(__file__).parents[2] / "curation"
 STEPS = ("read", "duplicates", "overlap", "difficulty", "filter", "draw")

@@ -16,7 +16,7 @@ from src.common.base import Config
 from src.common.errors import UserError, nearest
 from src.curate.canonical import canonical, covers, ngrams
 from src.curate.store import Candidate, Finished, Writer
-from src.data.loaders import PoolConfig, load_pool, normalise
+from src.data.loaders import PoolConfig, normalise
 
 EVALUATIONS = Path(__file__).parents[2] / "conf" / "evaluation"
 
@@ -105,7 +105,7 @@ def load_suites(config: OverlapConfig) -> dict[str, list[Candidate]]:
     """Every problem of every suite, also those without a gold answer that can be read."""
     suites = {}
     for name, pool in config.pools().items():
-        loaded = load_pool(pool, f"overlap.suites.{name}")
+        loaded = pool.load(f"overlap.suites.{name}")
         suites[name] = [
             Candidate(p.id, p.question, p.answer, p.level, None, None, None, None, name, f"{loaded.source}, {place}")
             for p, place in zip(loaded.problems, loaded.places, strict=True)

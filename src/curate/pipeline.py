@@ -14,7 +14,7 @@ from src.curate.draw import draw
 from src.curate.duplicates import drop_duplicates
 from src.curate.filters import apply_filters
 from src.curate.overlap import drop_overlap
-from src.curate.read import check_pool, content_of, read
+from src.curate.read import read
 from src.curate.store import Finished, Writer, discard, finish, finished, key_of, partial_folder
 from src.grading.grader import VERSION, Grader
 
@@ -58,9 +58,9 @@ def check(config: CurateConfig) -> None:
         if isinstance(asking, AskConfig):
             asking.check(where)
     for name, pool in config.read.sources.items():
-        check_pool(f"read.sources.{name}", pool)
+        pool.check(f"read.sources.{name}", reach=True)
     for name, pool in (config.overlap.pools() if config.overlap else {}).items():
-        check_pool(f"overlap.suites.{name}", pool)
+        pool.check(f"overlap.suites.{name}", reach=True)
 
 
 def step_folder(config: CurateConfig, name: str) -> Path:
@@ -83,10 +83,10 @@ def funnel(steps: Sequence[Finished]) -> str:
 def _input(name: str, settings: Any, done: Sequence[Finished]) -> list[Any]:
     """What decides a step's result."""
     if name == "read":
-        return [VERSION, [[source, content_of(pool)] for source, pool in settings.sources.items()]]
+        return [VERSION, [[source, pool.identity()] for source, pool in settings.sources.items()]]
     content: list[Any] = [settings.model_dump(mode="json", exclude={"cache": True}), done[-1].sha256]
     if name == "overlap":
-        content.append([[suite, content_of(pool)] for suite, pool in settings.pools().items()])
+        content.append([[suite, pool.identity()] for suite, pool in settings.pools().items()])
     asked = [asking for asking in (settings, getattr(settings, "judge", None)) if isinstance(asking, AskConfig)]
     return [*content, *(asking.identity() for asking in asked), *([VERSION] if name == "difficulty" else [])]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from src.common.files import write_json
+from src.common.files import file_hash, write_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -202,12 +202,6 @@ def finished(folder: Path, key: str, published: int | None = None) -> Finished |
         return None
     name = folder.name.partition("_")[2]
     return Finished(name, folder, **content, sha256=files["kept.parquet"], published=published)
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def key_of(*parts: Any) -> str:

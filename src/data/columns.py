@@ -48,16 +48,6 @@ class Fields:
     source: str
 
 
-def read_fields(table: RawTable, columns: ColumnMap) -> list[Fields]:
-    """The fields of every row.
-
-    Raises UserError for a column that no row has, for a text to strip that no question has, and, naming the row, for a
-    value of the wrong kind.
-    """
-    check_columns(table, columns)
-    return [fields_of(table.source, row, columns) for row in table.rows]
-
-
 def check_columns(table: RawTable, columns: ColumnMap) -> None:
     """Raise UserError for a column that no row has, and for a text to strip that no question has."""
     for path in columns.paths():

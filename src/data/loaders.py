@@ -1,28 +1,111 @@
 """Loaders: problems from a data set on the hub, a local file or a generator.
 
-To add one, add its config class to `PoolConfig` and its function to `LOADERS`; a file in conf/problems/ uses it.
+To add one, write its class, a PoolConfig with its name as `loader`; a file in conf/problems/ uses it.
 """
 
 import hashlib
+import itertools
 import unicodedata
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from src.common.base import Config
+from src.common.base import Choice
+from src.common.errors import UserError
+from src.common.files import file_hash
 from src.common.types import Problem
 from src.data.choices import ChoicesConfig, with_choices
-from src.data.columns import ColumnMap, Fields, read_fields
-from src.data.rows import RawTable, read_file, read_hub
+from src.data.columns import ColumnMap, Fields, check_columns, fields_of
+from src.data.rows import Malformed, RawTable, Row, check_file, open_hub, read_file, stream_file, stream_hub
+
+if TYPE_CHECKING:
+    import datasets
 
 # Why a problem may not be trained on. Besides these: "in evaluation suite X" and "in role X".
 NO_QUESTION, NO_ANSWER, NO_PASS_RATE = "no question", "no answer", "no pass rate"
-OUTSIDE_THRESHOLDS, DUPLICATE = "outside the pass-rate thresholds", "duplicate"
+OUTSIDE_THRESHOLDS, DUPLICATE, MALFORMED = "outside the pass-rate thresholds", "duplicate", "malformed row"
+ROWS_CHECKED = 1_000  # the first ones of a source, among which every column must occur
+UNSET = "???"  # what OmegaConf leaves where a value must be given on the command line
 
 
-class TableConfig(Config):
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """A row that is not trained on, and why."""
+
+    reason: str
+    place: str  # such as "line 12"
+    question: str
+    detail: str = ""  # what is wrong with it
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A problem and its place; `source` is what the row itself says of it."""
+
+    place: str
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A pool as it was read: problems and their places, and the rows that are no problem of it."""
+
+    source: str
+    rows: int
+    problems: list[Problem]
+    places: list[str]
+    unfit: list[Drop]
+
+
+def normalise(question: str) -> str:
+    """A question without what copies of it differ in: case, spaces, and the Unicode form of its characters."""
+    return "".join(unicodedata.normalize("NFKC", question).casefold().split())
+
+
+def question_id(question: str) -> str:
+    """Twelve hexadecimal digits, the same for every copy of a question."""
+    return hashlib.sha256(normalise(question).encode()).hexdigest()[:12]
+
+
+class PoolConfig(Choice):
+    """What is asked of every pool of problems. `load` alone has to be written."""
+
+    chosen_by: ClassVar[str] = "loader"
+
+    @abstractmethod
+    def load(self, key: str) -> Loaded:
+        """Read the pool without checking its problems. `key` is its place in the configuration, for hints.
+
+        Raises UserError for data that cannot be had or read, with file and line where there is one.
+        """
+
+    def stream(self) -> Iterator[Placed | Drop]:
+        """The rows one after the other; what cannot be read is dropped, where `load` raises."""
+        loaded = self.load("")
+        for problem, place in zip(loaded.problems, loaded.places, strict=True):
+            yield Placed(place, replace(problem, source=""))
+        yield from loaded.unfit
+
+    def check(self, key: str, reach: bool = False) -> None:
+        """Raise UserError for faults that show without reading rows; with `reach`, also where a hub has no such data set."""
+
+    def size(self) -> int | None:
+        """Problems, as far as that is known without reading them."""
+        return None
+
+    def identity(self) -> list[Any]:
+        """What identifies the content: the settings, and a hash of what they do not fix."""
+        return [self.model_dump(mode="json"), ""]
+
+    def remark(self, rows: int) -> str | None:
+        """A remark where a data set has not as many rows as its publication counted."""
+        return None
+
+
+class TableConfig(PoolConfig):
     """What pools made of rows have in common, from the hub or from a file."""
 
     level: Literal["easy", "hard"]  # of rows without a level of their own
@@ -34,7 +117,7 @@ class TableConfig(Config):
     license: str | None = None  # as the data set's card states it; null = it states none; unknown = not seen
 
     @model_validator(mode="after")
-    def _thresholds(self) -> "TableConfig":
+    def _thresholds(self) -> Self:
         low, high = self.min_pass_rate, self.max_pass_rate
         if (low, high) != (None, None) and self.columns.pass_rate is None:
             raise ValueError("min_pass_rate and max_pass_rate need columns.pass_rate, the column that holds the rate")
@@ -53,6 +136,63 @@ class TableConfig(Config):
         high = 1.0 if self.max_pass_rate is None else self.max_pass_rate
         return None if (self.min_pass_rate or 0.0) <= fields.pass_rate <= high else OUTSIDE_THRESHOLDS
 
+    @abstractmethod
+    def table(self, key: str) -> RawTable:
+        """All rows; `key` as in `load`."""
+
+    @abstractmethod
+    def rows(self) -> tuple[str, Iterator[Row | Malformed]]:
+        """The name of the source, and its rows one after the other."""
+
+    def load(self, key: str) -> Loaded:
+        table = self.table(key)
+        check_columns(table, self.columns)
+        pool = Loaded(table.source, len(table.rows), [], [], [])
+        for row in table.rows:
+            problem = self._problem(self._fields(table.source, row))
+            if isinstance(problem, Drop):
+                pool.unfit.append(problem)
+            else:
+                pool.problems.append(replace(problem, source=problem.source or table.source))
+                pool.places.append(row.place)
+        return pool
+
+    def stream(self) -> Iterator[Placed | Drop]:
+        source, rows = self.rows()
+        first = list(itertools.islice(rows, ROWS_CHECKED))
+        if not first:
+            raise UserError(f"{source} holds no rows")
+        whole = [row for row in first if isinstance(row, Row)]
+        if whole:
+            part = f" (in its first {ROWS_CHECKED:,} rows)" if len(first) == ROWS_CHECKED else ""
+            check_columns(RawTable(f"{source}{part}", whole), self.columns)
+        return (self._placed(source, row) for row in itertools.chain(first, rows))
+
+    def _placed(self, source: str, row: Row | Malformed) -> Placed | Drop:
+        place = f"{source}, {row.place}"
+        if isinstance(row, Malformed):
+            return Drop(MALFORMED, place, "", row.fault)
+        try:
+            problem = self._problem(self._fields(source, row))
+        except UserError as error:
+            return Drop(MALFORMED, place, "", str(error).removeprefix(f"{place}: "))
+        return replace(problem, place=place) if isinstance(problem, Drop) else Placed(place, problem)
+
+    def _fields(self, source: str, row: Row) -> Fields:
+        fields = fields_of(source, row, self.columns)
+        return with_choices(fields, row.record, self.choices, source) if self.choices else fields
+
+    def _problem(self, fields: Fields) -> Problem | Drop:
+        if reason := self.unfit(fields):
+            return Drop(reason, fields.place, fields.question)
+        id, level = fields.id or question_id(fields.question), fields.level or self.level
+        return Problem(id, fields.question, fields.answer, level, fields.pass_rate, fields.source)
+
+    def remark(self, rows: int) -> str | None:
+        if self.published_rows in (None, rows):
+            return None
+        return f"{rows} rows where the publication counts {self.published_rows}"
+
 
 class HubPool(TableConfig):
     """A data set on the hub, or a local clone of one."""
@@ -64,8 +204,28 @@ class HubPool(TableConfig):
     revision: str | None = None
     files: str | None = None  # one data file of the repository; null = all of the split
 
+    def table(self, key: str) -> RawTable:
+        opened = self._opened(f"a local file will do: '+{key}={{loader: file, path: FILE}}'")
+        return RawTable(self.dataset, list(stream_hub(opened)))
 
-class MicroPool(Config):
+    def rows(self) -> tuple[str, Iterator[Row | Malformed]]:
+        return self.dataset, stream_hub(self._opened())
+
+    def check(self, key: str, reach: bool = False) -> None:
+        if reach:
+            self._opened(f"a local file will do: {key}={{loader: file, path: FILE, ...}}")
+
+    def size(self) -> int | None:
+        return self.published_rows
+
+    def identity(self) -> list[Any]:
+        return [self.model_dump(mode="json"), self._opened()._fingerprint]
+
+    def _opened(self, alternative: str = "it was there at first") -> "datasets.Dataset":
+        return open_hub(self.dataset, self.config, self.split, self.revision, alternative, self.files)
+
+
+class MicroPool(PoolConfig):
     """Generated chain arithmetic."""
 
     loader: Literal["micro"]
@@ -73,6 +233,22 @@ class MicroPool(Config):
     count: int = Field(ge=1)
     seed: int = Field(ge=0)
     level: Literal["easy", "hard"] | None = None  # null = as generated
+
+    def load(self, key: str) -> Loaded:
+        from src.micro.tasks import make_problems
+
+        problems = make_problems(self.role, self.count, self.seed)
+        if self.level:
+            problems = [replace(problem, level=self.level) for problem in problems]
+        return generated(f"micro/{self.role}", problems)
+
+    def size(self) -> int | None:
+        return self.count
+
+
+def generated(source: str, problems: list[Problem]) -> Loaded:
+    """Problems that were made, not read: all are fit, and a place is a number."""
+    return Loaded(source, len(problems), problems, [f"problem {number}" for number in range(1, len(problems) + 1)], [])
 
 
 class FilePool(TableConfig):
@@ -85,87 +261,19 @@ class FilePool(TableConfig):
     @classmethod
     def _replaces(cls, data: Any) -> Any:
         """Leave out the keys of the pool that a file takes the place of: Hydra merges, it does not replace."""
-        others = (set(HubPool.model_fields) | set(MicroPool.model_fields)) - set(cls.model_fields)
+        others = {key for kind in PoolConfig.kinds().values() for key in kind.model_fields} - set(cls.model_fields)
         return {key: value for key, value in data.items() if key not in others} if isinstance(data, dict) else data
 
+    def table(self, key: str) -> RawTable:
+        return read_file(self.path)
 
-PoolConfig = Annotated[HubPool | FilePool | MicroPool, Field(discriminator="loader")]
+    def rows(self) -> tuple[str, Iterator[Row | Malformed]]:
+        return self.path, stream_file(self.path)
 
+    def check(self, key: str, reach: bool = False) -> None:
+        if self.path == UNSET:
+            raise UserError(f"{key}.path is not set; give it a JSONL, Parquet or CSV file")
+        check_file(self.path)
 
-@dataclass(frozen=True, slots=True)
-class Drop:
-    """A row that is not trained on, and why."""
-
-    reason: str
-    place: str  # such as "line 12"
-    question: str
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A pool as it was read: problems and their places, and the rows that are no problem of it."""
-
-    source: str
-    rows: int
-    problems: list[Problem]
-    places: list[str]
-    unfit: list[Drop]
-
-
-def load_pool(config: PoolConfig, key: str) -> Loaded:
-    """Read one pool without checking its problems. `key` is its place in the configuration, for hints.
-
-    Raises UserError for data that cannot be had or read, with file and line where there is one.
-    """
-    return LOADERS[config.loader](config, key)
-
-
-def normalise(question: str) -> str:
-    """A question without what copies of it differ in: case, spaces, and the Unicode form of its characters."""
-    return "".join(unicodedata.normalize("NFKC", question).casefold().split())
-
-
-def question_id(question: str) -> str:
-    """Twelve hexadecimal digits, the same for every copy of a question."""
-    return hashlib.sha256(normalise(question).encode()).hexdigest()[:12]
-
-
-def load_hub(config: HubPool, key: str) -> Loaded:
-    """Problems of a data set on the hub."""
-    alternative = f"a local file will do: '+{key}={{loader: file, path: FILE}}'"
-    table = read_hub(config.dataset, config.config, config.split, config.revision, alternative, config.files)
-    return _to_pool(table, config)
-
-
-def load_file(config: FilePool, key: str) -> Loaded:
-    """Problems of a local file."""
-    return _to_pool(read_file(config.path), config)
-
-
-def load_micro(config: MicroPool, key: str) -> Loaded:
-    """Generated problems."""
-    from src.micro.tasks import make_problems
-
-    problems = make_problems(config.role, config.count, config.seed)
-    if config.level:
-        problems = [replace(problem, level=config.level) for problem in problems]
-    places = [f"problem {number}" for number in range(1, len(problems) + 1)]
-    return Loaded(f"micro/{config.role}", len(problems), problems, places, [])
-
-
-LOADERS: dict[str, Callable[[Any, str], Loaded]] = {"hub": load_hub, "file": load_file, "micro": load_micro}
-
-
-def _to_pool(table: RawTable, config: HubPool | FilePool) -> Loaded:
-    pool = Loaded(table.source, len(table.rows), [], [], [])
-    for fields, row in zip(read_fields(table, config.columns), table.rows, strict=True):
-        if config.choices:
-            fields = with_choices(fields, row.record, config.choices, table.source)
-        if reason := config.unfit(fields):
-            pool.unfit.append(Drop(reason, fields.place, fields.question))
-            continue
-        id, level = fields.id or question_id(fields.question), fields.level or config.level
-        source = fields.source or table.source
-        pool.problems.append(Problem(id, fields.question, fields.answer, level, fields.pass_rate, source))
-        pool.places.append(fields.place)
-    return pool
+    def identity(self) -> list[Any]:
+        return [self.model_dump(mode="json"), file_hash(check_file(self.path))]

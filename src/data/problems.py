@@ -1,7 +1,6 @@
 """The `problems` group: where problems come from, and which of them may be trained on.
 
-A scale fills each role with a pool of its own; a mix draws from the pools. To add a source, add its config class to
-PoolConfig and its function to LOADERS.
+A scale fills each role with a pool of its own; a mix draws from the pools. To add a source, see src/data/loaders.py.
 """
 
 from collections import Counter
@@ -14,26 +13,13 @@ from pydantic import field_validator, model_validator
 from src.common.base import Config
 from src.common.errors import UserError, refuse_unknown
 from src.common.types import Problem
-from src.data.loaders import (
-    DUPLICATE,
-    NO_ANSWER,
-    NO_QUESTION,
-    Drop,
-    FilePool,
-    Loaded,
-    PoolConfig,
-    TableConfig,
-    load_pool,
-    normalise,
-)
-from src.data.rows import check_file
+from src.data.loaders import DUPLICATE, NO_ANSWER, NO_QUESTION, Drop, Loaded, PoolConfig, normalise
 from src.grading.code import remark
 
 if TYPE_CHECKING:
     from src.grading.grader import Grader
 
 ROLES = ("core", "broad", "easy", "released")  # hard and curated; hard and wider; easy; a published selection
-UNSET = "???"  # what OmegaConf leaves where a value must be given on the command line
 EXAMPLES_PER_REASON = 3  # dropped problems that the report shows
 
 GOLD_FAULTS = {  # by the grader's reason
@@ -116,11 +102,7 @@ def check_pools(config: ProblemsConfig, roles: Collection[str]) -> None:
                 f"problems={config.name} has no pool for the role {role}, only for {', '.join(sorted(config.pools))}; "
                 f"choose another mix, or add problems.pools.{role}"
             )
-        pool = config.pools[role]
-        if isinstance(pool, FilePool):
-            if pool.path == UNSET:
-                raise UserError(f"problems.pools.{role}.path is not set; give it a JSONL, Parquet or CSV file")
-            check_file(pool.path)
+        config.pools[role].check(f"problems.pools.{role}")
 
 
 def load_pools(
@@ -135,7 +117,7 @@ def load_pools(
     others = {config.minus[role] for role in wanted if role in config.minus}
     check_pools(config, {*roles, *others})
     loaded = {
-        role: load_pool(config.pools[role], f"problems.pools.{role}")
+        role: config.pools[role].load(f"problems.pools.{role}")
         for role in config.pools
         if role in {*wanted, *others}
     }
@@ -148,7 +130,7 @@ def load_pools(
         pools.by_role[role], pools.dropped[role] = _sift(role, pool, barred, grader)
         pools.rows[role], pools.sources[role] = pool.rows, pool.source
         pools.licenses[role] = getattr(config.pools[role], "license", None)
-        if note := published_note(config.pools[role], pool.rows):
+        if note := config.pools[role].remark(pool.rows):
             pools.notes.append(f"{role}: {pool.source} has {note}")
     return replace(pools, by_role=_align_ids(pools.by_role))
 
@@ -163,7 +145,7 @@ def load_suite(
     Raises UserError for a row without question or answer, if no gold answer can be read, and where answers are programs
     that cannot be run safely here.
     """
-    pool = load_pool(config, f"evaluation.suites.{name}.pool")
+    pool = config.load(f"evaluation.suites.{name}.pool")
     for drop in pool.unfit:
         if drop.reason in (NO_QUESTION, NO_ANSWER):
             raise UserError(f"suite {name}: {pool.source}, {drop.place} has {drop.reason}")
@@ -178,7 +160,7 @@ def load_suite(
             f"suite {name}: none of the {len(unreadable)} gold answers of {pool.source} can be read, such as "
             f"{unreadable[0]!r}; is columns.answer right?"
         )
-    note = published_note(config, pool.rows)
+    note = config.remark(pool.rows)
     notes = [f"suite {name}: {pool.source} has {note}"] if note else []
     if unreadable:
         notes.append(f"suite {name}: {len(unreadable)} gold answers cannot be read, such as {unreadable[0]!r}")
@@ -188,12 +170,6 @@ def load_suite(
 def _with_own_ids(problems: Sequence[Problem]) -> list[Problem]:
     taken: set[str] = set()
     return [replace(problem, id=_new_id(problem.id, taken)) for problem in problems]
-
-
-def published_note(config: PoolConfig, rows: int) -> str | None:
-    """A remark where a data set has not as many rows as its publication counted."""
-    published = config.published_rows if isinstance(config, TableConfig) else None
-    return None if published in (None, rows) else f"{rows} rows where the publication counts {published}"
 
 
 def _sift(

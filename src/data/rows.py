@@ -155,13 +155,6 @@ READERS: dict[str, Callable[[Path], Iterator[Row | Malformed]]] = {
 }
 
 
-def read_hub(
-    dataset: str, config: str | None, split: str, revision: str | None, alternative: str, files: str | None = None
-) -> RawTable:
-    """All rows of a data set on the hub; as `open_hub`."""
-    return RawTable(dataset, list(stream_hub(open_hub(dataset, config, split, revision, alternative, files))))
-
-
 def stream_hub(loaded: "datasets.Dataset") -> Iterator[Row]:
     """The rows of what `open_hub` gives, one after the other."""
     return _numbered(record for part in loaded.iter(ROWS_AT_ONCE) for record in _records(part))

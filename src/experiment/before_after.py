@@ -8,7 +8,6 @@ from src.common.types import Suite
 from src.evaluation.evaluator import Evaluator, Measured
 from src.evaluation.summary import gain
 from src.model.load import fingerprint, load_weights
-from src.rollout.engines import engine_for
 
 if TYPE_CHECKING:
     from src.experiment.session import Session
@@ -66,5 +65,6 @@ class BeforeAfter:
 
     def _measure(self, suite: Suite, weights: str, done: Callable[[int], None] = lambda number: None) -> Measured:
         with self.session.ledger.phase("evaluation"):
-            engine = engine_for(self.session.trainer, self.evaluator.config.sampling.batch_size)
+            session, batch_size = self.session, self.evaluator.config.sampling.batch_size
+            engine = session.config.rollout.engine_for(session.trainer, batch_size)
             return self.evaluator.measure(engine, weights, suite, done)

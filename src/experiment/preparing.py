@@ -20,7 +20,6 @@ from src.plan.plan import Plan
 from src.record.checkpoints import Checkpoints
 from src.record.record import Record
 from src.rollout.config import check_engine
-from src.rollout.vllm import prepare_vllm_on_cpu
 
 if TYPE_CHECKING:
     from src.experiment.data import Data
@@ -50,8 +49,7 @@ def prepare_libraries(config: LabConfig) -> None:
 
     if config.hardware.cpu_threads:
         torch.set_num_threads(config.hardware.cpu_threads)
-    if config.rollout.engine == "vllm_colocate" and config.hardware.device == "cpu":
-        prepare_vllm_on_cpu()
+    config.rollout.prepare(config.hardware.device)
     transformers.logging.set_verbosity_error()
     if Path(resolve(config.model)).is_dir():
         transformers.logging.disable_progress_bar()

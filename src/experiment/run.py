@@ -42,7 +42,7 @@ def run(config: LabConfig, screen: Screen | None = None, watches: Sequence["Watc
     prepare_libraries(config)
 
     from src.experiment.data import prepare_data
-    from src.experiment.session import Session
+    from src.experiment.session import Learner, Session
     from src.experiment.trl_config import trl_config
     from src.grading.grader import Grader
     from src.model.load import generation_not_followed, load_model, load_tokenizer
@@ -69,8 +69,8 @@ def run(config: LabConfig, screen: Screen | None = None, watches: Sequence["Watc
             if server:
                 screen.note(f"starting the vLLM server; it writes to {server.log}")
             with serving(server), memory_in_words(config, plan):
-                session = Session(config, trainer_config, model, tokenizer, data, grader, record, ledger)
-                if config.rollout.engine == "vllm_server":
+                session = Session(config, Learner(model, tokenizer, trainer_config), data, grader, record, ledger)
+                if config.rollout.is_server:
                     survive(session.trainer.vllm_generation, server, screen.note)
                 if is_first():
                     carry_out(session, screen, watches)

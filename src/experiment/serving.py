@@ -14,7 +14,7 @@ from src.rollout.server import Server, check_free
 
 def check_server(config: LabConfig) -> None:
     """Raise UserError where a server that the run has to start could not."""
-    if config.rollout.engine == "vllm_server" and config.rollout.start_server:
+    if config.rollout.starts_server:
         server_gpus(config)
         if is_first():  # the others may come here when it runs
             check_free(config.rollout.url)
@@ -23,7 +23,7 @@ def check_server(config: LabConfig) -> None:
 def server_for(config: LabConfig, log: Path) -> Server | None:
     """The server that a run has to start itself, or None."""
     rollout = config.rollout
-    if rollout.engine != "vllm_server" or not rollout.start_server:
+    if not rollout.starts_server:
         return None
     command, gpus = server_command(config), server_gpus(config)
     return Server(command, rollout.url, log, rollout.timeout_s, {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else None)

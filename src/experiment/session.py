@@ -1,8 +1,9 @@
 """One training session: a trainer with its data, schedule, account and checkpoints."""
 
+from dataclasses import dataclass
 
 from datasets import Dataset
-from transformers import PrinterCallback
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
 from trl import GRPOConfig, RLOOConfig
 
 from src.config.tree import LabConfig
@@ -14,30 +15,31 @@ from src.record.checkpoints import Checkpoints
 from src.record.flops import size_of
 from src.record.ledger import DataUse, Ledger
 from src.record.record import Record
-from src.training.length import build_schedule
+from src.training.length import LengthSchedule
 from src.training.stability import Monitor
-from src.training.trainer import TRAINERS, reward_functions
+from src.training.trainer import Harness, reward_functions, trainer_class
+
+
+@dataclass(frozen=True, slots=True)
+class Learner:
+    """What learns: a model, its tokenizer, and TRL's config for them."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    settings: GRPOConfig | RLOOConfig
 
 
 class Session:
     """A trainer with its data and schedule, ready to train or to be measured."""
 
     def __init__(
-        self,
-        config: LabConfig,
-        trainer_config: GRPOConfig | RLOOConfig,
-        model,
-        tokenizer,
-        data: Data,
-        grader: Grader,
-        record: Record,
-        ledger: Ledger,
+        self, config: LabConfig, learner: Learner, data: Data, grader: Grader, record: Record, ledger: Ledger
     ) -> None:
         self.config, self.data, self.grader, self.record, self.ledger = config, data, grader, record, ledger
-        ledger.size = size_of(model)  # before the trainer wraps it
+        ledger.size = size_of(learner.model)  # before the trainer wraps it
         presentations = data.presentations
         self.data_use = DataUse([problem.id for problem in presentations], len(data.mix.problems))
-        self.schedule = build_schedule(config.length, config.scale.completion_budget, config.scale.steps)
+        self.schedule = LengthSchedule(config.length, config.scale.completion_budget, config.scale.steps)
         self.checkpoints = Checkpoints(record.folder / "checkpoints", config.record.checkpoints_kept)
         self.progress = self.checkpoints.progress()
         problems = {problem.id: problem for problem in presentations}
@@ -46,21 +48,24 @@ class Session:
             {"prompt": messages(config.prompt, problem.question), "problem": index[problem.id]}
             for problem in presentations
         ]
-        self.trainer = TRAINERS[config.algorithm.trainer, config.algorithm.advantages](
-            model=model,
+        self.trainer = trainer_class(config.algorithm)(
+            model=learner.model,
             reward_funcs=reward_functions(config.reward, lambda: self.trainer.batch),
-            args=trainer_config,
+            args=learner.settings,
             train_dataset=Dataset.from_list(rows),
-            processing_class=tokenizer,
+            processing_class=learner.tokenizer,
             peft_config=peft_config(config.model),
         )
         self.trainer.attach(
-            list(problems.values()), grader, self.schedule, ledger, self.checkpoints, self._progress_now, config.padding
+            Harness(
+                problems=list(problems.values()), grader=grader, schedule=self.schedule, ledger=ledger,
+                checkpoints=self.checkpoints, progress=self._progress_now, padding=config.padding,
+            )
         )
         self.trainer.remove_callback(PrinterCallback)
 
     def _progress_now(self):
-        self.progress.length = self.schedule.state_dict()
+        self.progress.length = self.schedule.state
         self.progress.ledger = self.ledger.state_dict()
         return self.progress
 
@@ -77,7 +82,7 @@ class Session:
     def restore(self) -> None:
         """Go back to the newest checkpoint's schedule and account, and drop the record's lines of later steps."""
         if self.progress.step:
-            self.schedule.load_state_dict(self.progress.length)
+            self.schedule.state = self.progress.length
             before = sum(self.progress.ledger["seconds"].values())
             lines = self.record.steps()
             lost = max(0.0, lines[-1]["seconds/total"] - before) if lines else 0.0

@@ -9,7 +9,7 @@ from trl import GRPOConfig, RLOOConfig
 from src.common.errors import UserError
 from src.config.tree import LabConfig
 from src.training import fsdp
-from src.training.length import build_schedule
+from src.training.length import LengthSchedule
 from src.training.lr import trainer_fields
 from src.training.reward import active
 
@@ -29,7 +29,7 @@ ZERO2 = {
 def trl_config(config: LabConfig, output_dir: Path):
     """TRL's config for a run. Raises UserError for a value under `trainer` or `algorithm.settings` that TRL refuses."""
     hardware, algorithm = config.hardware, config.algorithm
-    schedule = build_schedule(config.length, config.scale.completion_budget, config.scale.steps)
+    schedule = LengthSchedule(config.length, config.scale.completion_budget, config.scale.steps)
     fields: dict[str, Any] = {
         "output_dir": str(output_dir),
         "seed": config.seed,

@@ -17,12 +17,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from src.common.errors import FAILED, INTERRUPTED
 from src.hardware.config import HardwareConfig
 from src.hardware.processes import TICK_S, adopt_orphans, end_children
 from src.hardware.ranks import SET_FOLDER, error_file, failed_rank, in_set
 
 LAST_WORDS_S = 20.0  # for rank 0 to close its record after another rank failed, and for the rest to end after rank 0
-FAILED, INTERRUPTED = 1, 130  # exit codes, as in src.run
 
 
 def needs_launch(hardware: HardwareConfig) -> bool:

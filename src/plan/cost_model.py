@@ -16,14 +16,13 @@ from typing import Literal
 
 from src.hardware.config import Spec
 from src.model.architecture import Architecture
+from src.rollout.config import RolloutConfig
 
 GB = 1e9
 # TRL's log-probabilities hold a tile of the logits at a time (trl.kernels.chunked_logprob): tokens x vocabulary.
 TILE_TOKENS, TILE_VOCABULARY = 4096, 32768
 ENGINE_GB = 2.0  # of vLLM besides weights and cache: activations, CUDA graphs
 USABLE = 0.95  # share of a GPU's memory that allocations can fill before fragments are in the way
-# Times that a token reads or writes its sequence's cache. transformers' growing cache is copied whole at every token.
-CACHE_TRAFFIC = {"transformers": 3.0, "vllm_colocate": 1.0, "vllm_server": 1.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,7 @@ class Workload:
     extra_forwards: int  # over all completions, without gradients: the reference's and the sampler's check
     checkpointing: bool
     sharding: Literal["none", "zero2", "fsdp2"]
-    engine: Literal["transformers", "vllm_colocate", "vllm_server"]
+    engine: type[RolloutConfig]
     engine_share: float  # of a GPU's memory for vLLM
     engine_sleeps: bool
     engine_positions: int  # longest sequence that vLLM must have room for
@@ -63,7 +62,7 @@ class Workload:
     @property
     def engine_bytes(self) -> int:
         """Of a weight where tokens are sampled: vLLM samples in the half precision that float32 weights compute in."""
-        return 2 if self.engine != "transformers" and self.mixed else self.element_bytes
+        return 2 if self.engine.uses_vllm and self.mixed else self.element_bytes
 
     @property
     def compute_bytes(self) -> int:
@@ -151,14 +150,14 @@ def logit_bytes(w: Workload) -> float:
 
 def cache_bytes(w: Workload) -> float:
     """Keys and values while transformers samples; with vLLM they are in its own share."""
-    if w.engine != "transformers":
+    if w.engine.uses_vllm:
         return 0.0
     rows = w.completions / w.processes
     return rows * w.longest * w.architecture.cache_bytes_per_token(w.element_bytes)
 
 
 def evaluation_cache_bytes(w: Workload) -> float:
-    if w.engine != "transformers" or not w.evaluations:
+    if w.engine.uses_vllm or not w.evaluations:
         return 0.0
     per_token = w.architecture.cache_bytes_per_token(w.element_bytes)
     return max(min(e.batch, e.completions) * (w.prompt_longest + e.limit) for e in w.evaluations) * per_token
@@ -175,7 +174,7 @@ def gathered_bytes(w: Workload) -> float:
 
 def measured_bytes(w: Workload) -> float:
     """Rank 0's copy of sharded weights, on the GPU while transformers samples from it."""
-    return w.architecture.parameters * w.element_bytes if w.sharding == "fsdp2" and w.engine == "transformers" else 0.0
+    return w.architecture.parameters * w.element_bytes if w.sharding == "fsdp2" and not w.engine.uses_vllm else 0.0
 
 
 def memory(w: Workload, spec: Spec) -> dict[str, float]:
@@ -188,7 +187,7 @@ def memory(w: Workload, spec: Spec) -> dict[str, float]:
     # ZeRO keeps float32 weights and both of Adam's moments, shared out; AdamW itself two moments in the weights' type.
     optimiser = w.trained_parameters * (12 / n if w.sharding == "zero2" else 2 * size / everything)
     reference = a.parameters * w.reference_bytes / everything if w.reference else 0.0
-    vllm = w.engine_share * spec.memory_bytes if w.engine == "vllm_colocate" else 0.0
+    vllm = w.engine_share * spec.memory_bytes if w.engine.shares_gpu else 0.0
     return {
         "weights": weights, "gradients": gradients, "optimiser": optimiser, "reference model": reference,
         "gathered weights": gathered_bytes(w), "weights to measure": measured_bytes(w),
@@ -223,7 +222,7 @@ def cache_room(w: Workload, spec: Spec) -> float:
 
 def engine_memory(w: Workload, spec: Spec) -> dict[str, float]:
     """Bytes of a vLLM engine on one GPU, by part: on its own GPU, or in its share of the one that trains."""
-    if w.engine == "transformers":
+    if not w.engine.uses_vllm:
         return {}
     return {"weights": engine_weights(w), "KV cache": max(0.0, cache_room(w, spec)), "buffers": ENGINE_GB * GB}
 
@@ -280,7 +279,7 @@ def sampling_seconds(
     a, gpus = w.architecture, w.engine_parallel
     here = math.ceil(completions * gpus / w.generators)  # of one engine
     mean = mean_length(w.natural, limit)
-    if w.engine == "transformers":
+    if not w.engine.uses_vllm:
         rows = min(here, at_once or here)
         running, forwards = float(rows), math.ceil(here / rows) * longest_length(w.natural, limit, rows)
     else:
@@ -289,11 +288,11 @@ def sampling_seconds(
         longest = longest_length(w.natural, limit, here)
         forwards = max(longest, here * mean / room)
         running = here * mean / forwards
-    context = prompt + (mean if w.engine != "transformers" else forwards / math.ceil(here / running)) / 2
-    per_row = CACHE_TRAFFIC[w.engine] * context * a.cache_bytes_per_token(w.engine_bytes)
+    context = prompt + (mean if w.engine.uses_vllm else forwards / math.ceil(here / running)) / 2
+    per_row = w.engine.cache_traffic * context * a.cache_bytes_per_token(w.engine_bytes)
     read = ((a.block_weights + a.head_weights) * w.engine_bytes + running * per_row) / gpus
     compute = running * (a.forward_flops(1, context) + a.head_flops(1)) / gpus
-    overhead = a.layers * (spec.layer_seconds if w.engine == "transformers" else 0.0) + spec.token_seconds
+    overhead = a.layers * (0.0 if w.engine.uses_vllm else spec.layer_seconds) + spec.token_seconds
     second = max(read / spec.sampling_bytes_per_s, compute / spec.sampling_flops_per_s)
     prefill = a.forward_flops(here * prompt, prompt / 2) / (gpus * spec.training_flops_per_s)
     return prefill + forwards * (overhead + second)
@@ -309,7 +308,7 @@ def gather_seconds(w: Workload, spec: Spec) -> float:
 def seconds(w: Workload, spec: Spec) -> dict[str, float]:
     """Seconds of the whole run by phase."""
     rollout = sum(sampling_seconds(w, spec, w.completions, w.prompt_mean, limit) for limit in w.limits)
-    if w.engine == "transformers":  # every token of sharded weights
+    if not w.engine.uses_vllm:  # every token of sharded weights
         rollout += sum(longest_length(w.natural, limit, w.completions) for limit in w.limits) * gather_seconds(w, spec)
     rate = w.processes * spec.training_flops_per_s
     passes = w.completions * (w.uses + w.extra_forwards) / (w.processes * w.device_batch)
@@ -321,13 +320,13 @@ def seconds(w: Workload, spec: Spec) -> dict[str, float]:
     states = w.trained_parameters * (16 if w.sharding == "zero2" else 4 * w.element_bytes)
     training += w.steps * 2 * states / (spec.bandwidth_gb_per_s * GB)
     sync = len(w.limits) * w.architecture.parameters * w.engine_bytes / (spec.link_gb_per_s * GB)
-    measuring = w if w.engine == "vllm_server" else replace(w, generators=1)  # rank 0 measures alone
+    measuring = w if w.engine.is_server else replace(w, generators=1)  # rank 0 measures alone
     measured = sum(
         e.times * sampling_seconds(measuring, spec, e.completions, e.prompt_mean, e.limit, e.batch) for e in w.evaluations
     )
     return {
         "startup": spec.startup_seconds,
-        "rollout": rollout + (sync if w.engine != "transformers" else 0.0),
+        "rollout": rollout + (sync if w.engine.uses_vllm else 0.0),
         "training": training + w.steps * spec.step_seconds,
         "evaluation": measured,
     }

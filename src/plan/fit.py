@@ -25,7 +25,7 @@ def faults(w: Workload, spec: Spec) -> list[str]:
             f"a vLLM server cannot share out {w.architecture.heads} attention heads over {w.engine_parallel} GPUs; "
             "choose hardware.gpus and hardware.processes that leave it a divisor of them"
         )
-    if w.engine != "transformers":
+    if w.engine.uses_vllm:
         needed = w.engine_positions * engine_cache_per_token(w)
         if (room := cache_room(w, spec)) < needed:
             found.append(
@@ -70,12 +70,11 @@ def changes(config: LabConfig, w: Workload) -> dict[str, dict[str, Any]]:
             found["hardware.sharding=zero2"] = {"sharding": "zero2"}
         element_bytes, mixed = numbers(config, "fsdp2")
         found["hardware.sharding=fsdp2"] = {"sharding": "fsdp2", "element_bytes": element_bytes, "mixed": mixed}
-    if w.engine == "vllm_colocate":
+    if w.engine.shares_gpu:
         if not w.engine_sleeps:
             found["rollout.sleep=true"] = {"engine_sleeps": True}
         shares = (0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7)
         found |= {f"rollout.gpu_memory_share={share}": {"engine_share": share} for share in shares}
-    if w.engine == "vllm_colocate":
         longest = max(w.longest, *(w.prompt_longest + e.limit for e in w.evaluations))
         if longest < w.engine_positions:
             found[f"trainer.vllm_max_model_length={longest}"] = {"engine_positions": longest}
@@ -97,7 +96,7 @@ def remedies_below(config: LabConfig) -> list[str]:
     found = [f"hardware.device_batch_size={smaller}"] if smaller else []
     if not w.checkpointing:
         found.append("hardware.gradient_checkpointing=true")
-    if w.engine == "vllm_colocate":
+    if w.engine.shares_gpu:
         less = f"rollout.gpu_memory_share={w.engine_share / 2:.2g}"
         found.append(less if w.engine_sleeps else "rollout.sleep=true")
     return [*found, f"length.fraction={config.length.fraction / 2:g}"]

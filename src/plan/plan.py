@@ -133,7 +133,7 @@ def rows(config: LabConfig, plan: Plan) -> dict[str, str]:
     }
     if plan.engine_gb:
         parts = "  ".join(f"{name} {size:.1f}" for name, size in plan.engine_gb.items())
-        where = "each of its own GPUs" if config.rollout.engine == "vllm_server" else "its share of the GPU"
+        where = "each of its own GPUs" if config.rollout.is_server else "its share of the GPU"
         result["GB of vLLM"] = f"{parts}, on {where}; room for {plan.engine_sequences} of the longest sequences at once"
     if reference := config.scale.reference_seconds_per_step:
         all_steps = reference * config.scale.steps

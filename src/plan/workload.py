@@ -4,11 +4,10 @@ from typing import Any
 
 from src.common.types import LEVELS
 from src.config.tree import LabConfig
-from src.data.loaders import HubPool, MicroPool
-from src.evaluation.config import SuiteConfig
 from src.model.architecture import Architecture
 from src.plan.cost_model import Sampling, Workload
-from src.training.length import build_schedule
+from src.training.algorithm import ADVANTAGES
+from src.training.length import LengthSchedule
 
 ELEMENT_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 DEFAULT_BETA = {"grpo": 0.0, "rloo": 0.05}  # of TRL's configs
@@ -22,8 +21,7 @@ def workload(config: LabConfig, shape: Architecture) -> Workload:
     lora = config.model.lora
     element_bytes, mixed = numbers(config, hardware.sharding)
     # The GPUs after those that train, all of them one engine.
-    serving = max(1, hardware.gpus - hardware.processes) if rollout.engine == "vllm_server" else 0
-    one_of_each = config.algorithm.advantages == "shortest_correct"  # prompt
+    serving = max(1, hardware.gpus - hardware.processes) if rollout.is_server else 0
     return Workload(
         architecture=shape,
         trained_parameters=shape.lora_parameters(lora) if lora else shape.parameters,
@@ -48,12 +46,12 @@ def workload(config: LabConfig, shape: Architecture) -> Workload:
         extra_forwards=bool(beta) + scores_again(config, fields),
         checkpointing=hardware.gradient_checkpointing,
         sharding=hardware.sharding,
-        engine=rollout.engine,
+        engine=type(rollout),
         engine_share=getattr(rollout, "gpu_memory_share", 0.0),
         engine_sleeps=getattr(rollout, "sleep", False),
         engine_positions=positions(config) if serving else fields.get("vllm_max_model_length") or shape.positions,
         evaluations=tuple(evaluations(config)),
-        learnt=1 / config.algorithm.completions_per_prompt if one_of_each else 1.0,
+        learnt=ADVANTAGES[config.algorithm.advantages].learnt_share(config.algorithm.completions_per_prompt),
     )
 
 
@@ -66,15 +64,15 @@ def numbers(config: LabConfig, sharding: str) -> tuple[int, bool]:
 
 def positions(config: LabConfig) -> int:
     """Tokens of the longest sequence that a vLLM server is started for: a prompt, and a completion in training or measuring."""
-    training = build_schedule(config.length, config.scale.completion_budget, config.scale.steps).maximum
+    training = LengthSchedule(config.length, config.scale.completion_budget, config.scale.steps).maximum
     return config.scale.prompt_budget + max(training, config.evaluation.sampling.max_completion_tokens)
 
 
 def limits(config: LabConfig) -> tuple[int, ...]:
     """The limit on completion tokens at each sampling; the highest where it depends on the run."""
-    schedule = build_schedule(config.length, config.scale.completion_budget, config.scale.steps)
+    schedule = LengthSchedule(config.length, config.scale.completion_budget, config.scale.steps)
     steps = range(0, config.scale.steps, config.batch.generation_every_steps)
-    if config.length.schedule == "adaptive":
+    if schedule.state:
         return (schedule.maximum,) * len(steps)
     return tuple(schedule.limit(step) for step in steps)
 
@@ -82,7 +80,7 @@ def limits(config: LabConfig) -> tuple[int, ...]:
 def scores_again(config: LabConfig, fields: dict[str, Any]) -> bool:
     """Whether TRL computes the policy's own log-probabilities once more before training: to weigh what vLLM sampled,
     or where a batch is used for more than one step."""
-    if config.rollout.engine != "transformers" and fields.get("vllm_importance_sampling_correction", True):
+    if config.rollout.uses_vllm and fields.get("vllm_importance_sampling_correction", True):
         return True
     return config.batch.generation_every_steps > 1
 
@@ -97,14 +95,7 @@ def evaluations(config: LabConfig) -> list[Sampling]:
     number = len(LEVELS) * validation.problems_per_level * validation.samples
     found = [Sampling("validation", 1 + validations, number, prompt, limit, rows)]
     for name, suite in evaluation.suites.items():
-        if problems := suite_problems(suite):
+        if problems := suite.pool.size():
             times = 2 + (validations > 1)  # the best weights are the last ones where there is one validation
             found.append(Sampling(name, times, problems * suite.samples, prompt, limit, rows))
     return found
-
-
-def suite_problems(suite: SuiteConfig) -> int | None:
-    """Problems of a suite, as far as that is known without reading it."""
-    if isinstance(suite.pool, MicroPool):
-        return suite.pool.count
-    return suite.pool.published_rows if isinstance(suite.pool, HubPool) else None

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-BAD_INPUT = 2  # exit code
+from src.common.errors import BAD_INPUT
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,14 +1,29 @@
-"""The `rollout` group: what samples, and how."""
+"""The `rollout` group: what samples, and how.
 
-from typing import Annotated, Any, Literal
+To add an engine, write its class, a RolloutConfig with its name as `engine`; a file in conf/rollout/ uses it.
+"""
+
+from abc import abstractmethod
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from src.common.base import Config
+from src.common.base import Choice
 from src.common.errors import UserError
+from src.rollout.engine import Engine
+from src.rollout.in_process import TransformersEngine
+from src.rollout.vllm import VllmEngine, prepare_vllm_on_cpu
 
 
-class _Sampling(Config):
+class RolloutConfig(Choice):
+    """What every engine has: how it samples, what it needs of the machine, and what samples for a trainer."""
+
+    chosen_by: ClassVar[str] = "engine"
+    uses_vllm: ClassVar[bool] = False
+    shares_gpu: ClassVar[bool] = False  # takes a share of the memory of each GPU that trains
+    is_server: ClassVar[bool] = False  # has GPUs of its own, after those that train
+    cache_traffic: ClassVar[float] = 1.0  # times that a token reads or writes its sequence's cache
+
     temperature: float = Field(gt=0)
     top_p: float = Field(gt=0, le=1)
     top_k: int = Field(ge=0)  # 0 = all tokens
@@ -18,12 +33,39 @@ class _Sampling(Config):
         """Fields of TRL's config that make this engine sample."""
         return {"temperature": self.temperature, "top_p": self.top_p, "top_k": self.top_k, "min_p": self.min_p}
 
+    @property
+    def starts_server(self) -> bool:
+        """Whether the run has to start a server."""
+        return False
 
-class TransformersRollout(_Sampling):
+    def prepare(self, device: str) -> None:
+        """Set what has to be set before the engine's libraries are loaded."""
+
+    @abstractmethod
+    def engine_for(self, trainer, batch_size: int) -> Engine:
+        """What samples from a trainer's policy as it now is, at most `batch_size` completions at once."""
+
+
+class TransformersRollout(RolloutConfig):
+    cache_traffic: ClassVar[float] = 3.0  # a growing cache is copied whole at every token
     engine: Literal["transformers"]
 
+    def engine_for(self, trainer, batch_size: int) -> Engine:
+        return TransformersEngine(
+            trainer.policy, trainer.processing_class, trainer.ends, batch_size, trainer.accelerator.device,
+            trainer.sampling_dtype,
+        )
 
-class VllmColocate(_Sampling):
+
+class _Vllm(RolloutConfig):
+    uses_vllm: ClassVar[bool] = True
+
+    def engine_for(self, trainer, batch_size: int) -> Engine:
+        return VllmEngine(trainer.vllm_generation, trainer.ends, trainer.pushing_alone)
+
+
+class VllmColocate(_Vllm):
+    shares_gpu: ClassVar[bool] = True
     engine: Literal["vllm_colocate"]
     gpu_memory_share: float = Field(gt=0, lt=1)
     sleep: bool
@@ -36,8 +78,13 @@ class VllmColocate(_Sampling):
             "vllm_enable_sleep_mode": self.sleep,
         }
 
+    def prepare(self, device: str) -> None:
+        if device == "cpu":
+            prepare_vllm_on_cpu()
 
-class VllmServer(_Sampling):
+
+class VllmServer(_Vllm):
+    is_server: ClassVar[bool] = True
     engine: Literal["vllm_server"]
     host: str
     port: int = Field(ge=1, le=65535)
@@ -49,6 +96,10 @@ class VllmServer(_Sampling):
     def url(self) -> str:
         return f"http://{self.host}:{self.port}"
 
+    @property
+    def starts_server(self) -> bool:
+        return self.start_server
+
     def trainer_fields(self) -> dict[str, Any]:
         return super().trainer_fields() | {
             "use_vllm": True,
@@ -59,12 +110,9 @@ class VllmServer(_Sampling):
         }
 
 
-RolloutConfig = Annotated[TransformersRollout | VllmColocate | VllmServer, Field(discriminator="engine")]
-
-
 def check_engine(rollout: RolloutConfig) -> None:
     """Raise UserError where vLLM is asked for and not installed."""
-    if rollout.engine != "transformers":
+    if rollout.uses_vllm:
         check_vllm(f"rollout={rollout.engine}", "rollout=transformers")
 
 

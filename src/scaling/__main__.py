@@ -5,9 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from src.common.errors import UserError
-
-BAD_INPUT = 2  # exit code
+from src.common.errors import BAD_INPUT, UserError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,6 +3,7 @@
 import importlib
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import Trial
 
-from src.common.errors import RunFailed, UserError
+from src.common.errors import INTERRUPTED, RunFailed, UserError
 from src.common.screen import duration
 from src.config.tree import LabConfig
 from src.scaling.stopping import narrow_enough
@@ -28,7 +29,6 @@ from src.sweep.space import Space, read_space, written
 from src.sweep.study import Claims, open_storage, open_study, without_password
 from src.sweep.sweeper import Sweep, Sweeper, wait_for_end
 
-INTERRUPTED = 130  # exit code
 ENDING_S = 600.0  # at most, for the steps in hand after Ctrl-C
 
 
@@ -78,7 +78,10 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
         parts = Sweep(
             config, study, space, folder, pruner,
             sampler=SamplerMaker(config.sampler, space),
-            spec=SpecMaker(config, composer, space, name, folder, figure, objective, extend, master),
+            spec=SpecMaker(
+                sweep=config, composer=composer, space=space, study=name, folder=folder, figure=figure, objective=objective,
+                extend=extend, master=master,
+            ),
             budget=Budget(config.budget, expected_s, expected_s and expected_s * price * config.seeds),
             price_usd_per_second=price, figure=figure, objective=objective,
             enough=config.stop_when and (lambda: narrow_enough(config.stop_when, folder / "trials")),
@@ -122,15 +125,19 @@ def _carry_out(sweeper: Sweeper, folder: Path, first: LabConfig) -> dict[str, An
     return summary
 
 
+@dataclass(frozen=True)
 class SpecMaker:
     """Makes what a trial's process has to know from the trial's parameters."""
 
-    def __init__(
-        self, sweep: SweepConfig, composer: Composer, space: Space, study: str, folder: Path, figure: list[str],
-        objective: int, extend: Callable[[DictConfig, Trial], None] | None, master: DictConfig,
-    ) -> None:
-        self.sweep, self.composer, self.space, self.study, self.folder = sweep, composer, space, study, folder
-        self.figure, self.objective, self.extend, self.master = figure, objective, extend, master
+    sweep: SweepConfig
+    composer: Composer
+    space: Space
+    study: str
+    folder: Path
+    figure: list[str]  # that the pruner looks at, its path in a validation's summary
+    objective: int  # the place of the one that it belongs to
+    extend: Callable[[DictConfig, Trial], None] | None  # adds the user's own parameters
+    master: DictConfig
 
     def __call__(self, trial: Trial, now: float) -> TrialSpec:
         if self.extend:

@@ -26,6 +26,7 @@ from optuna.distributions import (
 )
 
 from src.common.errors import UserError
+from src.config.tree import OPEN_KEYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Space:
 
 def read_space(params: Mapping[str, Any], arguments: Sequence[str]) -> Space:
     """The space of `params` and a command line, the later taking the place of the earlier. Raises UserError."""
-    lines = [f"{'++' if key.startswith('trainer.') else ''}{key}={written(value)}" for key, value in params.items()]
+    lines = [f"{'++' if key.startswith(OPEN_KEYS) else ''}{key}={written(value)}" for key, value in params.items()]
     distributions: dict[str, BaseDistribution] = {}
     keys: dict[str, str] = {}
     fixed: dict[str, str] = {}

@@ -1,30 +1,116 @@
-"""The `algorithm` group: the policy-gradient method, all of them TRL's. Add one by adding a file to conf/algorithm."""
+"""The `algorithm` group: the policy-gradient method, all of them TRL's. Add one by adding a file to conf/algorithm.
 
-from collections.abc import Mapping
+To add another way from rewards to what is learnt, write its trainer in a module of its own and its entry in ADVANTAGES.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from src.common.base import Config
+from src.common.errors import refuse_unknown
+from src.hardware.config import HardwareConfig
 
 
 class AlgorithmConfig(Config):
     """A TRL trainer, the shape of one batch, and the fields of TRL's config that make the method."""
 
     trainer: Literal["grpo", "rloo"]
-    # How the reward becomes an advantage: as that trainer does it, or as RLOO does in GRPO's trainer (src/training/leave_one_out.py); or
-    # not at all: supervised training on the shortest correct completions of the base (src/training/shortest_correct.py).
-    advantages: Literal["of_trainer", "leave_one_out", "shortest_correct"] = "of_trainer"
+    advantages: str = "of_trainer"  # how the reward becomes an advantage: one of ADVANTAGES
     completions_per_prompt: int = Field(ge=2)
     prompts_per_step: int = Field(ge=1)
     # Passes as wide as their own longest completion, and sorted by length where the loss does not see it (src/training/passes.py).
     length_sorted: bool = False
     settings: dict[str, Any]
 
+    @field_validator("advantages")
+    @classmethod
+    def _known(cls, advantages: str) -> str:
+        refuse_unknown([advantages], ADVANTAGES, "way to advantages")
+        return advantages
+
     @property
     def completions_per_step(self) -> int:
         return self.completions_per_prompt * self.prompts_per_step
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSetup:
+    """What an algorithm has to get along with."""
+
+    algorithm: AlgorithmConfig
+    hardware: HardwareConfig
+    fields: Mapping[str, Any]  # of TRL's config
+    updates: int  # optimiser steps that one batch of completions is used for
+
+
+def nothing_refused(setup: TrainingSetup) -> str | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Advantages:
+    """A way from rewards to what is learnt, and what goes with it."""
+
+    trainers: tuple[str, ...]  # values of algorithm.trainer
+    trainer: str | None = None  # its class, as "module:class", since it imports torch; None = TRL's own
+    refusal: Callable[[TrainingSetup], str | None] = nothing_refused  # why it cannot go with a setup
+    one_of_each_prompt: bool = False  # one completion of a prompt goes through training, not all
+
+    def learnt_share(self, completions_per_prompt: int) -> float:
+        """Share of completions that goes through training."""
+        return 1 / completions_per_prompt if self.one_of_each_prompt else 1.0
+
+
+def leave_one_out_refusal(setup: TrainingSetup) -> str | None:
+    # The KL in the reward is taken from log-probabilities that TRL's trainer computes only in this case.
+    if setup.fields.get("beta") and setup.updates == 1:
+        return (
+            "algorithm.settings.beta: the KL in the reward needs two updates a batch or more; set num_iterations to 2, "
+            "or beta to 0"
+        )
+    return None
+
+
+def shortest_correct_refusal(setup: TrainingSetup) -> str | None:
+    rows, group = setup.hardware.device_batch_size, setup.algorithm.completions_per_prompt
+    if setup.fields.get("beta"):
+        return "algorithm.settings.beta: a supervised loss has no KL; set it to 0"
+    if rows % group:
+        return (
+            f"hardware.device_batch_size: {rows} is no multiple of the {group} completions of a prompt, of which one is learnt"
+        )
+    if setup.hardware.sharding == "fsdp2":
+        return "hardware.sharding: under fsdp2 the base's weights cannot be put in to sample; choose none or zero2"
+    return None
+
+
+ADVANTAGES: dict[str, Advantages] = {
+    "of_trainer": Advantages(trainers=("grpo", "rloo")),
+    # As RLOO has them, in GRPO's trainer.
+    "leave_one_out": Advantages(
+        trainers=("grpo",), trainer="src.training.leave_one_out:LabLeaveOneOutTrainer", refusal=leave_one_out_refusal
+    ),
+    # None: supervised training on the shortest correct completions of the base.
+    "shortest_correct": Advantages(
+        trainers=("grpo",),
+        trainer="src.training.shortest_correct:LabShortestCorrectTrainer",
+        refusal=shortest_correct_refusal,
+        one_of_each_prompt=True,
+    ),
+}
+
+
+def refusal(setup: TrainingSetup) -> str | None:
+    """Why the advantages asked for cannot go with a setup, in words for a person; None where they can."""
+    name, trainer = setup.algorithm.advantages, setup.algorithm.trainer
+    entry = ADVANTAGES[name]
+    if trainer not in entry.trainers:
+        return f"algorithm.advantages: {name} goes with trainer: {' or '.join(entry.trainers)}, not {trainer}"
+    return entry.refusal(setup)
 
 
 def bound_to_passes(fields: Mapping[str, Any]) -> str | None:

@@ -9,7 +9,8 @@ and its loss is called without the KL.
 from typing import Any
 
 import torch
-from trl import GRPOTrainer
+
+from src.training.trainer import LabTrainerMixin, OwnAdvantages
 
 EPSILON = 1e-4  # added to every std, as TRL does
 
@@ -38,20 +39,12 @@ def _over_the_others(values_PG: torch.Tensor) -> torch.Tensor:
     return (values_PG - values_PG.mean(dim=1, keepdim=True)) * group / (group - 1)
 
 
-class LeaveOneOutTrainer(GRPOTrainer):
+class LeaveOneOutTrainer(OwnAdvantages):
     """TRL's GRPOTrainer with RLOO's advantages, `beta` times the KL to the start inside the reward."""
 
-    rewards_BR: torch.Tensor  # of all processes, set by the class in front
-
-    def _generate_and_score_completions(self, inputs: list[dict]) -> dict[str, Any]:
-        output = super()._generate_and_score_completions(inputs)
-        rewards_B = (self.rewards_BR * self.reward_weights.to(self.rewards_BR.device)).sum(dim=1)
+    def advantages(self, rewards_B: torch.Tensor, output: dict[str, Any]) -> torch.Tensor:
         penalties_B = self.beta * self._kl(output) if self.beta else torch.zeros_like(rewards_B)
-        advantages_B = leave_one_out(rewards_B, penalties_B, self.num_generations, self.scale_rewards)
-        own = len(output["advantages"])
-        start = self.accelerator.process_index * own
-        output["advantages"] = advantages_B[start : start + own]
-        return output
+        return leave_one_out(rewards_B, penalties_B, self.num_generations, self.scale_rewards)
 
     def _kl(self, output: dict[str, Any]) -> torch.Tensor:
         """Estimate of the KL for each completion of all processes, nats: its log ratio to the start (k1)."""
@@ -67,3 +60,7 @@ class LeaveOneOutTrainer(GRPOTrainer):
             return super()._compute_loss(model, inputs)
         finally:
             self.beta = beta
+
+
+class LabLeaveOneOutTrainer(LabTrainerMixin, LeaveOneOutTrainer):
+    """With what the harness adds."""

@@ -1,36 +1,53 @@
 """Length: the limit on completion tokens as a function of the step.
 
-To add a schedule, write its config class (a member of LengthConfig) and its LengthSchedule, and name both in SCHEDULES.
+To add a schedule, write its class, a LengthConfig with its name as `schedule`; a file in conf/length/ uses it.
 
 Every schedule has a `fraction`: its highest limit as a fraction of the scale's completion budget. All other fractions
 are relative to that highest limit, so one schedule can be swapped for another under the same experiment.
 """
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from src.common.base import Config
+from src.common.base import Choice
 
 Share = Annotated[float, Field(gt=0, le=1)]
+State = dict[str, Any]  # plain JSON; it stands in checkpoints
 
 
-class _Length(Config):
-    """What every schedule has."""
+class LengthConfig(Choice):
+    """What every schedule has: its keys, and its limit at each step. `share` alone has to be written."""
 
+    chosen_by: ClassVar[str] = "schedule"
     fraction: Share = 1.0  # highest limit / the scale's completion budget
 
+    @abstractmethod
+    def share(self, step: int, steps: int, state: State) -> float:
+        """The limit at a step, counted from 0, of a run of so many steps, relative to the highest."""
 
-class Fixed(_Length):
+    def begin(self) -> State:
+        """The state of a schedule that depends on what the run does; empty for one that does not."""
+        return {}
+
+    def observed(self, state: State, truncated_share: float) -> State:
+        """The state after a step in which that share of the completions reached the limit."""
+        return state
+
+
+class Fixed(LengthConfig):
     """The same limit at every step."""
 
     schedule: Literal["fixed"]
 
+    def share(self, step: int, steps: int, state: State) -> float:
+        return 1.0
 
-class Staged(_Length):
+
+class Staged(LengthConfig):
     """Stages with a limit each; `stage_begins` are the shares of the run at which they begin."""
 
     schedule: Literal["staged"]
@@ -55,17 +72,32 @@ class Staged(_Length):
             )
         return self
 
+    def share(self, step: int, steps: int, state: State) -> float:
+        begun = sum(begin <= step / steps for begin in self.stage_begins)
+        return self.stage_fractions[begun - 1]
 
-class Linear(_Length):
+
+class Linear(LengthConfig):
     """From `start_fraction` of the highest limit to all of it, in equal steps up to the share `until` of the run."""
 
     schedule: Literal["linear"]
     start_fraction: Share = 0.5
     until: Share = 1.0
 
+    def share(self, step: int, steps: int, state: State) -> float:
+        # The last step of the rise has the full limit; a rise of a single step is the full limit at once.
+        last = self.until * steps - 1
+        progress = min(1.0, step / last) if last > 0 else 1.0
+        return self.start_fraction + (1.0 - self.start_fraction) * progress
 
-class Adaptive(_Length):
-    """Grows while many completions are truncated, shrinks when few are."""
+
+class Adaptive(LengthConfig):
+    """Grows while many completions are truncated, shrinks when few are.
+
+    Decides from the mean truncated share of the last `window_steps` steps, all under the present limit. After each change
+    the window starts anew: shares measured under the old limit say nothing of the new one, and a limit that reacted to
+    them would overshoot. So the limit changes at most once in `window_steps` steps.
+    """
 
     schedule: Literal["adaptive"]
     start_fraction: Share = 0.5  # first limit / the highest
@@ -87,115 +119,49 @@ class Adaptive(_Length):
             raise ValueError(f"start_fraction {self.start_fraction} is below min_fraction {self.min_fraction}")
         return self
 
+    def share(self, step: int, steps: int, state: State) -> float:
+        return state["present"]
 
-LengthConfig = Annotated[Fixed | Staged | Linear | Adaptive, Field(discriminator="schedule")]
+    def begin(self) -> State:
+        return {"present": self.start_fraction, "window": []}  # not rounded to tokens, or small limits could never grow
+
+    def observed(self, state: State, truncated_share: float) -> State:
+        window = [*state["window"], truncated_share][-self.window_steps :]
+        if len(window) == self.window_steps:
+            mean = math.fsum(window) / self.window_steps
+            if mean > self.grow_above:
+                return self._changed(state["present"] * self.grow_factor)
+            if mean < self.shrink_below:
+                return self._changed(state["present"] * self.shrink_factor)
+        return state | {"window": window}
+
+    def _changed(self, share: float) -> State:
+        return {"present": min(1.0, max(self.min_fraction, share)), "window": []}
 
 
-class LengthSchedule(ABC):
-    """The limit on completion tokens at each step of a run.
+class LengthSchedule:
+    """A schedule over a run of `total_steps` steps at a scale with a budget of `budget_tokens` a completion.
 
     Attributes:
         maximum: the largest limit that can occur, in tokens.
+        state: what has to be saved, as plain JSON, so that an interrupted run goes on with the same limits.
     """
 
-    def __init__(self, config: Any, budget_tokens: int, total_steps: int) -> None:
+    def __init__(self, config: LengthConfig, budget_tokens: int, total_steps: int) -> None:
         if budget_tokens < 1 or total_steps < 1:
             raise ValueError(f"a schedule over {total_steps} steps of at most {budget_tokens} tokens is empty")
-        self.config = config
-        self.total_steps = total_steps
+        self.config, self.total_steps, self.state = config, total_steps, config.begin()
         self.maximum = _whole_tokens(config.fraction * budget_tokens)
 
     def limit(self, step: int) -> int:
         """Limit in tokens, at least 1. Steps count from 0; past the end the last limit stays."""
-        return _whole_tokens(self._share(step) * self.maximum)
-
-    @abstractmethod
-    def _share(self, step: int) -> float:
-        """Limit at a step, relative to the highest."""
+        return _whole_tokens(self.config.share(step, self.total_steps, self.state) * self.maximum)
 
     def observe(self, step: int, truncated_share: float) -> None:
         """Take note, once a step, of the share of its completions that reached the limit."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """What has to be saved, as plain JSON, so that an interrupted run goes on with the same limits."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state."""
-
-
-class FixedSchedule(LengthSchedule):
-    def _share(self, step: int) -> float:
-        return 1.0
-
-
-class StagedSchedule(LengthSchedule):
-    def _share(self, step: int) -> float:
-        progress = step / self.total_steps
-        begun = sum(begin <= progress for begin in self.config.stage_begins)
-        return self.config.stage_fractions[begun - 1]
-
-
-class LinearSchedule(LengthSchedule):
-    def _share(self, step: int) -> float:
-        # The last step of the rise has the full limit; a rise of a single step is the full limit at once.
-        last = self.config.until * self.total_steps - 1
-        progress = min(1.0, step / last) if last > 0 else 1.0
-        return self.config.start_fraction + (1.0 - self.config.start_fraction) * progress
-
-
-class AdaptiveSchedule(LengthSchedule):
-    """Decides from the mean truncated share of the last `window_steps` steps, all under the present limit.
-
-    After each change the window starts anew: shares measured under the old limit say nothing of the new one, and a
-    limit that reacted to them would overshoot. So the limit changes at most once in `window_steps` steps. It does not
-    depend on the step asked for: `limit` is the present one.
-    """
-
-    def __init__(self, config: Adaptive, budget_tokens: int, total_steps: int) -> None:
-        super().__init__(config, budget_tokens, total_steps)
-        self._present = config.start_fraction  # not rounded to tokens, or small limits could never grow
-        self._window: list[float] = []
-
-    def _share(self, step: int) -> float:
-        return self._present
-
-    def observe(self, step: int, truncated_share: float) -> None:
         if not 0 <= truncated_share <= 1:
             raise ValueError(f"truncated_share is {truncated_share} at step {step}, it must be from 0 to 1")
-        config = self.config
-        self._window = [*self._window, truncated_share][-config.window_steps :]
-        if len(self._window) < config.window_steps:
-            return
-        mean = math.fsum(self._window) / config.window_steps
-        if mean > config.grow_above:
-            self._change(self._present * config.grow_factor)
-        elif mean < config.shrink_below:
-            self._change(self._present * config.shrink_factor)
-
-    def _change(self, share: float) -> None:
-        self._present = min(1.0, max(self.config.min_fraction, share))
-        self._window = []
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"present": self._present, "window": list(self._window)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._present = float(state["present"])
-        self._window = [float(share) for share in state["window"]]
-
-
-SCHEDULES: dict[str, type[LengthSchedule]] = {
-    "fixed": FixedSchedule,
-    "staged": StagedSchedule,
-    "linear": LinearSchedule,
-    "adaptive": AdaptiveSchedule,
-}
-
-
-def build_schedule(config: LengthConfig, budget_tokens: int, total_steps: int) -> LengthSchedule:
-    """The schedule of a run of `total_steps` steps at a scale with a budget of `budget_tokens` a completion."""
-    return SCHEDULES[config.schedule](config, budget_tokens, total_steps)
+        self.state = self.config.observed(self.state, truncated_share)
 
 
 def _whole_tokens(tokens: float) -> int:

@@ -1,7 +1,7 @@
 """Rewards: named terms, each a function of the sampled completions, added up with the weights of the config.
 
-To add a term, write a function of (batch, config) that returns one number for each completion, name it in REWARDS
-and give it the weight 0 in conf/reward/_terms.yaml.
+To add a term, write a function of (batch, config) that returns one number for each completion, and name it in REWARDS;
+`reward.weights.<name>=<weight>`, or a file in conf/reward/, turns it on.
 
 Lengths are in tokens unless a term says otherwise. The terms `efficient` and `length_kimi` compare the completions of
 one prompt, so a batch must hold whole groups.

@@ -15,6 +15,7 @@ from trl import GRPOTrainer
 
 from src.common.errors import RunFailed
 from src.training.reward import RewardBatch
+from src.training.trainer import LabTrainerMixin
 
 
 def shortest_correct(correct_B: Sequence[bool], tokens_B: Sequence[int], group: int) -> list[int | None]:
@@ -100,3 +101,10 @@ class ShortestCorrectTrainer(GRPOTrainer):
         entropy = (entropies_BT * mask_BT).sum() / mask_BT.sum().clamp(min=1)
         self._metrics["train"]["entropy"].append(self.accelerator.gather(entropy).nanmean().item())
         return (losses_B * inputs["advantages"]).mean() / self.current_gradient_accumulation_steps
+
+
+class LabShortestCorrectTrainer(LabTrainerMixin, ShortestCorrectTrainer):
+    """With what the harness adds: the record and the account see all completions, the policy learns the demonstrations."""
+
+    def _generate_and_score_completions(self, inputs: list[dict]) -> dict[str, Any]:
+        return self.demonstrations(super()._generate_and_score_completions(inputs))

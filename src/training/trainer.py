@@ -2,9 +2,11 @@
 checkpoints, and the step's rollout for the record. The policy gradient itself is TRL's.
 """
 
+import pkgutil
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,11 +25,23 @@ from src.record.metrics import Rollout
 from src.rollout.engine import divergence_in_words
 from src.rollout.in_process import weights_in
 from src.training import fsdp
-from src.training.leave_one_out import LeaveOneOutTrainer
+from src.training.algorithm import ADVANTAGES, AlgorithmConfig
 from src.training.length import LengthSchedule
 from src.training.passes import NarrowPasses
 from src.training.reward import REWARDS, RewardBatch, RewardConfig, active
-from src.training.shortest_correct import ShortestCorrectTrainer
+
+
+@dataclass(frozen=True, slots=True)
+class Harness:
+    """What a trainer is given besides what TRL takes."""
+
+    problems: list[Problem]  # those that the data set's column `problem` counts
+    grader: Grader
+    schedule: LengthSchedule
+    ledger: Ledger
+    checkpoints: Checkpoints
+    progress: Callable[[], Progress]  # asked for at every checkpoint
+    padding: str  # that of the configuration
 
 
 class LabTrainerMixin(NarrowPasses):
@@ -37,21 +51,8 @@ class LabTrainerMixin(NarrowPasses):
     rollout: Rollout  # that of the step in hand
     whole: fsdp.WholeCopy | None = None  # under FSDP2
 
-    def attach(
-        self,
-        problems: list[Problem],
-        grader: Grader,
-        schedule: LengthSchedule,
-        ledger: Ledger,
-        checkpoints: Checkpoints,
-        progress: Callable[[], Progress],
-        padding: str,
-    ) -> None:
-        """`problems` are what the data set's column `problem` counts; `progress` is asked for at every checkpoint; `padding` is
-        that of the configuration."""
-        self.padding = padding
-        self.problems, self.grader, self.schedule, self.ledger = problems, grader, schedule, ledger
-        self.checkpoints, self.progress = checkpoints, progress
+    def attach(self, harness: Harness) -> None:
+        self.harness, self.padding = harness, harness.padding
         self.ends = end_tokens(self.processing_class, self.model.generation_config)
         if self.is_fsdp_enabled:
             self.whole = fsdp.WholeCopy(self.model)
@@ -90,7 +91,7 @@ class LabTrainerMixin(NarrowPasses):
 
     def _generate(self, prompts: list) -> tuple:
         step = self.state.global_step
-        self.limit = self.schedule.limit(step)
+        self.limit = self.harness.schedule.limit(step)
         self._apply_limit()
         # The random state of a step depends on the seed and the step alone, so a continued run samples what the
         # uninterrupted one would have.
@@ -99,12 +100,12 @@ class LabTrainerMixin(NarrowPasses):
         np.random.seed(seed % 2**32)  # from which vLLM, in this process and on a GPU, draws the seeds of requests
         if self.use_vllm and self.vllm_mode == "server":
             self.vllm_generation.generation_kwargs = (self.vllm_generation.generation_kwargs or {}) | {"seed": seed % 2**32}
-        with self.ledger.phase("rollout"), divergence_in_words():
+        with self.harness.ledger.phase("rollout"), divergence_in_words():
             output = super()._generate(prompts)
-        self.schedule.observe(step, self._metrics["train"]["completions/clipped_ratio"][-1])
+        self.harness.schedule.observe(step, self._metrics["train"]["completions/clipped_ratio"][-1])
         self.tokens_B = [len(prompt) + len(completion) for prompt, completion in zip(output[0], output[1], strict=True)]
-        self.ledger.prompt_tokens += sum(gather([sum(map(len, output[0]))]))
-        self.ledger.completion_tokens += sum(gather([sum(map(len, output[1]))]))
+        self.harness.ledger.prompt_tokens += sum(gather([sum(map(len, output[0]))]))
+        self.harness.ledger.completion_tokens += sum(gather([sum(map(len, output[1]))]))
         return output
 
     @property
@@ -129,9 +130,9 @@ class LabTrainerMixin(NarrowPasses):
     # -- rewards --------------------------------------------------------------------------------------------------
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list) -> torch.Tensor:
-        with self.ledger.phase("grading"):
-            self.problems_B = [self.problems[row["problem"]] for row in inputs]
-            answers = graded(self.problems_B, completion_ids_list, self.processing_class, self.ends, self.grader)
+        with self.harness.ledger.phase("grading"):
+            self.problems_B = [self.harness.problems[row["problem"]] for row in inputs]
+            answers = graded(self.problems_B, completion_ids_list, self.processing_class, self.ends, self.harness.grader)
             self.batch = RewardBatch(answers, self.num_generations, self.limit)
             self.rewards_BR = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         return self.rewards_BR
@@ -145,7 +146,7 @@ class LabTrainerMixin(NarrowPasses):
             rewards_BR=self.rewards_BR.tolist(),  # gathered by TRL
             advantages_B=gather(output["advantages"].tolist()),
         )
-        self.timeouts = sum(gather([self.grader.timeouts]))
+        self.timeouts = sum(gather([self.harness.grader.timeouts]))
         if "importance_sampling_ratio" in output:
             share = effective_share(output["importance_sampling_ratio"], output["completion_mask"])
             self._metrics["train"]["sampling/effective_sample_share"].append(share)
@@ -156,7 +157,7 @@ class LabTrainerMixin(NarrowPasses):
 
     def _charge_passes(self, output: dict) -> None:
         """Charge what the batch went through before it is learnt from."""
-        sampled, by_pass = sum(gather([sum(self.tokens_B)])), self.ledger.tokens_by_pass
+        sampled, by_pass = sum(gather([sum(self.tokens_B)])), self.harness.ledger.tokens_by_pass
         by_pass["generation"] += sampled
         by_pass["reference"] += sampled * (self.beta != 0)
         by_pass["old_policy"] += sampled * ("old_per_token_logps" in output or "old_logps" in output)
@@ -165,7 +166,7 @@ class LabTrainerMixin(NarrowPasses):
     def _prepare_inputs(self, generation_batch: Any) -> dict:
         inputs = super()._prepare_inputs(generation_batch)
         if self.model.training:
-            self.ledger.tokens_by_pass["training"] += sum(gather([int(inputs["lab_tokens"].sum())]))
+            self.harness.ledger.tokens_by_pass["training"] += sum(gather([int(inputs["lab_tokens"].sum())]))
         return inputs
 
     # -- safety ---------------------------------------------------------------------------------------------------
@@ -179,12 +180,12 @@ class LabTrainerMixin(NarrowPasses):
     def _save_checkpoint(self, model, trial) -> None:
         if not all(parameter.isfinite().all() for parameter in self.model.parameters()):
             raise RunFailed(f"the weights are not finite after step {self.state.global_step}")
-        with self.ledger.phase("saving"):
+        with self.harness.ledger.phase("saving"):
             with self._writing_to_partial(), self._own_generation_config():
                 Trainer._save_checkpoint(self, model, trial)  # not TRL's, which also writes a model card
             self.accelerator.wait_for_everyone()
             if self.accelerator.is_main_process:
-                self.checkpoints.commit(self.progress())
+                self.harness.checkpoints.commit(self.harness.progress())
 
     @contextmanager
     def _own_generation_config(self):
@@ -199,7 +200,7 @@ class LabTrainerMixin(NarrowPasses):
 
     @contextmanager
     def _writing_to_partial(self):
-        partial = self.checkpoints.partial
+        partial = self.harness.checkpoints.partial
         if self.accelerator.is_main_process:
             shutil.rmtree(partial, ignore_errors=True)  # left by a kill
         self.accelerator.wait_for_everyone()
@@ -210,6 +211,26 @@ class LabTrainerMixin(NarrowPasses):
             self.args.output_dir = final
 
 
+class OwnAdvantages(GRPOTrainer):
+    """TRL's GRPOTrainer with other advantages than its own; a class in front sets `rewards_BR`."""
+
+    rewards_BR: torch.Tensor  # of all processes
+
+    def advantages(self, rewards_B: torch.Tensor, output: dict[str, Any]) -> torch.Tensor:
+        """Advantages of the B completions of all processes, those of a prompt next to each other; `output` is what TRL made
+        of this process's."""
+        raise NotImplementedError
+
+    def _generate_and_score_completions(self, inputs: list[dict]) -> dict[str, Any]:
+        output = super()._generate_and_score_completions(inputs)
+        rewards_B = (self.rewards_BR * self.reward_weights.to(self.rewards_BR.device)).sum(dim=1)
+        advantages_B = self.advantages(rewards_B, output)
+        own = len(output["advantages"])
+        start = self.accelerator.process_index * own
+        output["advantages"] = advantages_B[start : start + own]
+        return output
+
+
 class LabGRPOTrainer(LabTrainerMixin, GRPOTrainer):
     """TRL's GRPOTrainer: https://huggingface.co/docs/trl/grpo_trainer"""
 
@@ -218,15 +239,7 @@ class LabRLOOTrainer(LabTrainerMixin, RLOOTrainer):
     """TRL's RLOOTrainer: https://huggingface.co/docs/trl/rloo_trainer"""
 
 
-class LabLeaveOneOutTrainer(LabTrainerMixin, LeaveOneOutTrainer):
-    """GRPOTrainer with RLOO's advantages."""
-
-
-class LabShortestCorrectTrainer(LabTrainerMixin, ShortestCorrectTrainer):
-    """GRPOTrainer made supervised."""
-
-    def _generate_and_score_completions(self, inputs: list[dict]) -> dict:
-        return self.demonstrations(super()._generate_and_score_completions(inputs))
+TRAINERS = {"grpo": LabGRPOTrainer, "rloo": LabRLOOTrainer}
 
 
 def effective_share(ratio_BT: torch.Tensor, mask_BT: torch.Tensor) -> float:
@@ -237,12 +250,10 @@ def effective_share(ratio_BT: torch.Tensor, mask_BT: torch.Tensor) -> float:
     return total**2 / (number * squares) if squares else 0.0
 
 
-TRAINERS = {  # by algorithm.trainer and algorithm.advantages
-    ("grpo", "of_trainer"): LabGRPOTrainer,
-    ("grpo", "leave_one_out"): LabLeaveOneOutTrainer,
-    ("grpo", "shortest_correct"): LabShortestCorrectTrainer,
-    ("rloo", "of_trainer"): LabRLOOTrainer,
-}
+def trainer_class(algorithm: AlgorithmConfig) -> type[LabTrainerMixin]:
+    """TRL's trainer with what the harness adds, or the one that the advantages ask for."""
+    own = ADVANTAGES[algorithm.advantages].trainer
+    return pkgutil.resolve_name(own) if own else TRAINERS[algorithm.trainer]
 
 
 def reward_functions(config: RewardConfig, batch: Callable[[], RewardBatch]) -> list[Callable[..., list[float]]]:

@@ -3,7 +3,7 @@
 import pytest
 from conftest import composed, configured
 
-from src.training.length import build_schedule
+from src.training.length import LengthSchedule
 
 # arXiv 2503.16219 and its released code: rewards with weights, prompts a step, tokens of a completion at most.
 PUBLISHED = {
@@ -22,7 +22,7 @@ def test_the_published_numbers(name):
     assert {term: weight for term, weight in config.reward.weights.items() if weight} == rewards
     assert {role: weight for role, weight in config.mix.weights.items() if weight} == weights
     assert (config.mix.size, config.mix.order, config.mix.repeats) == (size, "shuffled", 1)
-    schedule = build_schedule(config.length, config.scale.completion_budget, config.scale.steps)
+    schedule = LengthSchedule(config.length, config.scale.completion_budget, config.scale.steps)
     assert [schedule.limit(step) for step in (0, 250, 499)] == [limit] * 3
     assert config.prompt == configured(f"prompt={prompt}").prompt
 

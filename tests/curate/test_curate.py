@@ -243,9 +243,7 @@ def test_planted_problems_of_math_500_are_found():
     guru = load_config("guru", [f"data={DATA}"])
     suite = [c.question for c in load_suites(guru.overlap)["math_500"]]
     source = guru.read.sources["guru"]
-    from src.data.loaders import load_pool
-
-    others = [problem.question for problem in load_pool(source, "guru").problems][::3]
+    others = [problem.question for problem in source.load("guru").problems][::3]
     found, siblings, flagged = planted(suite, others)
     assert min(found.values()) >= 0.95, found
     assert siblings < 0.02  # one number changed: another problem

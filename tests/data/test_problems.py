@@ -18,8 +18,8 @@ from pydantic import TypeAdapter, ValidationError
 from src.common.errors import UserError
 from src.common.types import Problem
 from src.data.columns import paths_of, value_at
-from src.data.loaders import LOADERS, FilePool, MicroPool, PoolConfig, load_pool, normalise
-from src.data.problems import ROLES, ProblemsConfig, check_pools, load_pools, load_suite, published_note
+from src.data.loaders import FilePool, MicroPool, PoolConfig, normalise
+from src.data.problems import ROLES, ProblemsConfig, check_pools, load_pools, load_suite
 from src.grading.code import grade_programs, remark
 from src.grading.grader import Grader
 
@@ -105,7 +105,7 @@ def message_of(function, *args) -> str:
 @pytest.mark.parametrize("suffix", ["jsonl", "ndjson", "json", "parquet", "csv"])
 def test_every_file_format_gives_the_same_problems(tmp_path, suffix):
     path = write(tmp_path / f"open_rs.{suffix}", OPEN_RS)
-    pool = load_pool(file_pool(path, columns=COLUMNS | {"level": "level"}), "problems.pools.core")
+    pool = file_pool(path, columns=COLUMNS | {"level": "level"}).load("problems.pools.core")
     assert [(p.question, p.answer, p.level, p.pass_rate, p.source) for p in pool.problems] == [
         ("What is $1+1$?", "2", "easy", None, str(path)),
         ("What is $\\frac{1}{2}+\\frac{1}{3}$?", "\\frac{5}{6}", "hard", None, str(path)),
@@ -115,7 +115,7 @@ def test_every_file_format_gives_the_same_problems(tmp_path, suffix):
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
 def test_nested_columns_and_words_around_the_question(tmp_path, suffix):
     path = write(tmp_path / f"guru.{suffix}", GURU)
-    pool = load_pool(file_pool(path, columns=GURU_COLUMNS | {"id": "extra_info.index"}), "problems.pools.core")
+    pool = file_pool(path, columns=GURU_COLUMNS | {"id": "extra_info.index"}).load("problems.pools.core")
     assert [(p.id, p.question, p.answer, p.pass_rate) for p in pool.problems[:2]] == [
         ("1", "What is 1 plus 1?", "2", 1 / 16),
         ("2", "What is 2 plus 2?", "4", 2 / 16),
@@ -125,7 +125,7 @@ def test_nested_columns_and_words_around_the_question(tmp_path, suffix):
 def test_thresholds_on_the_pass_rate_include_their_ends(tmp_path):
     unmeasured = GURU[0] | {"extra_info": {"index": 9, "qwen2.5_7b_pass_rate": None}}
     path = write(tmp_path / "guru.jsonl", [*GURU, unmeasured])
-    pool = load_pool(file_pool(path, columns=GURU_COLUMNS, min_pass_rate=2 / 16, max_pass_rate=3 / 16), "")
+    pool = file_pool(path, columns=GURU_COLUMNS, min_pass_rate=2 / 16, max_pass_rate=3 / 16).load("")
     assert [problem.pass_rate for problem in pool.problems] == [2 / 16, 3 / 16]
     assert [(drop.reason, drop.place) for drop in pool.unfit] == [
         ("outside the pass-rate thresholds", "line 1"),
@@ -137,15 +137,15 @@ def test_thresholds_on_the_pass_rate_include_their_ends(tmp_path):
 def test_answers_after_a_marker_and_answers_that_are_numbers(tmp_path):
     path = write(tmp_path / "gsm8k.jsonl", [{"question": "How many?", "answer": "4 and 3 are 7.\n#### 7"}])
     columns = {"question": "question", "answer": "answer", "answer_after": "####"}
-    assert load_pool(file_pool(path, columns=columns), "").problems[0].answer == "7"
+    assert file_pool(path, columns=columns).load("").problems[0].answer == "7"
     path = write(tmp_path / "numbers.jsonl", rows(("a", 204), ("b", 204.0), ("c", 0.5)))
-    assert [problem.answer for problem in load_pool(file_pool(path), "").problems] == ["204", "204", "0.5"]
+    assert [problem.answer for problem in file_pool(path).load("").problems] == ["204", "204", "0.5"]
 
 
 def test_a_line_separator_inside_a_text_is_no_line_end(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"problem": "one\u2028two", "answer": "2"}\n\n', encoding="utf-8")
-    assert load_pool(file_pool(path), "").problems[0].question == "one\u2028two"
+    assert file_pool(path).load("").problems[0].question == "one\u2028two"
 
 
 def test_hub_data_sets_are_read_from_a_clone(tmp_path, monkeypatch):
@@ -153,15 +153,15 @@ def test_hub_data_sets_are_read_from_a_clone(tmp_path, monkeypatch):
     (tmp_path / "open-rs" / "data").mkdir(parents=True)
     write(tmp_path / "open-rs" / "data" / "train-00000-of-00001.parquet", OPEN_RS)
     config = pool_config(loader="hub", dataset=str(tmp_path / "open-rs"), columns=COLUMNS | {"level": "level"})
-    pool = load_pool(config, "problems.pools.released")
+    pool = config.load("problems.pools.released")
     assert [(problem.answer, problem.level) for problem in pool.problems] == [("2", "easy"), ("\\frac{5}{6}", "hard")]
     missing = config.model_copy(update={"split": "test"})
-    message = message_of(load_pool, missing, "problems.pools.released")
+    message = message_of(missing.load, "problems.pools.released")
     assert "Unknown split" in message and message.endswith("'+problems.pools.released={loader: file, path: FILE}'")
 
 
 def test_generated_problems():
-    pool = load_pool(micro_pool("easy", 5, 0), "")
+    pool = micro_pool("easy", 5, 0).load("")
     assert [problem.level for problem in pool.problems] == ["easy"] * 5
     assert pool.source == "micro/easy" and len({problem.id for problem in pool.problems}) == 5
 
@@ -230,7 +230,7 @@ def test_equal_questions_have_equal_ids_in_all_pools_and_different_ones_differen
 
 def test_ids_without_a_column_come_from_the_question(tmp_path):
     path = write(tmp_path / "a.jsonl", rows(("What is 1+1?", "2"), ("What is 1 + 1?", "2"), ("What is 1+2?", "3")))
-    first, again, other = (problem.id for problem in load_pool(file_pool(path), "").problems)
+    first, again, other = (problem.id for problem in file_pool(path).load("").problems)
     assert first == again != other and len(first) == 12
     assert normalise("ﬁnd  $X^2$") == "find$x^2$"
 
@@ -239,7 +239,7 @@ def test_a_count_that_differs_from_the_publication_is_noted(tmp_path, grader):
     path = write(tmp_path / "a.jsonl", rows(("a", "1"), ("b", "2")))
     config = ProblemsConfig(name="files", pools={"core": file_pool(path, published_rows=3)})
     assert load_pools(config, ["core"], {}, grader).notes == [f"core: {path} has 2 rows where the publication counts 3"]
-    assert published_note(file_pool(path, published_rows=2), 2) is None
+    assert file_pool(path, published_rows=2).remark(2) is None
 
 
 def test_suites_keep_every_problem(tmp_path, grader):
@@ -313,7 +313,7 @@ def test_a_pool_without_a_readable_answer_or_without_a_problem(tmp_path, grader)
 )
 def test_malformed_files(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
-    assert message in message_of(load_pool, file_pool(tmp_path / name), "problems.pools.core")
+    assert message in message_of(file_pool(tmp_path / name).load, "problems.pools.core")
 
 
 @pytest.mark.parametrize(
@@ -331,7 +331,7 @@ def test_columns_that_do_not_fit(tmp_path, columns, message):
         tmp_path / "a.jsonl",
         [row | {"rate": rate, "grade": "Level 5"} for row, rate in zip(OPEN_RS, (0.5, 75), strict=True)],
     )
-    assert message in message_of(load_pool, file_pool(path, columns=COLUMNS | columns), "")
+    assert message in message_of(file_pool(path, columns=COLUMNS | columns).load, "")
 
 
 def test_files_and_roles_are_checked_before_anything_is_read(tmp_path):
@@ -360,7 +360,7 @@ def test_a_hub_out_of_reach_names_the_local_alternative_at_once(tmp_path, monkey
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     started = time.monotonic()
-    message = message_of(load_pool, pool_config(loader="hub", dataset="knoveleng/open-s1"), "problems.pools.core")
+    message = message_of(pool_config(loader="hub", dataset="knoveleng/open-s1").load, "problems.pools.core")
     assert time.monotonic() - started < 6
     assert message == (
         "the hub cannot be reached for knoveleng/open-s1, and no copy is cached; "
@@ -435,7 +435,7 @@ def test_shipped_choices(tmp_path):
         "easy": ("agentica-org/DeepScaleR-Preview-Dataset", 40_315, "easy"),
         "released": ("knoveleng/open-rs", 7_000, "hard"),
     }
-    assert tuple(open_rs.pools) == ROLES and set(LOADERS) == {"hub", "file", "micro"}
+    assert tuple(open_rs.pools) == ROLES and set(PoolConfig.kinds()) == {"hub", "file", "micro"}
     files = shipped(tmp_path, "problems=files")
     assert message_of(check_pools, files, ["core"]).startswith("problems.pools.core.path is not set")
 
@@ -453,7 +453,7 @@ def test_the_hint_for_a_hub_out_of_reach_works_on_the_command_line(tmp_path):
     for choice, role in (("open_rs", "core"), ("open_rs", "released"), ("files", "easy")):
         config = shipped(tmp_path, f"problems={choice}", f"+problems.pools.{role}={{loader: file, path: {path}}}")
         assert isinstance(config.pools[role], FilePool)
-        assert len(load_pool(config.pools[role], "").problems) == 2
+        assert len(config.pools[role].load("").problems) == 2
 
 
 # --- real data --------------------------------------------------------------------------------------------------------
@@ -484,7 +484,7 @@ def test_real_pool_against_real_suites(tmp_path, grader):
     suites = {}
     for name in ("amc2023", "math_500"):
         path = DATA / f"{name}.parquet"
-        suites[name] = load_pool(file_pool(path, columns=real_columns(path)), name).problems
+        suites[name] = file_pool(path, columns=real_columns(path)).load(name).problems
     whole = DATA / "guru_math_5120.parquet"
     columns = real_columns(whole, "extra_info.qwen2.5_7b_pass_rate")
     table = pq.read_table(whole)

@@ -32,6 +32,7 @@ from src.plan.cost_model import (
 from src.plan.plan import make_plan, plan_of
 from src.plan.workload import workload
 from src.record.record import read_summary
+from src.rollout.config import TransformersRollout
 
 EXPERIMENTS = ("high_quality_data", "mix_easy_hard", "cosine_length")
 
@@ -104,9 +105,9 @@ def test_fsdp2_shares_out_all_that_is_held():
     layer = a.block_weights / a.layers
     assert parts["gathered weights"] == 2 * (n - a.block_weights + 3 * layer)  # in bf16, of the trained model or the reference
     assert parts["weights to measure"] == 0  # the server samples
-    alone = replace(w, engine="transformers")
+    alone = replace(w, engine=TransformersRollout)
     assert peak_memory(alone, memory(alone, spec))[1] > 4 * n  # rank 0's copy
-    over_links = replace(w, engine="transformers", limits=(100,), natural=1e9, evaluations=())
+    over_links = replace(w, engine=TransformersRollout, limits=(100,), natural=1e9, evaluations=())
     gathered = seconds(over_links, spec)["rollout"] - seconds(replace(over_links, sharding="none"), spec)["rollout"]
     assert gathered == pytest.approx(100 * 2 * n * (2 / 3) / 16e9)  # every token gathers the others' two thirds
 

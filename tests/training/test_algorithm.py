@@ -6,7 +6,7 @@ from conftest import ROOT, composed, configured
 
 from src.common.errors import UserError
 from src.config.tree import parse
-from src.training.algorithm import trl_fields, type_fault
+from src.training.algorithm import ADVANTAGES, trl_fields, type_fault
 from src.training.trainer import effective_share
 
 
@@ -53,3 +53,11 @@ def test_few_samples_count_where_ratios_are_of_whole_completions():
     assert effective_share(difference_BT.exp(), mask_BT) > 0.99
     assert effective_share(difference_BT.sum(dim=1, keepdim=True).exp(), mask_BT) < 0.75
     assert effective_share(torch.tensor([[1.0], [1.0], [0.0], [0.0]]), mask_BT[:4]) == 0.5
+def test_unknown_advantages_are_named():
+    with pytest.raises(UserError, match="algorithm.advantages: .* leave_one_ot; did you mean leave_one_out?"):
+        parse(composed("+algorithm.advantages=leave_one_ot"))
+
+
+@pytest.mark.parametrize(("advantages", "share"), [("of_trainer", 1.0), ("leave_one_out", 1.0), ("shortest_correct", 1 / 6)])
+def test_the_share_of_completions_that_is_learnt(advantages, share):
+    assert ADVANTAGES[advantages].learnt_share(6) == share
