@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src.common.errors import RunFailed
+from src.common.pace import PACE
 from src.common.screen import Screen, duration
 from src.config.tree import LabConfig
 from src.experiment.announce import facts, warnings
@@ -127,6 +128,7 @@ def follow(session: "Session", screen: Screen) -> None:
 
 def close(session: "Session", evaluation: dict[str, Any], stop: "Stop | None", screen: Screen) -> None:
     """Write the summary, and say what was found and where it lies."""
+    PACE.rest()  # sending to the hub and to W&B have limits of their own
     config, record, progress = session.config, session.record, session.progress
     record.save(
         steps=progress.step, best_step=progress.best_step, validation=progress.validation, evaluation=evaluation,

@@ -1,8 +1,10 @@
 """The entry: what a multirun command line does. Everything is checked before the first trial starts."""
 
 import importlib
+import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.trial import Trial
 
 from src.common.errors import RunFailed, UserError
+from src.common.files import NO_ROOM
 from src.common.screen import duration
+from src.common.secrets import without_password
 from src.config.tree import LabConfig
 from src.scaling.stopping import narrow_enough
 from src.sweep.budget import Budget
@@ -25,11 +29,12 @@ from src.sweep.results import write_results, write_yaml
 from src.sweep.samplers import SamplerMaker, check_sampler
 from src.sweep.screen import SweepScreen
 from src.sweep.space import Space, read_space, written
-from src.sweep.study import Claims, open_storage, open_study, without_password
+from src.sweep.study import Claims, open_storage, open_study, storage_in_words
 from src.sweep.sweeper import Sweep, Sweeper, wait_for_end
 
 INTERRUPTED = 130  # exit code
 ENDING_S = 600.0  # at most, for the steps in hand after Ctrl-C
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # a scheduler's end, and a terminal's, are as good as Ctrl-C
 
 
 def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, arguments: list[str]) -> dict[str, Any]:
@@ -60,8 +65,9 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"sweep.dir: cannot write {folder} ({error.strerror})") from error
-        storage = open_storage(config.storage, folder)
-        study = open_study(storage, name, folder, directions, space, base_of(first, space))
+        with leaving_nothing(folder), storage_in_words(config.storage, UserError):
+            storage = open_storage(config.storage, folder)
+            study = open_study(storage, name, folder, directions, space, base_of(first, space))
         address = without_password(config.storage) if "://" in (config.storage or "") else config.storage
         write_yaml(
             folder / "sweep.yaml",
@@ -71,7 +77,8 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
                 "space": space.described(), "sweep": config.model_dump(mode="json") | {"storage": address},
             },
         )
-        claims = Claims(study, folder, space, n_trials)
+        with storage_in_words(config.storage, UserError):
+            claims = Claims(study, folder, space, n_trials)
         screen = SweepScreen(study, first.objectives, n_trials)
         price = first.hardware.cost_usd(1.0)
         expected_s = first.scale.reference_seconds_per_step and first.scale.reference_seconds_per_step * first.scale.steps
@@ -84,9 +91,41 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
             enough=config.stop_when and (lambda: narrow_enough(config.stop_when, folder / "trials")),
         )
         screen.note(f"sweep {name}: {n_trials} trials, {engine.slots} at once, in {folder}")
-        return _carry_out(Sweeper(parts, engine, claims, screen), folder, first)
+        with storage_in_words(config.storage, RunFailed), stopped_by_signals():
+            return _carry_out(Sweeper(parts, engine, claims, screen), folder, first)
     finally:
         engine.close()
+
+
+@contextmanager
+def leaving_nothing(folder: Path) -> Iterator[None]:
+    """Where a sweep is refused inside, remove what was made for it in a folder that holds nothing else."""
+    try:
+        yield
+    except UserError:
+        if {path.name for path in folder.iterdir()} <= {"claim.lock"}:
+            with suppress(OSError):
+                (folder / "claim.lock").unlink(missing_ok=True)
+                folder.rmdir()
+        raise
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """Raise KeyboardInterrupt, with the signal's name, at each of STOPPING; not at one that is ignored, as under nohup."""
+
+    def stop(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    before = {number: signal.getsignal(number) for number in STOPPING}
+    for number, handler in before.items():
+        if handler != signal.SIG_IGN:
+            signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _carry_out(sweeper: Sweeper, folder: Path, first: LabConfig) -> dict[str, Any]:
@@ -97,8 +136,8 @@ def _carry_out(sweeper: Sweeper, folder: Path, first: LabConfig) -> dict[str, An
         with screen:
             try:
                 why = sweeper.run()
-            except KeyboardInterrupt:
-                interrupted, why = True, "stopped by Ctrl-C"
+            except KeyboardInterrupt as stop:
+                interrupted, why = True, f"stopped by {str(stop).replace('SIGINT', 'Ctrl-C')}"
                 screen.note("stopping: the running trials finish the step in hand and save (again to leave at once)")
                 sweeper.stop(why)
                 wait_for_end(sweeper, ENDING_S)
@@ -113,6 +152,8 @@ def _carry_out(sweeper: Sweeper, folder: Path, first: LabConfig) -> dict[str, An
     if interrupted:
         screen.note("continue with the same command")
         sys.exit(INTERRUPTED)
+    if sweeper.no_room_since is not None:
+        raise RunFailed(f"sweep: {NO_ROOM} of {folder}; make some, and give the same command")
     failed = summary["trials"].get("fail", 0)
     if failed / sweeper.claims.n_trials > config.max_failure_rate:
         raise RunFailed(
@@ -186,7 +227,7 @@ def _engine(config: SweepConfig, first: LabConfig) -> TrialEngine:
         return RayEngine(config.n_jobs, config.cpus_per_trial, gpus, config.ray.address)
     from src.sweep.engines.local import LocalEngine
 
-    return LocalEngine(config.n_jobs, gpus)
+    return LocalEngine(config.n_jobs, gpus, config.heartbeat)
 
 
 def say_summary(screen: SweepScreen, summary: dict[str, Any], folder: Path) -> None:

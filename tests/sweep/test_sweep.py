@@ -177,7 +177,7 @@ def test_a_trial_told_to_stop_ends_after_the_step_in_hand(keep, tmp_path):
     config = configured("+experiment=mix_easy_hard", *TINY, f"output_root={tmp_path}", f"run_dir={tmp_path}/run")
     spec = TrialSpec(
         0, "", [config.model_dump(mode="json")], str(tmp_path / "run"), str(tmp_path / "control"), "", ["accuracy"], 0, keep,
-        60, {}, time.time(),
+        60, {}, time.monotonic(),
     )
     channel = Channel(tmp_path / "control")
     channel.prepare()
