@@ -5,9 +5,11 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import optuna
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import Trial
@@ -42,7 +44,7 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
     config = parse_sweep(
         {key: OmegaConf.to_container(v, resolve=True) if OmegaConf.is_config(v) else v for key, v in options.items()}
     )
-    space = read_space(config.params, arguments)
+    space = replace(read_space(config.params, arguments, loader), options=hydra_options(master))
     extend = _custom(config.custom_search_space)
     if not space.distributions and not extend:
         raise UserError("sweep: nothing is varied; give sweep expressions such as 'mix.easy_share=interval(0,1)'")
@@ -50,6 +52,8 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
     first = check_all(composer, space)
     directions = directions_of(config, first)
     check_sampler(config.sampler, space, len(directions))
+    if extend:
+        composer.of_trial(space, suggested(extend, master, space, config, directions))
     pruner = build_pruner(config.pruner)
     objective, figure = objective_to_prune_on(config, first)
     n_trials = config.n_trials
@@ -73,7 +77,7 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
             folder / "sweep.yaml",
             {
                 "study": name, "objectives": dict(zip(first.objectives, directions, strict=True)),
-                "storage": address or str(folder / "journal.log"), "fixed": list(space.fixed),
+                "storage": address or str(folder / "journal.log"), "fixed": space.shown,
                 "space": space.described(), "sweep": config.model_dump(mode="json") | {"storage": address},
             },
         )
@@ -90,6 +94,8 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
             price_usd_per_second=price, figure=figure, objective=objective,
             enough=config.stop_when and (lambda: narrow_enough(config.stop_when, folder / "trials")),
         )
+        for note in space.notes:
+            screen.note(note)
         screen.note(f"sweep {name}: {n_trials} trials, {engine.slots} at once, in {folder}")
         with storage_in_words(config.storage, RunFailed), stopped_by_signals():
             return _carry_out(Sweeper(parts, engine, claims, screen), folder, first)
@@ -175,7 +181,7 @@ class SpecMaker:
 
     def __call__(self, trial: Trial, now: float) -> TrialSpec:
         if self.extend:
-            self.extend(self.master, trial)
+            extended(self.extend, self.master, trial, self.space)
         config = grouped(self.composer.of_trial(self.space, trial.params), self.study)
         label = f"{trial.number:04d}"
         folder = self.folder / "trials" / label
@@ -217,6 +223,39 @@ def _custom(path: str | None) -> Callable[[DictConfig, Trial], None] | None:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"sweep.custom_search_space: no function {path} ({error})") from error
+
+
+def extended(extend: Callable[[DictConfig, Trial], None], master: DictConfig, trial: Trial, space: Space) -> None:
+    """Have the user's function suggest its parameters. Raises UserError if it fails, or suggests what has a fixed value."""
+    try:
+        extend(master, trial)
+    except Exception as error:
+        raise UserError(f"sweep.custom_search_space: it raises {type(error).__name__} ({error})") from error
+    fixed = {override.partition("=")[0].lstrip("+~"): override for override in space.fixed}
+    if both := [name for name in trial.params if name.lstrip("+") in fixed]:
+        key = both[0].lstrip("+")
+        raise UserError(f"sweep.custom_search_space: it suggests {key}, whose value is fixed ({fixed[key]}); leave one of them out")
+
+
+def suggested(
+    extend: Callable[[DictConfig, Trial], None], master: DictConfig, space: Space, config: SweepConfig, directions: list[str]
+) -> dict[str, Any]:
+    """The parameters of a first trial, the user's function's among them, in a study that is thrown away."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    trial = optuna.create_study(sampler=SamplerMaker(config.sampler, space)(0), directions=directions).ask()
+    for name, distribution in space.distributions.items():
+        trial._suggest(name, distribution)
+    extended(extend, master, trial, space)
+    return trial.params
+
+
+def hydra_options(master: DictConfig) -> tuple[str, ...]:
+    """What of Hydra's own options a single run needs to find what this sweep has found."""
+    hydra = master.hydra
+    folders = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
+    names = [f"--config-name={hydra.job.config_name}"] if hydra.job.config_name not in (None, "config") else []
+    paths = [override for override in hydra.overrides.hydra if override.lstrip("+").startswith("hydra.searchpath=")]
+    return (*(f"--config-dir={folder}" for folder in folders), *names, *paths)
 
 
 def _engine(config: SweepConfig, first: LabConfig) -> TrialEngine:

@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from src.common.errors import UserError
 from src.common.locks import FileLock, held, is_held
-from src.common.secrets import without_password
+from src.common.secrets import is_secret, without_password
 from src.sweep.space import Space
 
 OWNER = "sweeper"  # user attribute of a trial
@@ -41,7 +41,7 @@ class Journal(JournalFileBackend):
         try:
             for number, log in enumerate(super().read_logs(log_number_from), start=log_number_from + 1):
                 if not _is_log(log):
-                    raise ValueError("no operation on a study")
+                    raise UserError(_damaged(self._file_path, f"line {number} is no operation on a study"))
                 yield log
         except ValueError as error:
             raise UserError(_damaged(self._file_path, f"line {number + 1} cannot be read")) from error
@@ -181,6 +181,7 @@ def open_study(
     Raises UserError if the one there has other directions, another search space or another base, saying how.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    base = _without_secrets(base)
     with held(folder / "claim.lock"):
         try:
             study = optuna.load_study(study_name=name, storage=storage)
@@ -199,11 +200,15 @@ def open_study(
         _refuse(name, f"its directions are {', '.join(known['directions'])}, not {', '.join(directions)}")
     if differences := _differences(known["space"], identity["space"], "search space"):
         _refuse(name, differences)
-    if differences := _differences(known["base"], identity["base"], "configuration"):
+    if differences := _differences(_without_secrets(known["base"]), base, "configuration"):
         _refuse(name, differences)
     if known["folder"] != identity["folder"]:
         _refuse(name, f"its folder is {known['folder']}, not {folder.resolve()}; give sweep.dir={known['folder']}")
     return study
+
+
+def _without_secrets(base: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in base.items() if not is_secret(key)}
 
 
 def _refuse(name: str, difference: str) -> None:
@@ -280,5 +285,7 @@ class Claims:
             for name, distribution in self.space.distributions.items():
                 trial._suggest(name, distribution)
             # The journal's trials stay in memory, each with distributions of its own: 1 KB that all can share.
-            self.study._storage.get_trial(trial._trial_id).distributions = self.space.distributions
+            frozen = self.study._storage.get_trial(trial._trial_id)
+            if frozen.distributions.keys() == self.space.distributions.keys():  # one taken over may have further parameters
+                frozen.distributions = self.space.distributions
             return trial, adopted

@@ -21,7 +21,7 @@ from src.sweep.budget import Accounts, Budget, Spending
 from src.sweep.config import SweepConfig
 from src.sweep.engines.channel import Channel, Outcome, Report
 from src.sweep.engines.engine import Ended, TrialEngine
-from src.sweep.engines.trial import TrialSpec, run_of_another, steps_saved
+from src.sweep.engines.trial import TrialSpec, kept_config, run_of_another, steps_saved
 from src.sweep.pruners import OUTCOMES, Mirror
 from src.sweep.screen import SweepScreen
 from src.sweep.seeds import spread, surely_out
@@ -159,7 +159,9 @@ class Sweeper:
             return
         if another := run_of_another(spec):
             raise UserError(f"sweep: {another}; give a new sweep.study_name, or remove that folder")
-        if adopted and (outcome := Channel(Path(spec.control)).final()):
+        # Its last word counts only beside its run: the control folder says nothing of the configuration.
+        lies_there = kept_config(Path(spec.configs[0]["run_dir"]))
+        if adopted and lies_there and (outcome := Channel(Path(spec.control)).final()):
             self._finish(trial, spec, outcome)
             return
         self.running[trial.number] = Running(trial, spec, self.engine.now())

@@ -1,55 +1,52 @@
-"""What a sweep meets besides: signals, frozen processes, full disks, damaged folders and storages, clocks that jump."""
+"""What a sweep meets besides: signals, frozen processes, full disks, damaged folders, clocks that jump."""
 
 import errno
 import json
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import time
+from pathlib import Path
 
-import pandas as pd
-import psutil
 import pytest
 import yaml
 from conftest import configured
 from test_sweep import ACCURACY, TINY, processes_of, started, swept, trials, wait_until
+from test_sweep_fleet import HOUR, Log, states
 
-from src.common.errors import UserError
+from benchmarks.sweeps import FleetEngine, fleet_sweeper
 from src.common.files import NO_ROOM, finds_no_room
-from src.common.locks import is_held
 from src.record.record import read_summary
+from src.sweep.config import SweepConfig
 from src.sweep.engines.channel import Channel
+from src.sweep.engines.engine import Ended
 from src.sweep.engines.local import LocalEngine
 from src.sweep.engines.trial import TrialSpec, run_of_another, run_trial
-from src.sweep.study import open_storage, without_password
 
 ONE = ("lr.peak=interval(1e-4,1e-3)", "sweep.sampler=random", "sweep.pruner=none", "sweep.n_jobs=1", "sweep.n_trials=1")
 
 
-def folder_of(root, name="mix_easy_hard"):
-    return root / "outputs" / "sweeps" / name
+def folder_of(root):
+    return root / "outputs" / "sweeps" / "mix_easy_hard"
 
 
-def steps_of(folder, number=0):
-    path = folder / "trials" / f"{number:04d}" / "metrics.jsonl"
+def steps_of(root):
+    path = folder_of(root) / "trials" / "0000" / "metrics.jsonl"
     return [json.loads(line)["step"] for line in path.read_text().splitlines()] if path.is_file() else []
 
 
-def spec_of(tmp_path, *changes, heartbeat_s=60, steps=2):
+def spec_of(folder, *changes):
     config = configured(
-        "+experiment=mix_easy_hard", *TINY, f"scale.steps={steps}", f"output_root={tmp_path}", f"run_dir={tmp_path}/run", *changes
-    )
+        "+experiment=mix_easy_hard", *TINY, f"output_root={folder}", f"run_dir={folder}/run", *changes
+    ).model_dump(mode="json")
     return TrialSpec(
-        0, "", [config.model_dump(mode="json")], str(tmp_path / "run"), str(tmp_path / "control"), "", [], 0, False,
-        heartbeat_s, {}, time.monotonic(),
+        0, "", [config], str(folder / "run"), str(folder / "control"), "", [], 0, False, 60, {}, time.monotonic()
     )
 
 
-def ended(spec):
-    """The outcome of a trial that is run here."""
-    channel = Channel(spec.control and __import__("pathlib").Path(spec.control))
+def outcome_of(spec):
+    channel = Channel(Path(spec.control))
     channel.prepare()
     run_trial(spec)
     return channel.outcome()
@@ -61,34 +58,217 @@ def ended(spec):
 def test_a_folder_is_never_taken_for_another_configuration(tmp_path):
     first = swept(tmp_path, *ONE)
     assert first.returncode == 0, first.stderr
-    folder = folder_of(tmp_path)
-    value = trials(tmp_path)[ACCURACY].to_list()
+    folder, value = folder_of(tmp_path), trials(tmp_path)[ACCURACY].to_list()
     (folder / "journal.log").unlink()
     # The same trials again are what they were, and are not run again.
     before = (folder / "trials" / "0000" / "metrics.jsonl").stat().st_mtime_ns
     assert swept(tmp_path, *ONE).returncode == 0
     assert trials(tmp_path)[ACCURACY].to_list() == value
     assert (folder / "trials" / "0000" / "metrics.jsonl").stat().st_mtime_ns == before
-    for change in (["sweep.storage=sqlite:///x.db"], ["sweep.storage=other.log"]):
-        other = swept(tmp_path, *ONE[1:], "lr.peak=interval(2e-3,3e-3)", *change)
-        assert other.returncode == 2 and other.stderr.count("\n") == 1, other.stderr
-        assert "trials/0000 holds a run of another configuration (it differs in lr)" in other.stderr
+    other = ("lr.peak=interval(2e-3,3e-3)", *ONE[1:], f"sweep.storage=sqlite:///{tmp_path}/x.db")
+    refused = swept(tmp_path, *other)
+    assert refused.returncode == 2 and refused.stderr.count("\n") == 1, refused.stderr
+    assert "trials/0000 holds a run of another configuration (it differs in lr)" in refused.stderr
     assert trials(tmp_path)[ACCURACY].to_list() == value  # nor are its results overwritten
+    shutil.rmtree(folder / "trials" / "0000")  # as the refusal says; what its process said at last is no result either
+    assert swept(tmp_path, *other).returncode == 0
+    assert read_summary(folder / "trials" / "0000")["status"] == "complete"
+    assert 2e-3 <= trials(tmp_path)["param/lr.peak"][0] <= 3e-3
 
 
 @pytest.mark.parametrize(("change", "what"), [
-    (["seed=7"], "seed"), (["scale.steps=3"], "scale"), (["trainer.beta=0.1"], "trainer"), (["length=staged"], "length"),
-    (["tracking.project=x", "hardware.grading_workers=1"], None),
+    ("seed=7", "seed"), ("scale.steps=3", "scale"), ("++trainer.beta=0.1", "trainer"), ("length=staged", "length"),
+    ("reward.weights.tag_count=1", "reward"), ("hardware.grading_workers=1", None), ("output_root=/elsewhere", None),
 ])  # fmt: skip
-def test_what_makes_a_configuration_another(change, what, tmp_path, toy_run):
-    shutil.copytree(toy_run, tmp_path / "run")
-    mine = spec_of(tmp_path)
-    content = yaml.safe_load((toy_run / "config.yaml").read_text())
-    asked = mine.configs[0] | {key: content[key] for key in content if key not in ("run_dir",)}
-    same = TrialSpec(**{**{f: getattr(mine, f) for f in mine.__slots__}, "configs": [asked]})
-    assert run_of_another(same) is None
-    changed = configured("+experiment=mix_easy_hard", *TINY, *[c.replace("trainer.", "++trainer.") for c in change])
-    groups = {c.partition("=")[0].partition(".")[0] for c in change}
-    asked |= {group: changed.model_dump(mode="json")[group] for group in groups}
-    found = run_of_another(TrialSpec(**{**{f: getattr(mine, f) for f in mine.__slots__}, "configs": [asked]}))
-    assert (found is None) if what is None else what in found
+def test_what_makes_a_configuration_another(change, what, tmp_path):
+    spec, changed = spec_of(tmp_path), spec_of(tmp_path, change)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(spec.configs[0]))
+    assert run_of_another(spec) is None
+    found = run_of_another(changed)
+    assert found is None if what is None else f"(it differs in {what})" in found
+    (tmp_path / "run" / "config.yaml").write_text("seed: 7\nof_the_future: 1\n")
+    assert "cannot be compared" in run_of_another(spec)
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """A trial that ended after its first step, and the values of one that went through."""
+    folder = tmp_path_factory.mktemp("begun")
+    whole = outcome_of(spec_of(folder / "whole"))
+    spec = spec_of(folder)
+    channel = Channel(Path(spec.control))
+    channel.prepare()
+    channel.stop("enough")
+    run_trial(spec)
+    assert read_summary(folder / "run")["status"] == "interrupted"
+    return folder / "run", whole.values
+
+
+@pytest.mark.parametrize(("file", "content"), [
+    ("summary.json", "{"), ("config.yaml", "a: ["), ("checkpoints/checkpoint-1/trainer_state.json", "{}"),
+    ("problems.parquet", "PAR1"),
+])  # fmt: skip
+def test_a_trial_begins_anew_where_what_it_left_is_damaged(file, content, begun, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(begun[0], run)
+    assert (run / file).is_file()
+    (run / file).write_text(content)
+    again = outcome_of(spec_of(tmp_path))
+    assert (again.status, again.values) == ("complete", begun[1]), again.reason
+    assert [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()] == [1, 2]
+
+
+# Signals -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_trial_that_somebody_ends_is_taken_up_again(tmp_path):
+    sweeper = started(tmp_path, *ONE, "scale.steps=6")
+    wait_until(lambda: steps_of(tmp_path), sweeper)
+    processes_of(sweeper)[0].terminate()
+    output, _ = sweeper.communicate(timeout=300)
+    assert sweeper.returncode == 0, output
+    assert "interrupted (SIGTERM); taken up again from step" in output and "all trials are done: 1 complete" in output
+    assert steps_of(tmp_path) == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_end_a_sweep_as_ctrl_c_does(number, tmp_path):
+    sweeper = started(tmp_path, *ONE, "scale.steps=30")
+    wait_until(lambda: steps_of(tmp_path), sweeper)
+    sweeper.send_signal(number)
+    output, _ = sweeper.communicate(timeout=300)
+    assert sweeper.returncode == 130 and "continue with the same command" in output, output
+    assert read_summary(folder_of(tmp_path) / "trials" / "0000")["status"] == "interrupted"
+    summary = yaml.safe_load((folder_of(tmp_path) / "summary.yaml").read_text())
+    assert (summary["ended"], summary["trials"]) == (f"stopped by {number.name}", {"running": 1})
+
+
+# Hangs ---------------------------------------------------------------------------------------------------------------
+
+
+def test_frozen_grading_workers_are_noticed(tmp_path):
+    sweeper = started(tmp_path, *ONE, "scale.steps=6", "sweep.heartbeat=2")
+    wait_until(lambda: steps_of(tmp_path), sweeper)
+    workers = processes_of(sweeper)[0].children(recursive=True)
+    for worker in workers:
+        worker.suspend()
+    output, _ = sweeper.communicate(timeout=300)
+    assert sweeper.returncode == 0, output
+    assert "died (no progress for" in output and "all trials are done: 1 complete" in output
+    assert "grader.py" in (folder_of(tmp_path) / "logs" / "0000.log").read_text()  # where it hung
+    assert steps_of(tmp_path) == [1, 2, 3, 4, 5, 6] and not any(worker.is_running() for worker in workers)
+
+
+def test_a_frozen_nursery_is_noticed():
+    engine = LocalEngine(1, 0, patience_s=1.0)
+    try:
+        while engine.owed:  # until it is ready
+            engine.wait()
+        frozen = engine.process
+        os.kill(frozen.pid, signal.SIGSTOP)
+        until = time.monotonic() + 20
+        while engine.process is frozen and time.monotonic() < until:
+            engine.wait()
+        assert engine.process is not frozen and frozen.returncode == -signal.SIGKILL
+    finally:
+        engine.close()
+
+
+# Clocks --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_jump_of_the_wall_clock_is_no_silence_and_no_time_spent(tmp_path):
+    channel = Channel(tmp_path)
+    channel.prepare()
+    channel.begin(0.0)
+    assert channel.silent_s() < 1
+    for hours in (-1, 1):
+        then = time.time() + hours * HOUR
+        for name in ("alive", "started"):
+            os.utime(tmp_path / name, (then, then))
+        assert channel.silent_s() < 1 and channel.running_s() < 1
+    time.sleep(0.2)
+    assert channel.silent_s() >= 0.2
+    channel.show_life()
+    assert channel.silent_s() < 0.1
+
+
+# Disks ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_is_known_by_whoever_reports_it():
+    try:
+        try:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            raise RuntimeError("the checkpoint could not be written") from error
+    except RuntimeError as error:
+        assert finds_no_room(error)
+    assert finds_no_room(ValueError("I/O error: No space left on device (os error 28)"))
+    assert not finds_no_room(OSError(errno.EIO, "broken")) and not finds_no_room(ValueError("no room"))
+
+
+class FullDisk(FleetEngine):
+    """Trials die of the disk until `room_at`."""
+
+    room_at = 0.0
+
+    def start(self, spec):
+        super().start(spec)
+        if self.clock < self.room_at:
+            self.events = [event for event in self.events if event[1] != spec.number]
+            del self.curve[spec.number], self.began[spec.number]
+            self.over.append(Ended(spec.number, None, NO_ROOM))
+
+    def wait(self):
+        if not self.events:
+            self.clock += 1.0
+        super().wait()
+
+
+@pytest.mark.parametrize("room_after_s", [60.0, 1e9])
+def test_trials_wait_for_room_and_are_never_lost(room_after_s, tmp_path):
+    config = SweepConfig(n_trials=4, n_jobs=2, pruner="none", sampler="random", retries=0)
+    engine = FullDisk(2, [[0.5, 0.6]], HOUR, 0, 1.0)
+    engine.room_at = room_after_s
+    sweeper = fleet_sweeper(tmp_path, engine, config, Log)
+    why = sweeper.run()
+    sweeper.claims.close()
+    if room_after_s == 60.0:
+        assert why is None and states(sweeper) == ["complete"] * 4
+        return
+    assert why.startswith(NO_ROOM) and states(sweeper) == ["running"] * 2 and engine.clock < 1000
+    later = fleet_sweeper(tmp_path, FullDisk(2, [[0.5, 0.6]], HOUR, 0, 1.0), config, Log)
+    assert later.run() is None and states(later) == ["complete"] * 4
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of a few megabytes, where this user may mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)], capture_output=True, check=False)
+    if made.returncode:
+        pytest.skip("this user may mount no file system")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_trial_on_a_full_disk_is_complete_when_there_is_room(small_disk, tmp_path):
+    folder = folder_of(tmp_path)
+    folder.parent.mkdir(parents=True)
+    (folder / "trials").mkdir(parents=True)
+    (folder / "trials").rmdir()
+    (folder / "trials").symlink_to(small_disk)  # the trials' disk alone is full
+    ballast = small_disk / "ballast"
+    with ballast.open("wb") as file, pytest.raises(OSError, match="No space left"):
+        while True:
+            file.write(b"0" * (1 << 16))
+    sweeper = started(tmp_path, *ONE, "sweep.retries=0")
+    log = folder / "logs" / "0000.log"
+    wait_until(lambda: log.is_file() and "No space left" in log.read_text(), sweeper)
+    ballast.unlink()
+    output, _ = sweeper.communicate(timeout=300)
+    assert sweeper.returncode == 0 and "waits (no room on the disk" in output, output
+    assert trials(tmp_path)["state"].to_list() == ["complete"]
