@@ -29,7 +29,7 @@ from optuna.distributions import (
 )
 
 from src.common.errors import UserError
-from src.common.secrets import tells_secret
+from src.common.secrets import redacted
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Space:
     @property
     def shown(self) -> list[str]:
         """What is fixed and may be written down."""
-        return [override for override in self.fixed if not tells_secret(override)]
+        return [override for override in self.fixed if not _tells_secret(override)]
 
     def overrides(self, params: Mapping[str, Any]) -> list[str]:
         """The command line of a trial: what is fixed, and its parameters."""
@@ -83,6 +83,11 @@ def read_space(params: Mapping[str, Any], arguments: Sequence[str], loader: Conf
         else:
             fixed[name] = str(override.input_line)
     return Space(distributions, keys, tuple(fixed.values()), notes=tuple(notes.values()))
+
+
+def _tells_secret(override: str) -> bool:
+    as_pairs = override.replace(":", "=")  # the keys in a mapping
+    return redacted(override) != override or redacted(as_pairs) != as_pairs
 
 
 def written(value: Any) -> str:

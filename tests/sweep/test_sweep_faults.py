@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import configured
+from conftest import CONF, command, configured
 from test_sweep import ACCURACY, TINY, processes_of, started, swept, trials, wait_until
 from test_sweep_fleet import HOUR, Log, states
 
@@ -272,3 +272,55 @@ def test_a_trial_on_a_full_disk_is_complete_when_there_is_room(small_disk, tmp_p
     output, _ = sweeper.communicate(timeout=300)
     assert sweeper.returncode == 0 and "waits (no room on the disk" in output, output
     assert trials(tmp_path)["state"].to_list() == ["complete"]
+
+
+# What is left --------------------------------------------------------------------------------------------------------
+
+SECRET = "hf_SECRETSECRETSECRET"
+SUGGEST = '''
+def suggest(config, trial):
+    trial.suggest_float("+trainer.weight_decay", 0.01, 0.1)
+    if trial.params["rollout.min_p"] == "null":
+        trial.suggest_categorical("length", ["fixed", "staged"])
+
+def twice(config, trial):
+    trial.suggest_float("lr.peak", 1e-4, 1e-3)
+
+def broken(config, trial):
+    trial.suggest_float("x")
+'''
+
+
+def test_a_sweep_of_mixed_types_and_further_parameters_tells_no_secret(tmp_path):
+    (tmp_path / "spaces.py").write_text(SUGGEST)
+    mine = tmp_path / "mine" / "experiment"
+    mine.mkdir(parents=True)
+    shutil.copy(CONF / "experiment" / "mix_easy_hard.yaml", mine / "of_mine.yaml")
+    arguments = (
+        "-m", "--config-dir", "mine", "+experiment=of_mine", *TINY, "scale.steps=1", "rollout.min_p=null,0.1", "lr.peak=1e-4",
+        "sweep.sampler=random", "sweep.sampler.seed=1", "sweep.n_trials=3", "sweep.pruner=none", f"trainer.hub_token={SECRET}",
+        "sweep.storage=sqlite:///study.db",
+    )
+
+    def of(function):
+        environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+        return command(*arguments, f"sweep.custom_search_space=spaces.{function}", cwd=tmp_path, **environment)
+
+    for function, fault in (("twice", "it suggests lr.peak, whose value is fixed (lr.peak=1e-4)"), ("broken", "it raises TypeError")):
+        refused = of(function)
+        assert refused.returncode == 2 and fault in refused.stderr and refused.stderr.count("\n") == 1, refused.stderr
+        assert not (tmp_path / "outputs" / "sweeps").exists()
+    result = of("suggest")
+    assert result.returncode == 0 and result.stderr == "", result.stderr
+    table = trials(tmp_path, "of_mine")
+    assert set(table["param/rollout.min_p"]) == {"null", "0.1"} and set(table["state"]) == {"complete"}
+    folder = tmp_path / "outputs" / "sweeps" / "of_mine"
+    for row in table.to_dict("records"):
+        config = yaml.safe_load((folder / "trials" / f"{row['number']:04d}" / "config.yaml").read_text())
+        assert config["trainer"]["weight_decay"] == row["param/+trainer.weight_decay"]
+        assert config["length"]["schedule"] == (row["param/length"] if row["param/rollout.min_p"] == "null" else "fixed")
+    (best,) = yaml.safe_load((folder / "best.yaml").read_text())
+    assert f"--config-dir={tmp_path}/mine" in best["command"] and "+trainer.weight_decay=" in best["command"]
+    of_the_sweep = [path for path in folder.rglob("*") if path.is_file() and "trials" not in path.relative_to(folder).parts[:1]]
+    told = [path for path in of_the_sweep if SECRET.encode() in path.read_bytes()]
+    assert told == [] and len(of_the_sweep) > 8 and SECRET not in result.stdout

@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 
 from src.common.errors import RunFailed, UserError
 from src.common.locks import FileLock, is_held
-from src.common.secrets import tells_secret, without_password
+from src.common.secrets import without_password
 from src.sweep.budget import Budget, Spending
 from src.sweep.config import BudgetConfig
 from src.sweep.engines.local import share_gpus
@@ -347,8 +347,6 @@ def test_a_secret_is_no_part_of_a_study(tmp_path):
     opened(tmp_path, base={"seed": "42", "trainer.hub_token": "hf_SECRETSECRET"})
     assert "SECRET" not in (tmp_path / "journal.log").read_text()
     opened(tmp_path, base={"seed": "42", "trainer.hub_token": "another"})
-    for override in ("trainer.hub_token=x", "++trainer.hub_token=x", "trainer={hub_token: x}", "a=hf_abcdefghij",
-                     "sweep.storage=postgresql://me:pw@h/db", "tracking.api_key=x"):  # fmt: skip
-        assert tells_secret(override)
-    for override in ("scale.completion_tokens=3", "+experiment=mix", "model.path=a/b", "rollout.max_tokens=7", "key=a"):
-        assert not tells_secret(override)
+    secret = ["trainer.hub_token=x", "++trainer.hub_token=x", "trainer={hub_token: x}", "a=hf_abcdefghijklmnop", "tracking.api_key=x"]
+    plain = ["scale.completion_tokens=3", "+experiment=mix", "model.path=a/b", "rollout.max_tokens=7", "mix={easy:1}"]
+    assert read_space({}, [*secret, *plain]).shown == plain

@@ -4,6 +4,7 @@ import faulthandler
 import math
 import os
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -19,7 +20,9 @@ from src.common.errors import RunFailed, UserError
 from src.common.files import NO_ROOM, finds_no_room
 from src.common.locks import FileLock
 from src.common.pace import PACE
+from src.common.secrets import only_known, without_secrets
 from src.config.tree import LabConfig, parse
+from src.hardware.processes import children
 from src.record.record import look_up, read_summary
 from src.sweep.engines.channel import Channel, Outcome, Report
 
@@ -146,12 +149,17 @@ def run_of_another(spec: TrialSpec) -> str | None:
         if (content := kept_config(folder)) is None:
             continue
         try:
-            one, other = (parse(config).model_dump(exclude=ELSEWHERE) for config in (content, asked))
+            one, other = (_comparable(config) for config in (content, asked))
         except UserError as error:
             return f"{folder} holds a run that cannot be compared with this one ({error})"
         if differing := [key for key in one if one[key] != other[key]]:
             return f"{folder} holds a run of another configuration (it differs in {', '.join(differing)})"
     return None
+
+
+def _comparable(content: dict[str, Any]) -> dict[str, Any]:
+    """A configuration as far as it makes a run what it is; secrets are not written, so they are not compared."""
+    return only_known(without_secrets(parse(only_known(content)).model_dump(exclude=ELSEWHERE)))
 
 
 def _summary(folder: Path) -> dict[str, Any] | None:
@@ -252,6 +260,8 @@ def _beat(channel: Channel, spec: TrialSpec, patience_s: float) -> None:
     faulthandler.dump_traceback(sys.stderr.fileno())
     reason = f"no progress for {stalled:.0f} s (its log says where; if that is no hang, raise sweep.heartbeat)"
     channel.end(_outcome(spec, "failed", reason, can_pass=True))
+    for child in children():
+        os.kill(child, signal.SIGKILL)  # a frozen one would not notice the end of this process
     os._exit(1)
 
 
