@@ -19,7 +19,7 @@ import yaml
 from src.common.errors import RunFailed, UserError
 from src.common.files import NO_ROOM, finds_no_room
 from src.common.locks import FileLock
-from src.common.pace import PACE
+from src.common.pace import HANGS, PACE
 from src.common.secrets import only_known, without_secrets
 from src.config.tree import LabConfig, parse
 from src.hardware.processes import children
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from src.evaluation.evaluator import Measured
 
 LOCK_TIMEOUT_S = 60.0  # for an earlier attempt's process to be gone
-HANGS = 10.0  # a trial hangs that has not advanced for so many times as long as it ever took to advance, or its heartbeat
 # Of a run, what may have been another when it was made: where it lies, and what changes nothing of what is learnt.
 ELSEWHERE = {"run_dir", "resume", "output_root", "name", "choices", "tracking", "budget", "plan", "hub", "hardware"}
 
@@ -65,7 +64,7 @@ def run_trial(spec: TrialSpec) -> None:
         return
     PACE.rest()
     try:
-        threading.Thread(target=_beat, args=(channel, spec, patience_s(spec)), daemon=True).start()
+        threading.Thread(target=_beat, args=(channel, spec), daemon=True).start()
         outcome = _run_seeds(spec, channel)
     except UserError as error:
         outcome = _outcome(spec, "failed", str(error), can_pass=False)
@@ -242,19 +241,9 @@ def steps_saved(spec: TrialSpec) -> int:
     )
 
 
-def patience_s(spec: TrialSpec) -> float:
-    """Seconds without an advance that are no hang, however long a step of this trial will turn out to take."""
-    from src.plan.plan import plan_of
-
-    plan = plan_of(parse(spec.configs[0]))
-    # An engine may answer a whole measurement at once.
-    planned = max(plan.seconds["evaluation"], HANGS * plan.seconds_per_step) if plan else 0.0
-    return max(planned, HANGS * spec.heartbeat_s)
-
-
-def _beat(channel: Channel, spec: TrialSpec, patience_s: float) -> None:
+def _beat(channel: Channel, spec: TrialSpec) -> None:
     """Show life, and see to it that a trial ends whose work no longer advances, such as beside frozen grading workers."""
-    while (stalled := PACE.stalled_s()) < max(patience_s, HANGS * PACE.longest_s):
+    while (stalled := PACE.stalled_s()) < PACE.patience_s(HANGS * spec.heartbeat_s):
         channel.show_life()
         time.sleep(min(spec.heartbeat_s / 4, 5.0))
     faulthandler.dump_traceback(sys.stderr.fileno())
