@@ -128,9 +128,13 @@ def tell_pace() -> None:
 
 
 def _write_pace(folder: Path, patience_s: float) -> None:
-    new = pace_file(folder).with_suffix(".new")
-    new.write_text(str(patience_s), encoding="utf-8")
-    new.replace(pace_file(folder))
+    path, text = pace_file(folder), str(patience_s)
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        path.touch()  # which a full disk allows
+        return
+    new = path.with_suffix(".new")
+    new.write_text(text, encoding="utf-8")
+    new.replace(path)
 
 
 def pace_file(folder: Path) -> Path:

@@ -113,7 +113,10 @@ def _of_the_sweep(fault: str) -> str:
 
 def named(kind: str, options: Mapping[str, Any], known: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The name under `options` and its other options, those left empty dropped. Raises UserError for an unknown name."""
-    name = str(options.get("name"))
+    if "name" not in options:
+        choose = "hydra/sweeper/sampler=<name> beside them" if kind == "sampler" else f"sweep.{kind}={{name: ..., ...}}, all in one"
+        raise UserError(f"sweep.{kind}: options without a name; give {choose}")
+    name = str(options["name"])
     if name not in known:
         raise UserError(f"sweep.{kind}: no {kind} is called {name}; {nearest(name, known)}")
     return name, {key: value for key, value in options.items() if key != "name" and value is not None}

@@ -350,3 +350,8 @@ def test_a_secret_is_no_part_of_a_study(tmp_path):
     secret = ["trainer.hub_token=x", "++trainer.hub_token=x", "trainer={hub_token: x}", "a=hf_abcdefghijklmnop", "tracking.api_key=x"]
     plain = ["scale.completion_tokens=3", "+experiment=mix", "model.path=a/b", "rollout.max_tokens=7", "mix={easy:1}"]
     assert read_space({}, [*secret, *plain]).shown == plain
+
+
+def test_options_without_a_name_say_how_to_give_it():
+    with pytest.raises(UserError, match="sweep.sampler: options without a name; give hydra/sweeper/sampler=<name> beside them"):
+        check_sampler({"seed": 1}, SPACE, 1)

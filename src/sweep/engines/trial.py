@@ -4,7 +4,6 @@ import faulthandler
 import math
 import os
 import shutil
-import signal
 import sys
 import threading
 import time
@@ -22,7 +21,7 @@ from src.common.locks import FileLock
 from src.common.pace import HANGS, PACE
 from src.common.secrets import only_known, without_secrets
 from src.config.tree import LabConfig, parse
-from src.hardware.processes import children
+from src.hardware.processes import children, kill_group
 from src.record.record import look_up, read_summary
 from src.sweep.engines.channel import Channel, Outcome, Report
 
@@ -63,8 +62,9 @@ def run_trial(spec: TrialSpec) -> None:
         channel.end(_outcome(spec, "failed", "an earlier process of this trial does not end", can_pass=True))
         return
     PACE.rest()
+    over = threading.Event()
+    threading.Thread(target=_beat, args=(channel, spec, over), daemon=True).start()
     try:
-        threading.Thread(target=_beat, args=(channel, spec), daemon=True).start()
         outcome = _run_seeds(spec, channel)
     except UserError as error:
         outcome = _outcome(spec, "failed", str(error), can_pass=False)
@@ -77,6 +77,7 @@ def run_trial(spec: TrialSpec) -> None:
             reason = f"{NO_ROOM} ({reason})"
         passing = isinstance(error, OSError | RuntimeError | MemoryError) and "not finite" not in reason
         outcome = _outcome(spec, "failed", reason, can_pass=passing or finds_no_room(error))
+    over.set()
     channel.end(outcome)
     lock.release()
 
@@ -236,21 +237,21 @@ def _outcome(
 def steps_saved(spec: TrialSpec) -> int:
     """Steps that the newest checkpoints of all seeds hold."""
     folders = [Path(config["run_dir"]) / "checkpoints" for config in spec.configs]
-    return sum(
-        max((int(path.name.rpartition("-")[2]) for path in folder.glob("checkpoint-*[0-9]")), default=0) for folder in folders
-    )
+    steps = [[path.name.removeprefix("checkpoint-") for path in folder.glob("checkpoint-*")] for folder in folders]
+    return sum(max((int(step) for step in of_seed if step.isdecimal()), default=0) for of_seed in steps)
 
 
-def _beat(channel: Channel, spec: TrialSpec) -> None:
+def _beat(channel: Channel, spec: TrialSpec, over: threading.Event) -> None:
     """Show life, and see to it that a trial ends whose work no longer advances, such as beside frozen grading workers."""
     while (stalled := PACE.stalled_s()) < PACE.patience_s(HANGS * spec.heartbeat_s):
         channel.show_life()
-        time.sleep(min(spec.heartbeat_s / 4, 5.0))
+        if over.wait(min(spec.heartbeat_s / 4, 5.0)):
+            return
     faulthandler.dump_traceback(sys.stderr.fileno())
     reason = f"no progress for {stalled:.0f} s (its log says where; if that is no hang, raise sweep.heartbeat)"
     channel.end(_outcome(spec, "failed", reason, can_pass=True))
     for child in children():
-        os.kill(child, signal.SIGKILL)  # a frozen one would not notice the end of this process
+        kill_group(child)  # a frozen one would not notice the end of this process
     os._exit(1)
 
 
