@@ -1,6 +1,7 @@
 """From a command line to a validated configuration, and from an error to one line and an exit code. All of Hydra is here."""
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -80,8 +81,19 @@ def end(error: Exception) -> NoReturn:
     if FULL_ERRORS:
         raise error
     known = isinstance(error, UserError | RunFailed)
-    print(f"error: {error if known else explain_hydra(LabConfig, error)}", file=sys.stderr)
+    text = str(error if known else explain_hydra(LabConfig, error))
+    print(f"error: {of_the_sweeper(text) or text}", file=sys.stderr)
     sys.exit(FAILED if isinstance(error, RunFailed) else BAD_INPUT)
+
+
+def of_the_sweeper(text: str) -> str | None:
+    """Where to give a key that is none of a run, but one of sweeps."""
+    from src.sweep.config import SweepConfig
+
+    found = re.match(r"no key ([\w.]+);", text)
+    if found and found[1].partition(".")[0] in SweepConfig.model_fields:
+        return f"no key {found[1]}; of a sweep (with -m) it is sweep.{found[1]}"
+    return None
 
 
 def sweeping(arguments: Sequence[str]) -> bool:
@@ -100,8 +112,9 @@ def spelled_out(argument: str, swept: bool) -> str:
     """
     if argument.startswith(OPEN_KEYS):
         return f"++{argument}"
-    if argument.startswith("sweep."):
-        return f"++hydra.sweeper.{argument.removeprefix('sweep.')}"
+    for spelling in ("sweep.", "hydra.sweeper."):
+        if argument.startswith(spelling):
+            return f"++hydra.sweeper.{argument.removeprefix(spelling)}"
     to_sweeper = argument.startswith("ray.") or (swept and argument.startswith("budget."))
     return f"++hydra.sweeper.{argument}" if to_sweeper else argument
 
@@ -122,6 +135,9 @@ def offer_sweeps(arguments: Sequence[str] | None = None) -> None:
         node = OmegaConf.load(path) if named else {}
         ConfigStore.instance().store(group="sweep", name=path.stem, node=node, package="_global_")
     Plugins.instance().register(OptunaSweeper)
+    # A config dumped by hydra-optuna-sweeper names its own class; where that is not installed, ours is meant.
+    theirs = "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper"
+    Plugins.instance().class_name_to_class.setdefault(theirs, OptunaSweeper)
 
 
 def main() -> None:
@@ -129,6 +145,8 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra hands errors on instead of printing them its own way
     swept = sweeping(sys.argv[1:])
     sys.argv[1:] = [spelled_out(argument, swept) for argument in sys.argv[1:]]
+    if swept:
+        sys.argv.append("++hydra.sweeper._recursive_=false")  # a sampler's _target_ is a name to us, nothing to be made
     offer_sweeps(sys.argv[1:])
     with failure_noted():
         run_or_end()

@@ -1,5 +1,6 @@
 """Files that are written whole or not at all."""
 
+import errno
 import hashlib
 import json
 import os
@@ -7,6 +8,17 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+NO_ROOM = "no room on the disk"
+
+
+def finds_no_room(error: BaseException | None) -> bool:
+    """Whether an exception, or one that it came from, is a full disk's or a full quota's; not all libraries keep the number."""
+    while error is not None:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:

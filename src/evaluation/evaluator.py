@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src.common.files import write_whole
+from src.common.pace import PACE
 from src.common.types import Suite
 from src.data.prompt import PromptConfig, prompt_token_ids
 from src.evaluation.config import EvaluationConfig
@@ -79,6 +80,10 @@ class Evaluator:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
     def _rows(self, engine: "Engine", suite: Suite, done: Callable[[int], None]) -> list[dict[str, Any]]:
+        def sampled(number: int) -> None:
+            PACE.advance()
+            done(number)
+
         sampling = self.config.sampling
         completions_PS = engine.generate(
             [prompt_token_ids(self.tokenizer, self.prompt, problem.question) for problem in suite.problems],
@@ -87,7 +92,7 @@ class Evaluator:
             top_p=sampling.top_p,
             limit=sampling.max_completion_tokens,
             seed=self.config.seed,
-            done=done,
+            done=sampled,
         )
         problems = [problem for problem in suite.problems for _ in range(suite.samples)]
         token_ids = [ids for samples in completions_PS for ids in samples]

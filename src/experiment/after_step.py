@@ -12,6 +12,7 @@ import torch
 from transformers import TrainerCallback
 
 from src.common.errors import RunFailed
+from src.common.pace import PACE
 from src.common.screen import Screen
 from src.common.types import Stop
 from src.experiment.session import Session
@@ -107,6 +108,9 @@ class AfterStep(TrainerCallback):
             restore_optimizer(optimizer, best / "optimizer.pt")
         lower_learning_rate(optimizer, lr_scheduler, session.config.stability.decay_factor)
         session.progress.pending = None
+
+    def on_substep_end(self, args, state, control, **_: Any) -> None:
+        PACE.advance()
 
     def on_log(self, args, state, control, logs: dict[str, Any], **_: Any) -> None:
         if "loss" not in logs:  # the trainer's closing line

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src.common.errors import RunFailed
+from src.common.pace import PACE
 from src.common.screen import Screen, duration
 from src.config.tree import LabConfig
 from src.experiment.announce import facts, warnings
 from src.experiment.preparing import check_machine, heed_signals, open_record, prepare_libraries
 from src.experiment.serving import server_for
 from src.experiment.watches import BudgetWatch, Heading
-from src.hardware.ranks import agree, check_world, is_first, reason_elsewhere, world_size
+from src.hardware.ranks import agree, check_world, is_first, reason_elsewhere, tell_pace, world_size
 from src.plan.out_of_memory import memory_in_words
-from src.plan.plan import plan_of
+from src.plan.plan import longest_piece_s, plan_of
 from src.record.ledger import Ledger
 from src.record.publish import push
 from src.record.record import NoRecord, look_up, new_folder
@@ -39,6 +40,7 @@ def run(config: LabConfig, screen: Screen | None = None, watches: Sequence["Watc
     heed_signals()
     check_machine(config)
     check_world(config.hardware.processes)
+    tell_pace()
     prepare_libraries(config)
 
     from src.experiment.data import prepare_data
@@ -51,6 +53,7 @@ def run(config: LabConfig, screen: Screen | None = None, watches: Sequence["Watc
         tokenizer = load_tokenizer(config.model)
         data = prepare_data(config, tokenizer, grader)
         plan = plan_of(config)
+        PACE.planned_s = longest_piece_s(plan)
         screen.announce(facts(config, data, plan))
         for warning in warnings(config, plan):
             screen.warn(warning)
@@ -130,6 +133,7 @@ def follow(session: "Session", screen: Screen) -> None:
 
 def close(session: "Session", evaluation: dict[str, Any], stop: "Stop | None", screen: Screen) -> None:
     """Write the summary, and say what was found and where it lies."""
+    PACE.rest()  # sending to the hub and to W&B have limits of their own
     config, record, progress = session.config, session.record, session.progress
     record.save(
         steps=progress.step, best_step=progress.best_step, validation=progress.validation, evaluation=evaluation,

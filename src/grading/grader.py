@@ -9,6 +9,7 @@ a verdict. Two plain integers are compared by their digits.
 import re
 import signal
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -136,7 +137,7 @@ class Grader:
         again: list[Sequence[Work]] = []
         for task, future in zip(tasks, futures, strict=True):
             try:
-                verdicts.update(zip(task, _result(pool, future), strict=True))
+                verdicts.update(zip(task, _result(pool, future, futures, max(limits)), strict=True))
             except (TimeoutError, ProcessExpired):
                 if len(task) > 1:
                     again += [[item] for item in task]
@@ -175,8 +176,14 @@ class Grader:
             self._pool = None
 
 
-def _result(pool: "ProcessPool", future: "Future[list[Verdict]]") -> list[Verdict]:
-    """What the future gives in the end; a pool that broke leaves the futures open that it had not begun."""
+def _result(
+    pool: "ProcessPool", future: "Future[list[Verdict]]", futures: "Sequence[Future[list[Verdict]]]", patience_s: float
+) -> list[Verdict]:
+    """What the future gives in the end; a pool that broke leaves the futures open that it had not begun.
+
+    So do workers that are frozen, of which no limit knows: where none of the futures ends within `patience_s`, the pool is broken.
+    """
+    ended, since = -1, time.monotonic()
     while True:
         try:
             return future.result(timeout=1.0)
@@ -185,6 +192,11 @@ def _result(pool: "ProcessPool", future: "Future[list[Verdict]]") -> list[Verdic
                 return future.result()
             if not pool.active:
                 raise BrokenProcessPool("all workers died") from None
+            if (now_ended := sum(other.done() for other in futures)) > ended:
+                ended, since = now_ended, time.monotonic()
+            elif time.monotonic() - since > patience_s:
+                pool.stop()
+                raise BrokenProcessPool("the workers do not answer") from None
 
 
 def verdict_or_work(text: str, gold: str) -> Verdict | Work:

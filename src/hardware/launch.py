@@ -17,10 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from src.common.errors import FAILED, INTERRUPTED
+from src.common.errors import FAILED, INTERRUPTED, RunFailed
 from src.hardware.config import HardwareConfig
 from src.hardware.processes import TICK_S, adopt_orphans, end_children
-from src.hardware.ranks import SET_FOLDER, error_file, failed_rank, in_set
+from src.hardware.ranks import SET_FOLDER, error_file, failed_rank, in_set, pace_file
 
 LAST_WORDS_S = 20.0  # for rank 0 to close its record after another rank failed, and for the rest to end after rank 0
 
@@ -89,16 +89,37 @@ def signals_to(ranks: Sequence[subprocess.Popen]) -> Iterator[list[int]]:
 
 
 def watch(ranks: Sequence[subprocess.Popen], folder: Path) -> int | None:
-    """Wait for the end of the set, which is the end of rank 0 or of the first rank that fails; that rank, or None."""
+    """Wait for the end of the set, which is the end of rank 0 or of the first rank that fails; that rank, or None.
+
+    Raises RunFailed where rank 0 no longer advances, waiting for one that is frozen, or being that itself.
+    """
+    pace = PaceSeen(pace_file(folder))
     with error_file(folder, 0).open("rb") as errors:
         while (failed := first_failure(ranks, folder)) is None and ranks[0].poll() is None:
             show(errors, folder)
+            if hung_s := pace.hung_s():
+                raise RunFailed(f"no progress for {hung_s:.0f} s: a training process hangs; go on with resume=<the run's folder>")
             time.sleep(TICK_S)
         for process in ranks if failed is None else {ranks[0], ranks[failed]}:
             wait(process, LAST_WORDS_S)
         if not failed:
             show(errors, folder)
     return failed
+
+
+class PaceSeen:
+    """When the file of rank 0's pace was last new, by this process's own clock."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.stamp, self.since = path, 0, time.monotonic()
+
+    def hung_s(self) -> float | None:
+        """Seconds since rank 0 last advanced, if those are more than it may take."""
+        stamp = self.path.stat().st_mtime_ns if self.path.exists() else 0
+        if stamp != self.stamp:
+            self.stamp, self.since = stamp, time.monotonic()
+        still = time.monotonic() - self.since
+        return still if stamp and still > float(self.path.read_text(encoding="utf-8")) else None
 
 
 def first_failure(ranks: Sequence[subprocess.Popen], folder: Path) -> int | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from src.common.errors import UserError
+from src.common.pace import PACE
 from src.hardware.processes import die_with_parent
 
 SET_FOLDER = "GRPO_LAB_SET"  # environment: where the processes that launch.py started leave word
@@ -118,6 +119,27 @@ def failed_rank(folder: Path) -> int | None:
     path = folder / "failed"
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     return int(text) if text else None
+
+
+def tell_pace() -> None:
+    """Have rank 0's advances seen by whoever started this set: they wait for each other, so that a frozen one stops it too."""
+    if is_first() and (folder := os.environ.get(SET_FOLDER)):
+        PACE.tell = lambda patience_s: _write_pace(Path(folder), patience_s)
+
+
+def _write_pace(folder: Path, patience_s: float) -> None:
+    path, text = pace_file(folder), str(patience_s)
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        path.touch()  # which a full disk allows
+        return
+    new = path.with_suffix(".new")
+    new.write_text(text, encoding="utf-8")
+    new.replace(path)
+
+
+def pace_file(folder: Path) -> Path:
+    """When rank 0 last advanced, which is the file's time, and the seconds that it may take to the next time."""
+    return folder / "pace"
 
 
 def error_file(folder: Path, number: int) -> Path:

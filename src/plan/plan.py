@@ -7,6 +7,7 @@ from pathlib import Path
 
 from src.common.errors import UserError
 from src.common.files import write_json
+from src.common.pace import HANGS
 from src.common.screen import duration
 from src.config.tree import LabConfig
 from src.model.architecture import architecture
@@ -193,6 +194,12 @@ def passes_in_words(config: LabConfig) -> str:
         return f"{said}, sorted by length"
     bound = bound_to_passes(config.algorithm.settings | config.trainer)
     return f"{said}, not sorted: under {bound} the loss depends on what is in a pass together" if bound else said
+
+
+def longest_piece_s(plan: Plan | None) -> float:
+    """Seconds that a run may take, by its plan, before it can say that it has advanced: an engine may answer a whole measurement
+    at once, and a step with all that belongs to it may take a few times what is planned."""
+    return max(plan.seconds["evaluation"], HANGS * plan.seconds_per_step) if plan else 0.0
 
 
 def plan_of(config: LabConfig) -> Plan | None:

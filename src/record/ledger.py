@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from itertools import accumulate
 from typing import Any
 
+from src.common.pace import PACE
 from src.record.flops import PASSES, ParameterCount, flops
 
 # startup: imports, data, models; training: log-probabilities, backward, optimiser; lost: repeated after a kill.
@@ -35,11 +36,13 @@ class Ledger:
         """Charge what happens inside to `name`, and not to the phase around it."""
         self._charge()
         self._open.append(name)
+        PACE.advance()
         try:
             yield
         finally:
             self._charge()
             self._open.pop()
+            PACE.advance()
 
     def read(self) -> dict[str, float]:
         """Seconds by phase up to now."""

@@ -1,18 +1,23 @@
 """The entry: what a multirun command line does. Everything is checked before the first trial starts."""
 
 import importlib
+import signal
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import optuna
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import Trial
 
 from src.common.errors import INTERRUPTED, RunFailed, UserError
+from src.common.files import NO_ROOM
 from src.common.screen import duration
+from src.common.secrets import without_password
 from src.config.tree import LabConfig
 from src.scaling.stopping import narrow_enough
 from src.sweep.budget import Budget
@@ -26,10 +31,11 @@ from src.sweep.results import write_results, write_yaml
 from src.sweep.samplers import SamplerMaker, check_sampler
 from src.sweep.screen import SweepScreen
 from src.sweep.space import Space, read_space, written
-from src.sweep.study import Claims, open_storage, open_study, without_password
+from src.sweep.study import Claims, open_storage, open_study, storage_in_words
 from src.sweep.sweeper import Sweep, Sweeper, wait_for_end
 
 ENDING_S = 600.0  # at most, for the steps in hand after Ctrl-C
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # a scheduler's end, and a terminal's, are as good as Ctrl-C
 
 
 def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, arguments: list[str]) -> dict[str, Any]:
@@ -37,7 +43,7 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
     config = parse_sweep(
         {key: OmegaConf.to_container(v, resolve=True) if OmegaConf.is_config(v) else v for key, v in options.items()}
     )
-    space = read_space(config.params, arguments)
+    space = replace(read_space(config.params, arguments, loader), options=hydra_options(master))
     extend = _custom(config.custom_search_space)
     if not space.distributions and not extend:
         raise UserError("sweep: nothing is varied; give sweep expressions such as 'mix.easy_share=interval(0,1)'")
@@ -45,6 +51,8 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
     first = check_all(composer, space)
     directions = directions_of(config, first)
     check_sampler(config.sampler, space, len(directions))
+    if extend:
+        composer.of_trial(space, suggested(extend, master, space, config, directions))
     pruner = build_pruner(config.pruner)
     objective, figure = objective_to_prune_on(config, first)
     n_trials = config.n_trials
@@ -60,18 +68,20 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"sweep.dir: cannot write {folder} ({error.strerror})") from error
-        storage = open_storage(config.storage, folder)
-        study = open_study(storage, name, folder, directions, space, base_of(first, space))
+        with leaving_nothing(folder), storage_in_words(config.storage, UserError):
+            storage = open_storage(config.storage, folder)
+            study = open_study(storage, name, folder, directions, space, base_of(first, space))
         address = without_password(config.storage) if "://" in (config.storage or "") else config.storage
         write_yaml(
             folder / "sweep.yaml",
             {
                 "study": name, "objectives": dict(zip(first.objectives, directions, strict=True)),
-                "storage": address or str(folder / "journal.log"), "fixed": list(space.fixed),
+                "storage": address or str(folder / "journal.log"), "fixed": space.shown,
                 "space": space.described(), "sweep": config.model_dump(mode="json") | {"storage": address},
             },
         )
-        claims = Claims(study, folder, space, n_trials)
+        with storage_in_words(config.storage, UserError):
+            claims = Claims(study, folder, space, n_trials)
         screen = SweepScreen(study, first.objectives, n_trials)
         price = first.hardware.cost_usd(1.0)
         expected_s = first.scale.reference_seconds_per_step and first.scale.reference_seconds_per_step * first.scale.steps
@@ -86,10 +96,44 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
             price_usd_per_second=price, figure=figure, objective=objective,
             enough=config.stop_when and (lambda: narrow_enough(config.stop_when, folder / "trials")),
         )
+        for note in space.notes:
+            screen.note(note)
         screen.note(f"sweep {name}: {n_trials} trials, {engine.slots} at once, in {folder}")
-        return _carry_out(Sweeper(parts, engine, claims, screen), folder, first)
+        with storage_in_words(config.storage, RunFailed), stopped_by_signals():
+            return _carry_out(Sweeper(parts, engine, claims, screen), folder, first)
     finally:
         engine.close()
+
+
+@contextmanager
+def leaving_nothing(folder: Path) -> Iterator[None]:
+    """Where a sweep is refused inside, remove what was made for it in a folder that holds nothing else."""
+    try:
+        yield
+    except UserError:
+        if {path.name for path in folder.iterdir()} <= {"claim.lock"}:
+            with suppress(OSError):
+                (folder / "claim.lock").unlink(missing_ok=True)
+                folder.rmdir()
+        raise
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """Raise KeyboardInterrupt, with the signal's name, at each of STOPPING; not at one that is ignored, as under nohup."""
+
+    def stop(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    before = {number: signal.getsignal(number) for number in STOPPING}
+    for number, handler in before.items():
+        if handler != signal.SIG_IGN:
+            signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _carry_out(sweeper: Sweeper, folder: Path, first: LabConfig) -> dict[str, Any]:
@@ -100,8 +144,8 @@ def _carry_out(sweeper: Sweeper, folder: Path, first: LabConfig) -> dict[str, An
         with screen:
             try:
                 why = sweeper.run()
-            except KeyboardInterrupt:
-                interrupted, why = True, "stopped by Ctrl-C"
+            except KeyboardInterrupt as stop:
+                interrupted, why = True, f"stopped by {str(stop).replace('SIGINT', 'Ctrl-C')}"
                 screen.note("stopping: the running trials finish the step in hand and save (again to leave at once)")
                 sweeper.stop(why)
                 wait_for_end(sweeper, ENDING_S)
@@ -116,6 +160,8 @@ def _carry_out(sweeper: Sweeper, folder: Path, first: LabConfig) -> dict[str, An
     if interrupted:
         screen.note("continue with the same command")
         sys.exit(INTERRUPTED)
+    if sweeper.no_room_since is not None:
+        raise RunFailed(f"sweep: {NO_ROOM} of {folder}; make some, and give the same command")
     failed = summary["trials"].get("fail", 0)
     if failed / sweeper.claims.n_trials > config.max_failure_rate:
         raise RunFailed(
@@ -141,7 +187,7 @@ class SpecMaker:
 
     def __call__(self, trial: Trial, now: float) -> TrialSpec:
         if self.extend:
-            self.extend(self.master, trial)
+            extended(self.extend, self.master, trial, self.space)
         config = grouped(self.composer.of_trial(self.space, trial.params), self.study)
         label = f"{trial.number:04d}"
         folder = self.folder / "trials" / label
@@ -185,6 +231,39 @@ def _custom(path: str | None) -> Callable[[DictConfig, Trial], None] | None:
         raise UserError(f"sweep.custom_search_space: no function {path} ({error})") from error
 
 
+def extended(extend: Callable[[DictConfig, Trial], None], master: DictConfig, trial: Trial, space: Space) -> None:
+    """Have the user's function suggest its parameters. Raises UserError if it fails, or suggests what has a fixed value."""
+    try:
+        extend(master, trial)
+    except Exception as error:
+        raise UserError(f"sweep.custom_search_space: it raises {type(error).__name__} ({error})") from error
+    fixed = {override.partition("=")[0].lstrip("+~"): override for override in space.fixed}
+    if both := [name for name in trial.params if name.lstrip("+") in fixed]:
+        key = both[0].lstrip("+")
+        raise UserError(f"sweep.custom_search_space: it suggests {key}, whose value is fixed ({fixed[key]}); leave one of them out")
+
+
+def suggested(
+    extend: Callable[[DictConfig, Trial], None], master: DictConfig, space: Space, config: SweepConfig, directions: list[str]
+) -> dict[str, Any]:
+    """The parameters of a first trial, the user's function's among them, in a study that is thrown away."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    trial = optuna.create_study(sampler=SamplerMaker(config.sampler, space)(0), directions=directions).ask()
+    for name, distribution in space.distributions.items():
+        trial._suggest(name, distribution)
+    extended(extend, master, trial, space)
+    return trial.params
+
+
+def hydra_options(master: DictConfig) -> tuple[str, ...]:
+    """What of Hydra's own options a single run needs to find what this sweep has found."""
+    hydra = master.hydra
+    folders = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
+    names = [f"--config-name={hydra.job.config_name}"] if hydra.job.config_name not in (None, "config") else []
+    paths = [override for override in hydra.overrides.hydra if override.lstrip("+").startswith("hydra.searchpath=")]
+    return (*(f"--config-dir={folder}" for folder in folders), *names, *paths)
+
+
 def _engine(config: SweepConfig, first: LabConfig) -> TrialEngine:
     gpus = first.hardware.gpus if config.gpus_per_trial is None else config.gpus_per_trial
     if config.engine == "ray":
@@ -193,7 +272,7 @@ def _engine(config: SweepConfig, first: LabConfig) -> TrialEngine:
         return RayEngine(config.n_jobs, config.cpus_per_trial, gpus, config.ray.address)
     from src.sweep.engines.local import LocalEngine
 
-    return LocalEngine(config.n_jobs, gpus)
+    return LocalEngine(config.n_jobs, gpus, config.heartbeat)
 
 
 def say_summary(screen: SweepScreen, summary: dict[str, Any], folder: Path) -> None:

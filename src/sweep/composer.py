@@ -47,7 +47,7 @@ class Composer:
         """
         from src.config.continuing import config_from
 
-        groups = {name: value for name, value in params.items() if self._group(name)}
+        groups = {name: value for name, value in params.items() if self._group(name.lstrip("+"))}
         key = tuple(groups.items())
         if key not in self._by_groups:
             self._by_groups[key] = self._composed(space.overrides(groups))
@@ -56,7 +56,7 @@ class Composer:
         for name, value in params.items():
             if name not in groups:
                 parsed = self._parser.parse_override(f"{name}={written(value)}")
-                OmegaConf.update(config, name, parsed.value(), force_add=True)
+                OmegaConf.update(config, name.lstrip("+"), parsed.value(), force_add=True)
         return config_from(OmegaConf.to_container(config, resolve=True), choices)
 
     def _composed(self, overrides: Sequence[str]) -> tuple[Any, dict[str, str]]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from src.common.base import Config
 from src.common.errors import UserError, nearest
@@ -11,6 +11,8 @@ from src.config.faults import describe
 from src.config.limits import LimitsConfig
 from src.scaling.stopping import StopWhenConfig
 
+# By the classes of Optuna and of hydra-optuna-sweeper; TPE does what MOTPE did.
+OTHERWISE_CALLED = {"nop": "none", "successivehalving": "successive_halving", "motpe": "tpe", "raisemotperemoved": "tpe"}
 Direction = Literal["maximize", "minimize"]
 
 
@@ -59,6 +61,18 @@ class SweepConfig(Config):
             raise ValueError(f"{n_jobs} slots can run no trial; give at least 1")
         return n_jobs
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_search_space(cls, options: Any) -> Any:
+        """The form in which hydra-optuna-sweeper took its space before it had `params`; null in configs dumped by it."""
+        if options.get("search_space"):
+            raise ValueError(
+                "search_space is the form of hydra-optuna-sweeper before params; write its entries there, such as 'interval(0,1)' "
+                "for {type: float, low: 0, high: 1}, 'int(interval(1,8))' for int, 'choice(a,b)' for categorical, "
+                "'tag(log,interval(1e-5,1e-3))' for log: true"
+            )
+        return {key: value for key, value in options.items() if key != "search_space"}
+
     @field_validator("params", mode="before")
     @classmethod
     def _no_params(cls, params: Any) -> Any:
@@ -79,7 +93,8 @@ class SweepConfig(Config):
 def _name_of_target(target: str) -> str:
     """`optuna.samplers.TPESampler` and `...create_nsgaii_sampler` are tpe and nsgaii."""
     name = target.rpartition(".")[2].removeprefix("create_").lower().replace("_", "")
-    return name.removesuffix("sampler").removesuffix("pruner")
+    name = name.removesuffix("sampler").removesuffix("pruner")
+    return OTHERWISE_CALLED.get(name, name)
 
 
 def parse_sweep(options: Mapping[str, Any]) -> SweepConfig:
@@ -98,7 +113,10 @@ def _of_the_sweep(fault: str) -> str:
 
 def named(kind: str, options: Mapping[str, Any], known: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The name under `options` and its other options, those left empty dropped. Raises UserError for an unknown name."""
-    name = str(options.get("name"))
+    if "name" not in options:
+        choose = "hydra/sweeper/sampler=<name> beside them" if kind == "sampler" else f"sweep.{kind}={{name: ..., ...}}, all in one"
+        raise UserError(f"sweep.{kind}: options without a name; give {choose}")
+    name = str(options["name"])
     if name not in known:
         raise UserError(f"sweep.{kind}: no {kind} is called {name}; {nearest(name, known)}")
     return name, {key: value for key, value in options.items() if key != "name" and value is not None}

@@ -5,8 +5,10 @@ importances.yaml, summary.yaml (what was bought for what, and what pruning saved
 """
 
 import shlex
+import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +71,7 @@ def _importances(trials: Sequence[FrozenTrial], objective: int, study: Study) ->
 
 def rerun_command(space: Space, params: Mapping[str, Any]) -> str:
     """The command line that runs one trial's configuration again, by itself."""
-    words = [*space.fixed]
+    words = [*space.options, *space.shown]
     if any(word.startswith("+sweep=") for word in words):
         words.append("hydra.mode=RUN")  # sweep files set MULTIRUN
     words += [f"{space.keys.get(name, name)}={written(value)}" for name, value in params.items()]
@@ -93,29 +95,59 @@ def saved_by_pruning(study: Study) -> dict[str, float]:
 def write_results(
     folder: Path, study: Study, objectives: Sequence[str], space: Space, spending: Spending, why: str | None
 ) -> dict[str, Any]:
-    """Write all tables and files; returns what summary.yaml says."""
-    table = trials_table(study, objectives)
-    write_whole(folder / "trials.parquet", lambda path: table.to_parquet(path, index=False))
-    write_whole(folder / "trials.csv", lambda path: table.to_csv(path, index=False))
-    best = [
+    """Write all tables and files; returns what summary.yaml says. What of them fails is said, and takes no other down."""
+    table = _part("the table of trials", lambda: plain(trials_table(study, objectives)), None)
+    if table is not None:
+        _part("trials.parquet", lambda: write_whole(folder / "trials.parquet", lambda path: table.to_parquet(path, index=False)))
+        _part("trials.csv", lambda: write_whole(folder / "trials.csv", lambda path: table.to_csv(path, index=False)))
+    best = _part("the best", lambda: best_of(study, objectives, space), [])
+    _part("best.yaml", lambda: write_yaml(folder / "best.yaml", best))
+    found = {
+        key: _part(f"importances for {key}", lambda place=place: importances(study, place), {})
+        for place, key in enumerate(objectives)
+    }
+    _part("importances.yaml", lambda: write_yaml(folder / "importances.yaml", found))
+    states = Counter(trial.state.name.lower() for trial in study.get_trials(deepcopy=False))
+    going_on = states["running"] and f"{states['running']} of {states.total()} trials are not done"
+    summary = {
+        "study": study.study_name, "ended": why or going_on or "all trials are done", "trials": dict(states),
+        "best": best, "importances": found, "saved_by_pruning": saved_by_pruning(study),
+        "spent": {"usd": spending.usd, "hours": spending.hours, "trials": spending.trials},
+        "spent_by_state": _part("what was spent", lambda: _by_state(table), {}) if table is not None else {},
+    }
+    _part("summary.yaml", lambda: write_yaml(folder / "summary.yaml", summary))
+    return summary
+
+
+def _part(what: str, make: Callable[[], Any], otherwise: Any = None) -> Any:
+    """What `make` gives; `otherwise`, and a line on the screen, if it fails."""
+    try:
+        return make()
+    except Exception as error:  # noqa: BLE001 - the other results must not go with this one
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        print(f"sweep: {what} cannot be had ({reason}); the other results are written", file=sys.stderr)
+        return otherwise
+
+
+def plain(table: "pd.DataFrame") -> "pd.DataFrame":
+    """The table with parameters of mixed types, such as null and 0.1, as Hydra spells them: a column has one type."""
+    mixed = [name for name in table if name.startswith("param/") and len({_kind(v) for v in table[name].dropna()}) > 1]
+    return table.assign(**{name: table[name].map(written, na_action="ignore") for name in mixed})
+
+
+def _kind(value: Any) -> str:
+    return "number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
+
+
+def best_of(study: Study, objectives: Sequence[str], space: Space) -> list[dict[str, Any]]:
+    """The best trial, or those of the front, with the command that runs each again."""
+    return [
         {
             "trial": trial.number, "values": dict(zip(objectives, trial.values, strict=True)), "params": trial.params,
             "folder": trial.user_attrs.get("account", {}).get("folder"), "command": rerun_command(space, trial.params),
         }
         for trial in best_trials(study)
     ]
-    write_yaml(folder / "best.yaml", best)
-    found = {key: importances(study, place) for place, key in enumerate(objectives)}
-    write_yaml(folder / "importances.yaml", found)
-    states = table["state"].value_counts().to_dict() if len(table) else {}
-    summary = {
-        "study": study.study_name, "ended": why or "all trials are done", "trials": {k: int(v) for k, v in states.items()},
-        "best": best, "importances": found, "saved_by_pruning": saved_by_pruning(study),
-        "spent": {"usd": spending.usd, "hours": spending.hours, "trials": spending.trials},
-        "spent_by_state": _by_state(table),
-    }
-    write_yaml(folder / "summary.yaml", summary)
-    return summary
 
 
 def _by_state(table: "pd.DataFrame") -> dict[str, dict[str, float]]:

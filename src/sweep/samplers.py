@@ -32,9 +32,8 @@ def _grid(seed: int, space: Space, options: dict[str, Any]) -> BaseSampler:
 def _qmc(seed: int, space: Space, options: dict[str, Any]) -> BaseSampler:
     # The sequence must be the same at every trial; only what it does not cover is drawn by the trial's own seed.
     independent = optuna.samplers.RandomSampler(seed=seed)
-    return optuna.samplers.QMCSampler(
-        seed=options.pop("fixed_seed"), independent_sampler=independent, warn_independent_sampling=False, **options
-    )
+    usual = {"independent_sampler": independent, "warn_independent_sampling": False}
+    return optuna.samplers.QMCSampler(seed=options.pop("fixed_seed"), **(usual | options))
 
 
 def _nsgaiii(seed: int, space: Space, options: dict[str, Any]) -> BaseSampler:
@@ -83,6 +82,7 @@ def build_sampler(options: Mapping[str, Any], space: Space, number: int) -> Base
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            warnings.simplefilter("ignore", FutureWarning)  # options that Optuna will drop, of configs dumped for an older one
             return SAMPLERS[name].build((seed * 1_000_003 + number) % 2**32, space, rest)
     except (TypeError, ValueError) as error:
         raise UserError(f"sweep.sampler: {name} refuses its options ({error})") from error

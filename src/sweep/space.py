@@ -1,6 +1,7 @@
 """The search space: Hydra's sweep expressions as Optuna's distributions.
 
-choice(...) and comma lists, also of whole groups; range; interval; int(...), shuffle(...), sort(...); tag(log, ...).
+choice(...) and comma lists, also of whole groups; glob(...) of a group's options; range; interval; int(...), sort(...);
+tag(log, ...). shuffle(...) changes nothing: in which order values are tried is the sampler's business.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,8 +11,10 @@ from fractions import Fraction
 from math import ceil
 from typing import Any
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import (
+    ChoiceSweep,
     IntervalSweep,
     Override,
     RangeSweep,
@@ -27,6 +30,7 @@ from optuna.distributions import (
 
 from src.common.errors import UserError
 from src.config.tree import OPEN_KEYS
+from src.common.secrets import redacted
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,13 @@ class Space:
     distributions: dict[str, BaseDistribution]  # by key, without plus signs
     keys: dict[str, str]  # the key as it is to be written, with its plus signs
     fixed: tuple[str, ...]  # overrides of every trial, as they were written
+    options: tuple[str, ...] = ()  # of Hydra's, without which an override may not be understood: --config-dir
+    notes: tuple[str, ...] = ()  # what may surprise whoever wrote the space
+
+    @property
+    def shown(self) -> list[str]:
+        """What is fixed and may be written down."""
+        return [override for override in self.fixed if not _tells_secret(override)]
 
     def overrides(self, params: Mapping[str, Any]) -> list[str]:
         """The command line of a trial: what is fixed, and its parameters."""
@@ -50,22 +61,34 @@ class Space:
         return {name: _points(name, distribution) for name, distribution in self.distributions.items()}
 
 
-def read_space(params: Mapping[str, Any], arguments: Sequence[str]) -> Space:
-    """The space of `params` and a command line, the later taking the place of the earlier. Raises UserError."""
+def read_space(params: Mapping[str, Any], arguments: Sequence[str], loader: ConfigLoader | None = None) -> Space:
+    """The space of `params` and a command line, the later taking the place of the earlier. Raises UserError.
+
+    `loader` knows the options of groups, which glob(...) asks for.
+    """
     lines = [f"{'++' if key.startswith(OPEN_KEYS) else ''}{key}={written(value)}" for key, value in params.items()]
     distributions: dict[str, BaseDistribution] = {}
     keys: dict[str, str] = {}
     fixed: dict[str, str] = {}
-    for override in _parsed([*lines, *arguments]):
+    notes: dict[str, str] = {}
+    for override in _parsed([*lines, *arguments], loader):
         written_key = override.get_key_element()
         name = written_key.lstrip("+")
         distributions.pop(name, None)
         fixed.pop(name, None)
+        notes.pop(name, None)
         if override.is_sweep_override():
             distributions[name], keys[name] = _distribution(name, override), written_key
+            if note := _end_left_out(override):
+                notes[name] = f"{name}: {note}"
         else:
             fixed[name] = str(override.input_line)
-    return Space(distributions, keys, tuple(fixed.values()))
+    return Space(distributions, keys, tuple(fixed.values()), notes=tuple(notes.values()))
+
+
+def _tells_secret(override: str) -> bool:
+    as_pairs = override.replace(":", "=")  # the keys in a mapping
+    return redacted(override) != override or redacted(as_pairs) != as_pairs
 
 
 def written(value: Any) -> str:
@@ -77,20 +100,22 @@ def written(value: Any) -> str:
     return repr(value) if isinstance(value, float) else str(value)
 
 
-def _parsed(lines: Sequence[str]) -> list[Override]:
+def _parsed(lines: Sequence[str], loader: ConfigLoader | None) -> list[Override]:
     try:
-        return OverridesParser.create().parse_overrides(list(lines))
+        return OverridesParser.create(config_loader=loader).parse_overrides(list(lines))
     except HydraException as error:
         raise UserError(f"sweep: {' '.join(str(error).split())}") from error
 
 
 def _distribution(name: str, override: Override) -> BaseDistribution:
     value = override.value()
+    if isinstance(value, ChoiceSweep | RangeSweep):
+        shuffled, value.shuffle = value.shuffle, False  # or the same command would be another space the next time
     try:
         if isinstance(value, IntervalSweep):
             return _interval(value)
         # Later versions of Hydra can transform the values of a range, which makes them a list as shuffling does.
-        if isinstance(value, RangeSweep) and not value.shuffle and not getattr(value, "transformers", ()):
+        if isinstance(value, RangeSweep) and not shuffled and not getattr(value, "transformers", ()):
             return _range(value, override)
         return _choice(override)
     except ValueError as error:
@@ -100,7 +125,11 @@ def _distribution(name: str, override: Override) -> BaseDistribution:
 def _choice(override: Override) -> CategoricalDistribution:
     choices = list(override.sweep_iterator(transformer=Transformer.encode))
     if not choices:
-        raise ValueError("the range is empty; give it at least one value")
+        raise ValueError("it has no value; give at least one, or of glob(...) a pattern that an option matches")
+    for value in choices:
+        first = choices[choices.index(value)]  # true == 1 == 1.0, and whichever comes first would stand for all
+        if written(first) != written(value):
+            raise ValueError(f"{written(first)} and {written(value)} are one value to Optuna, and only the first would be tried")
     return CategoricalDistribution(choices)
 
 
@@ -132,6 +161,20 @@ def _range(value: RangeSweep, override: Override) -> BaseDistribution:
     if any(Decimal(str(float(number))) != number for number in (low, high, step)):
         return _choice(override)
     return FloatDistribution(float(low), float(high), step=float(abs(step)))
+
+
+def _end_left_out(override: Override) -> str:
+    """What to say of a range whose end would be one of its values, if ends were; "" of any other."""
+    value = override.value()
+    if not isinstance(value, RangeSweep) or value.stop is None:
+        return ""
+    start, stop, step = (Decimal(str(number)) for number in (value.start, value.stop, value.step))
+    if (stop - start) % step:
+        return ""
+    return (
+        f"{override.get_value_string()} does not try {stop}: Hydra's ranges leave out their end, in hydra-optuna-sweeper too "
+        f"from 1.4 on; to try it, end at {stop + step}"
+    )
 
 
 def in_words(distribution: BaseDistribution) -> str:

@@ -4,11 +4,13 @@ Claims of trials are made under a lock in the sweep's folder. Whose a running tr
 sweeper lives, a lock says that the kernel drops when it does not. So a trial of a dead sweeper can be told at once.
 """
 
+import json
 import os
 import socket
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +23,63 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from src.common.errors import UserError
 from src.common.locks import FileLock, held, is_held
 from src.sweep.composer import counting
+from src.common.secrets import is_secret, without_password
 from src.sweep.space import Space
 
 OWNER = "sweeper"  # user attribute of a trial
+_GOES_ON = "what trials have saved is kept, and the same command goes on from there"
 
 
 class Journal(JournalFileBackend):
     """Optuna's, which remembers where each line begins that it ever read; only the next one is ever asked for."""
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        """Raises UserError at a line that is none of a journal."""
         offset = self._log_number_offset.get(log_number_from)
         if offset is not None:
             self._log_number_offset = {log_number_from: offset}
-        return super().read_logs(log_number_from)
+        number = log_number_from
+        try:
+            for number, log in enumerate(super().read_logs(log_number_from), start=log_number_from + 1):
+                if not _is_log(log):
+                    raise UserError(_damaged(self._file_path, f"line {number} is no operation on a study"))
+                yield log
+        except ValueError as error:
+            raise UserError(_damaged(self._file_path, f"line {number + 1} cannot be read")) from error
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Write whole lines or nothing: to a piece that a full disk has cut the next line would be glued.
+
+        Raises OSError, also if the journal is gone: a new one in its place would lack what came before.
+        """
+        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
+        self._lock.acquire()
+        try:
+            _append(self._file_path, lines)
+        finally:
+            self._lock.release()
+
+
+def _append(path: str, content: bytes) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND)
+    before, left = os.lseek(handle, 0, os.SEEK_END), memoryview(content)
+    try:
+        while left:
+            left = left[os.write(handle, left) :]
+        os.fsync(handle)
+    except OSError:
+        os.ftruncate(handle, before)
+        raise
+    finally:
+        os.close(handle)
+
+
+def _is_log(log: Any) -> bool:
+    return isinstance(log, dict) and "op_code" in log and "worker_id" in log
+
+
+def _damaged(path: Path | str, how: str) -> str:
+    return f"sweep: {path} is damaged: {how}; put a whole copy in its place, or give a new sweep.study_name"
 
 
 class JournalLock:
@@ -53,10 +99,15 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
     """The journal in the sweep's folder, or the storage at a URL. Raises UserError if it cannot be reached."""
     if url is None or "://" not in url:
         path = folder / "journal.log" if url is None else Path(url)
+        if path.exists() and not path.is_file():
+            raise UserError(f"sweep.storage: {path} is no file; give the name of a file, or the URL of a database")
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = JournalLock(path.with_name(f"{path.name}.lock"))
         _mend(path, lock)
-        return _quietly(lambda: JournalStorage(Journal(str(path), lock_obj=lock)))
+        try:
+            return _quietly(lambda: JournalStorage(Journal(str(path), lock_obj=lock)))
+        except (LookupError, TypeError, ValueError, AssertionError, AttributeError) as error:  # lines that do not go together
+            raise UserError(_damaged(path, f"its lines do not go together ({type(error).__name__})")) from error
     from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
     try:
@@ -73,7 +124,7 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
 
 
 def _mend(path: Path, lock: JournalLock) -> None:
-    """Cut off the piece of a line that a kill left at the end of a journal; the next line would be glued to it."""
+    """Cut off what a kill or a loss of power left at the end of a journal; the next line would be glued to it."""
     if not path.exists():
         return
     lock.acquire()
@@ -82,24 +133,45 @@ def _mend(path: Path, lock: JournalLock) -> None:
             content_end = file.seek(0, os.SEEK_END)
             if content_end == 0:
                 return
-            file.seek(max(0, content_end - (1 << 20)))
+            file.seek(max(0, content_end - (1 << 24)))
             tail = file.read()
-            if not tail.endswith(b"\n"):
-                file.truncate(content_end - len(tail) + tail.rfind(b"\n") + 1)
+            whole = tail[: tail.rfind(b"\n") + 1]
+            if last := whole.splitlines(keepends=True)[-1:]:
+                whole = whole if _reads(last[0]) else whole[: -len(last[0])]
+            if len(whole) < len(tail):
+                file.truncate(content_end - len(tail) + len(whole))
     finally:
         lock.release()
+
+
+def _reads(line: bytes) -> bool:
+    try:
+        return _is_log(json.loads(line))
+    except ValueError:
+        return False
+
+
+@contextmanager
+def storage_in_words(url: str | None, kind: type[Exception]) -> Iterator[None]:
+    """Raise `kind` with one line where the storage, or the disk, gives way inside."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except OSError as error:
+        place = f" ({error.filename})" if error.filename else ""
+        raise kind(f"sweep: {error.strerror or error}{place}; {_GOES_ON}") from error
+    except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
+        first = str(error.__cause__ or error).splitlines()[0]
+        raise kind(f"sweep.storage: {without_password(url or '')} cannot be used ({first}); {_GOES_ON}") from error
+
+
 
 
 def _quietly(make: Callable[[], BaseStorage]) -> BaseStorage:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return make()
-
-
-def without_password(url: str) -> str:
-    """The address of a storage, without who enters it and how."""
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
 def open_study(
@@ -110,6 +182,7 @@ def open_study(
     Raises UserError if the one there has other directions, another search space or another base, saying how.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    base = _without_secrets(base)
     with held(folder / "claim.lock"):
         try:
             study = optuna.load_study(study_name=name, storage=storage)
@@ -128,15 +201,21 @@ def open_study(
         _refuse(name, f"its directions are {', '.join(known['directions'])}, not {', '.join(directions)}")
     if differences := _differences(known["space"], identity["space"], "search space"):
         _refuse(name, differences)
-    if differences := _differences(counting(known["base"], base), base, "configuration"):
+    if differences := _differences(counting(_without_secrets(known["base"]), base), base, "configuration"):
         _refuse(name, differences)
     if known["folder"] != identity["folder"]:
         _refuse(name, f"its folder is {known['folder']}, not {folder.resolve()}; give sweep.dir={known['folder']}")
     return study
 
 
+def _without_secrets(base: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in base.items() if not is_secret(key)}
+
+
 def _refuse(name: str, difference: str) -> None:
-    raise UserError(f"sweep: the study {name} is another one: {difference}; give a new sweep.study_name, or delete the old")
+    raise UserError(
+        f"sweep: the study {name} is another one: {difference}; give a new sweep.study_name, or delete the old one with its folder"
+    )
 
 
 def _differences(known: dict[str, Any], asked: dict[str, Any], what: str) -> str:
@@ -207,5 +286,7 @@ class Claims:
             for name, distribution in self.space.distributions.items():
                 trial._suggest(name, distribution)
             # The journal's trials stay in memory, each with distributions of its own: 1 KB that all can share.
-            self.study._storage.get_trial(trial._trial_id).distributions = self.space.distributions
+            frozen = self.study._storage.get_trial(trial._trial_id)
+            if frozen.distributions.keys() == self.space.distributions.keys():  # one taken over may have further parameters
+                frozen.distributions = self.space.distributions
             return trial, adopted

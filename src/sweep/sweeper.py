@@ -6,7 +6,7 @@ Optuna decides what to try and what to prune; here it is decided what runs where
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,13 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import Trial, TrialState
 
 from src.common.errors import UserError
+from src.common.files import NO_ROOM
 from src.common.screen import duration
 from src.sweep.budget import Accounts, Budget, Spending
 from src.sweep.config import SweepConfig
 from src.sweep.engines.channel import Channel, Outcome, Report
 from src.sweep.engines.engine import Ended, TrialEngine
-from src.sweep.engines.trial import TrialSpec, steps_saved
+from src.sweep.engines.trial import TrialSpec, kept_config, run_of_another, steps_saved
 from src.sweep.pruners import OUTCOMES, Mirror
 from src.sweep.screen import SweepScreen
 from src.sweep.seeds import spread, surely_out
@@ -31,6 +32,8 @@ LOG_LINES = 20  # of a failed trial's log, kept in the study
 LOOK_S = 1.0  # between looks at what other sweepers do, at silent trials and at the budget
 HOURS = "hours"  # study attribute, one for each sweeper
 CLOCK_S = 30.0  # between writings of it
+ROOM_S = 10.0  # before a trial that found no room on the disk is tried again
+ROOM_PATIENCE_S = 600.0  # after which the sweep ends, for somebody to make room
 
 
 @dataclass
@@ -76,6 +79,8 @@ class Sweeper:
     looked: float = float("-inf")
     clock_kept: float = float("-inf")
     nothing_to_take_at: float = float("-inf")
+    no_room_since: float | None = None  # the disk is full
+    rest_until: float = float("-inf")  # nothing is started before
 
     def __post_init__(self) -> None:
         self.study = self.sweep.study
@@ -115,6 +120,8 @@ class Sweeper:
     def _fill(self) -> None:
         while len(self.running) < self.engine.slots and not self.stopping:
             now = self.engine.now()
+            if now < self.rest_until:
+                return
             if self.again:
                 self._start(self.again.popleft(), now)
             elif self.ending or now - self.nothing_to_take_at < LOOK_S:
@@ -150,7 +157,11 @@ class Sweeper:
         except UserError as error:
             self._fail(trial, str(error), Path())
             return
-        if adopted and (outcome := Channel(Path(spec.control)).final()):
+        if another := run_of_another(spec):
+            raise UserError(f"sweep: {another}; give a new sweep.study_name, or remove that folder")
+        # Its last word counts only beside its run: the control folder says nothing of the configuration.
+        lies_there = kept_config(Path(spec.configs[0]["run_dir"]))
+        if adopted and lies_there and (outcome := Channel(Path(spec.control)).final()):
             self._finish(trial, spec, outcome)
             return
         self.running[trial.number] = Running(trial, spec, self.engine.now())
@@ -204,14 +215,17 @@ class Sweeper:
             self._died(trial, spec, lost)
         elif outcome.status in ("complete", "pruned"):
             self._finish(trial, spec, outcome)
-        elif outcome.status == "interrupted":
+        elif outcome.status == "interrupted" and self.stopping:
             self._account(trial, spec, outcome)
             self.screen.ended(trial.number, "interrupted", None, outcome.reason)
         else:
-            self._died(trial, spec, outcome)
+            by_another = outcome.status == "interrupted"  # than this sweeper: somebody sent that one process a signal
+            reason = f"interrupted ({outcome.reason})" if by_another else outcome.reason
+            self._died(trial, spec, replace(outcome, reason=reason, can_pass=outcome.can_pass or by_another))
 
     def _finish(self, trial: Trial, spec: TrialSpec, outcome: Outcome) -> None:
         """Write a finished trial down. Its outcome file stands, so a kill in the middle of this loses nothing."""
+        self.no_room_since = None
         self._account(trial, spec, outcome)
         if outcome.status == "complete":
             self.study.tell(trial, outcome.values)
@@ -247,6 +261,9 @@ class Sweeper:
     def _died(self, trial: Trial, spec: TrialSpec, outcome: Outcome) -> None:
         """Try a trial again that ended without a result, unless it would only end the same way."""
         deaths, step, reason = self._deaths(trial), steps_saved(spec), outcome.reason
+        if reason.startswith(NO_ROOM):
+            self._wait_for_room(trial, spec, outcome)
+            return
         trial.set_user_attr("deaths", [*deaths, {"reason": reason, "step": step}])
         earlier = sum(death["step"] >= step for death in deaths)
         self._account(trial, spec, outcome)
@@ -256,6 +273,18 @@ class Sweeper:
                 self.again.append(trial)
         else:
             self._fail(trial, reason, Path(spec.log))
+
+    def _wait_for_room(self, trial: Trial, spec: TrialSpec, outcome: Outcome) -> None:
+        """A full disk is no fault of the trial: it is taken up again when there may be room, by a later sweeper at last."""
+        now = self.engine.now()
+        self._account(trial, spec, outcome)
+        self.screen.ended(trial.number, "waits", None, outcome.reason)
+        self.no_room_since = now if self.no_room_since is None else self.no_room_since
+        self.rest_until = now + ROOM_S
+        if now - self.no_room_since > ROOM_PATIENCE_S:
+            self.stop(f"{NO_ROOM} for {duration(now - self.no_room_since)}")
+        elif not self.stopping:
+            self.again.append(trial)
 
     def _fail(self, trial: Trial, reason: str, log: Path) -> None:
         trial.set_user_attr("reason", reason)

@@ -192,6 +192,18 @@ def test_workers_do_without_torch(grader: Grader) -> None:
         assert "torch" not in Path(f"/proc/{worker.pid}/maps").read_text()
 
 
+def test_frozen_workers_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("src.grading.grader.OUTSIDE_LIMIT_SECONDS", 2.0)
+    with Grader(2, seconds_per_answer=5.0) as grader:
+        others = set(multiprocessing.active_children())
+        grader.grade([box("z + z")], ["2z"])
+        frozen = set(multiprocessing.active_children()) - others
+        for worker in frozen:
+            os.kill(worker.pid, signal.SIGSTOP)
+        assert [verdict.correct for verdict in grader.grade([box("y + y"), box("y")], ["2y", "3y"])] == [True, False]
+        assert not any(worker.is_alive() for worker in frozen)
+
+
 def test_idle_workers_that_were_killed_are_replaced() -> None:
     with Grader() as grader:
         others = set(multiprocessing.active_children())

@@ -13,10 +13,12 @@ import psutil
 import pytest
 from conftest import TOY, command, configured
 
-from src.common.errors import UserError
+from src.common import pace
+from src.common.errors import RunFailed, UserError
+from src.common.pace import Pace
 from src.common.types import Stop
 from src.experiment.run import run
-from src.hardware import ranks
+from src.hardware import launch, ranks
 from src.hardware.launch import needs_launch
 from src.record.record import read_summary
 
@@ -297,3 +299,26 @@ def test_only_hardware_may_change_when_a_run_goes_on(one, tmp_path):
     assert config_to_continue(folder, None, {"hardware": {"processes": 2}}).hardware.processes == 2
     with pytest.raises(UserError, match="cannot be split into passes"):
         config_to_continue(folder, None, {"hardware": {"processes": 5}})
+
+
+def test_a_set_that_hangs_is_ended(tmp_path, monkeypatch):
+    monkeypatch.setenv(ranks.SET_FOLDER, str(tmp_path))
+    monkeypatch.setattr(ranks, "PACE", Pace())
+    monkeypatch.setattr(pace, "LEAST_S", 0.5)
+    ranks.error_file(tmp_path, 0).touch()
+    waiting = [subprocess.Popen(["sleep", "60"]) for _ in range(2)]
+    try:
+        ranks.tell_pace()
+        seen = launch.PaceSeen(ranks.pace_file(tmp_path))
+        assert seen.hung_s() is None  # before anything was done
+        for work in (ranks.PACE.advance, ranks.PACE.rest):
+            work()
+            assert seen.hung_s() is None
+        time.sleep(0.7)
+        assert seen.hung_s() is None  # it rests
+        ranks.PACE.advance()
+        with pytest.raises(RunFailed, match="no progress for 1 s: a training process hangs"):
+            launch.watch(waiting, tmp_path)
+    finally:
+        for process in waiting:
+            process.kill()

@@ -177,7 +177,7 @@ def test_a_trial_told_to_stop_ends_after_the_step_in_hand(keep, tmp_path):
     config = configured("+experiment=mix_easy_hard", *TINY, f"output_root={tmp_path}", f"run_dir={tmp_path}/run")
     spec = TrialSpec(
         0, "", [config.model_dump(mode="json")], str(tmp_path / "run"), str(tmp_path / "control"), "", ["accuracy"], 0, keep,
-        60, {}, time.time(),
+        60, {}, time.monotonic(),
     )
     channel = Channel(tmp_path / "control")
     channel.prepare()
@@ -272,6 +272,7 @@ def prepared(*arguments):
         (("mix.easy_share=interval(0,1)", "objective=evaluation.validation.best.acuracy"), "the summary has no"),
         (("mix.easy_share=interval(0,1)", "objective=cost.usd"), "sweep.prune_on: cost.usd is not known"),
         (("mix.easy_share=interval(0,1)", "sweep.storage=sqlite:////none/of/it.db"), "cannot be reached"),
+        (("mix.easy_share=interval(0,1)", "sweep.storage=/dev/null"), "/dev/null is no file"),
         (("mix.easy_share=interval(0,1)", "sweep.n_jobs=0"), "0 slots"),
         (("mix.easy_share=interval(0,1)", "sweep.gpus_per_trial=99"), "99 GPUs for each trial"),
         (("mix.easy_share=interval(0,1)", "sweep.direction=[maximize,minimize]"), "2 given for 1 objective"),
@@ -283,7 +284,7 @@ def test_bad_input_is_refused_before_the_first_trial(arguments, fault, tmp_path,
     with pytest.raises(Exception, match=fault) as caught:
         sweep(*prepared(*arguments))
     assert isinstance(caught.value, UserError) or "hydra" in type(caught.value).__module__
-    assert not list(tmp_path.glob("outputs/sweeps/*/trials"))
+    assert not list(tmp_path.glob("outputs/sweeps/*"))
 
 
 SCALING = ("scaling", "data_reuse", "curriculum", "group_size", "group_size_equal_data")  # at full scale Qwen2.5
@@ -327,6 +328,33 @@ def test_a_trial_is_configured_as_its_command_line_says():
     for length in ("fixed", "staged", "fixed"):
         params = {"lr.peak": 1.25e-05, "length": length, "trainer.beta": 0.1}
         assert composer.of_trial(space, params) == composer.config(space.overrides(params))
+
+
+DUMPED = """
+_target_: hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper
+sampler: {_target_: optuna.samplers.TPESampler, seed: 123, consider_prior: null, n_startup_trials: 10,
+  warn_independent_sampling: true, constant_liar: false, constraints_func: null}
+direction: maximize
+storage: null
+study_name: null
+n_trials: 3
+n_jobs: 1
+max_failure_rate: 0.0
+params: {lr.peak: "interval(1e-4,1e-3)"}
+custom_search_space: null
+"""
+
+
+def test_a_config_dumped_by_hydra_optuna_sweeper_runs(tmp_path):
+    (tmp_path / "hydra" / "sweeper").mkdir(parents=True)
+    (tmp_path / "hydra" / "sweeper" / "theirs.yaml").write_text(DUMPED)
+    arguments = ("-m", "--config-dir", ".", "hydra/sweeper=theirs", "+experiment=mix_easy_hard", "tracking=none", "plan=true")
+    result = command(*arguments, "hydra.sweeper.sampler.n_ei_candidates=30", cwd=tmp_path)
+    assert result.returncode == 0 and "  3 trials, priced at 2 corners" in result.stdout, result.stderr
+    (bill,) = (tmp_path / "outputs" / "plans").iterdir()
+    assert {cell["params"]["lr.peak"] for cell in json.loads(bill.read_text())["cells"]} == {1e-4, 1e-3}
+    lost = command(*arguments, "sampler.n_ei_candidates=30", cwd=tmp_path)
+    assert lost.returncode == 2 and "of a sweep (with -m) it is sweep.sampler.n_ei_candidates" in lost.stderr
 
 
 def billed(folder, *arguments):

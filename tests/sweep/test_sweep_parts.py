@@ -1,27 +1,31 @@
 """Samplers, pruners, budget, seeds, locks and the study, each by itself."""
 
 import os
+import resource
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from dataclasses import replace
 
 import optuna
+import pandas as pd
 import pytest
 from optuna.trial import TrialState
 
-from src.common.errors import UserError
+from src.common.errors import RunFailed, UserError
 from src.common.locks import FileLock, is_held
+from src.common.secrets import without_password
 from src.sweep.budget import Budget, Spending
 from src.sweep.config import BudgetConfig
 from src.sweep.engines.local import share_gpus
 from src.sweep.pruners import OUTCOMES, PRUNERS, Mirror, build_pruner
-from src.sweep.results import importances
+from src.sweep.results import importances, write_results
 from src.sweep.samplers import SAMPLERS, SamplerMaker, build_sampler, check_sampler
 from src.sweep.seeds import surely_out
 from src.sweep.space import read_space
-from src.sweep.study import Claims, open_storage, open_study
+from src.sweep.study import Claims, open_storage, open_study, storage_in_words
 
 SPACE = read_space({}, ["x=range(0,1,0.25)", "y=a,b"])
 
@@ -223,3 +227,131 @@ def test_an_idle_lock_file_is_not_held(tmp_path):
     with FileLock(tmp_path / "lock"):
         started = time.monotonic()
         assert not FileLock(tmp_path / "lock").acquire(0.05) and time.monotonic() - started < 1
+
+
+def journal(folder):
+    """A study with a finished trial; the lines of its journal."""
+    study = opened(folder)
+    study.tell(study.ask(SPACE.distributions), 1.0)
+    return folder / "journal.log"
+
+
+@pytest.mark.parametrize("line", [
+    b"garbage", b'{"op_code":4,"work', b'\xff\xfe{\x00}\x00', b"\0\0\0\0", b"[1,2]", b"3", b'{"op_code":6}', b"\xff\xff",
+    b'{"op_code":99,"worker_id":"x"}',
+])  # fmt: skip
+def test_a_damaged_journal_is_named_in_one_line(line, tmp_path):
+    path = journal(tmp_path)
+    lines = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([*lines[:3], line, *lines[3:]]) + b"\n")
+    with pytest.raises(UserError, match=r"journal.log is damaged: (line 4|its lines)") as caught:
+        opened(tmp_path)
+    assert "\n" not in str(caught.value)
+    # At the end it is what a loss of power leaves: cut off, and the study goes on.
+    for end in (b"", b"\n"):
+        path.write_bytes(b"\n".join([*lines, line]) + end)
+        if not line.startswith(b'{"op_code":99'):
+            assert [trial.value for trial in opened(tmp_path).trials] == [1.0]
+            assert path.read_bytes().splitlines() == lines
+
+
+def test_a_full_disk_leaves_no_piece_of_a_line(tmp_path):
+    path = journal(tmp_path)
+    before = path.read_bytes()
+    backend = open_storage(None, tmp_path)._backend
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 20, limits[1]))  # the kernel writes 20 bytes of it
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            backend.append_logs([{"op_code": 0, "worker_id": "x", "study_name": "another", "directions": [1]}])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("place", ["/dev/null", "/dev/full", "folder"])
+def test_a_storage_that_is_no_file(place, tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match="sweep.storage: .* is no file"):
+        open_storage(place if place.startswith("/") else str(tmp_path / place), tmp_path)
+    (tmp_path / "journal.log").mkdir()
+    with pytest.raises(UserError, match="journal.log is no file"):
+        open_storage(None, tmp_path)
+
+
+def test_a_storage_that_gives_way_is_one_line(tmp_path):
+    url = f"sqlite:///{tmp_path}/x.db"
+    storage = open_storage(url, tmp_path)
+    study = open_study(storage, "study", tmp_path, ["maximize"], SPACE, {})
+    other = sqlite3.connect(tmp_path / "x.db")
+    other.execute("BEGIN EXCLUSIVE")
+    storage.engine.dispose()
+    storage.engine.dialect.connect = lambda *a, **k: sqlite3.connect(tmp_path / "x.db", timeout=0.1)
+    with pytest.raises(RunFailed, match=r"cannot be used \(.*database is locked\); .* the same command goes on") as caught, \
+            storage_in_words(url, RunFailed):
+        study.set_user_attr("a", 1)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match=r"No space left on device \(/x/journal.log\)"), storage_in_words(None, UserError):
+        raise OSError(28, "No space left on device", "/x/journal.log")
+    journaled = opened(tmp_path / "b")
+    (tmp_path / "b" / "journal.log").unlink()
+    with pytest.raises(RunFailed, match="No such file"), storage_in_words(None, RunFailed):
+        journaled.set_user_attr("a", 1)
+
+
+@pytest.mark.parametrize(("values", "expected"), [
+    ("null,700", ["null", "700"]), ("null,0.1", ["null", "0.1"]), ("true,null", ["true", "null"]),
+    ("null,true,3", ["null", "true", "3"]), ("1,auto", ["1", "auto"]), ('0.5,"high"', ["0.5", '"high"']),
+    ("true,2", ["true", "2"]), ("null,{rank:4,alpha:8}", None), ("0,0.04", None), ("1,1.5", None), ("true,false", None),
+    ("fixed,staged", None),
+])  # fmt: skip
+def test_results_are_written_whatever_types_a_parameter_has(values, expected, tmp_path, capsys):
+    space = read_space({}, [f"x={values}"])
+    study = opened(tmp_path, space)
+    for choice in space.distributions["x"].choices:
+        study.enqueue_trial({"x": choice})
+        study.tell(study.ask(space.distributions), 1.0)
+    write_results(tmp_path, study, ["o"], space, Spending(), None)
+    assert capsys.readouterr().err == ""
+    column = pd.read_parquet(tmp_path / "trials.parquet")["param/x"].to_list()
+    assert column == (expected or list(space.distributions["x"].choices))
+    assert (tmp_path / "summary.yaml").is_file() and (tmp_path / "best.yaml").is_file()
+
+
+def test_a_result_that_cannot_be_written_takes_no_other_down(tmp_path, capsys):
+    study = opened(tmp_path)
+    study.tell(study.ask(SPACE.distributions), 1.0)
+    (tmp_path / "trials.parquet").mkdir()
+    (tmp_path / "best.yaml").mkdir()
+    summary = write_results(tmp_path, study, ["o"], SPACE, Spending(), None)
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2 and "trials.parquet cannot be had" in said[0] and "best.yaml cannot be had" in said[1]
+    assert summary["best"][0]["trial"] == 0 and summary["ended"] == "all trials are done"
+    for name in ("trials.csv", "importances.yaml", "summary.yaml"):
+        assert (tmp_path / name).is_file()
+
+
+@pytest.mark.parametrize(("url", "shown"), [
+    ("postgresql://h/db?user=me&password=pw", "postgresql://h/db"), ("postgresql://u:p?w@h:5/db", "postgresql://h:5/db"),
+    ("postgresql://u:p/w@h/db", "postgresql://h/db"), ("redis://:pw@h/0", "redis://h/0"), ("sqlite:///x.db", "sqlite:///x.db"),
+    ("sqlite:////a/x.db", "sqlite:////a/x.db"), ("postgresql://me:p%40w@h/db?sslmode=require&sslpassword=x",
+    "postgresql://h/db?sslmode=require"), ("nonsense://me:pw@@::/", "nonsense://..."),
+])  # fmt: skip
+def test_an_address_is_shown_without_its_password(url, shown):
+    assert without_password(url) == shown
+
+
+def test_a_secret_is_no_part_of_a_study(tmp_path):
+    opened(tmp_path, base={"seed": "42", "trainer.hub_token": "hf_SECRETSECRET"})
+    assert "SECRET" not in (tmp_path / "journal.log").read_text()
+    opened(tmp_path, base={"seed": "42", "trainer.hub_token": "another"})
+    secret = ["trainer.hub_token=x", "++trainer.hub_token=x", "trainer={hub_token: x}", "a=hf_abcdefghijklmnop", "tracking.api_key=x"]
+    plain = ["scale.completion_tokens=3", "+experiment=mix", "model.path=a/b", "rollout.max_tokens=7", "mix={easy:1}"]
+    assert read_space({}, [*secret, *plain]).shown == plain
+
+
+def test_options_without_a_name_say_how_to_give_it():
+    with pytest.raises(UserError, match="sweep.sampler: options without a name; give hydra/sweeper/sampler=<name> beside them"):
+        check_sampler({"seed": 1}, SPACE, 1)

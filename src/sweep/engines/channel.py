@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from src.common.files import write_json, write_whole
+from src.common.pace import PACE
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Channel:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.lock = folder / "lock"  # held by the trial's process
+        self._seen: dict[str, tuple[int, float]] = {}  # of a file that the trial touches: its time, and when that was new
 
     # The sweeper's side.
 
@@ -55,6 +57,7 @@ class Channel:
         self.folder.mkdir(parents=True, exist_ok=True)
         for name in ("report.json", "answer.json", "stop.json", "outcome.json", "started"):
             (self.folder / name).unlink(missing_ok=True)
+        self._seen.clear()
 
     def report(self) -> Report | None:
         content = self._read("report")
@@ -80,11 +83,11 @@ class Channel:
 
     def silent_s(self) -> float:
         """Seconds since the trial last showed life; 0 before it began."""
-        return self._age("alive") if self.begun() else 0.0
+        return self._unchanged_s("alive") if self.begun() else 0.0
 
     def running_s(self) -> float:
         """Seconds since the trial's process began; 0 before."""
-        return self._age("started") if self.begun() else 0.0
+        return self._unchanged_s("started") if self.begun() else 0.0
 
     def begun(self) -> bool:
         return (self.folder / "started").exists()
@@ -93,8 +96,17 @@ class Channel:
         """Seconds from the slot being free to the first line of the trial's log."""
         return float((self.folder / "started").read_text(encoding="utf-8")) if self.begun() else None
 
-    def _age(self, name: str) -> float:
-        return time.time() - (self.folder / name).stat().st_mtime
+    def _unchanged_s(self, name: str) -> float:
+        """Seconds since a file was first seen with the time that it has.
+
+        By this process's own clock, which does not jump: what the file's time itself says may be another machine's, or change
+        with a correction of the wall clock.
+        """
+        now, path = time.monotonic(), self.folder / name
+        stamp = path.stat().st_mtime_ns if path.exists() else 0
+        if name not in self._seen or self._seen[name][0] != stamp:
+            self._seen[name] = (stamp, now)
+        return now - self._seen[name][1]
 
     # The trial's side.
 
@@ -111,6 +123,7 @@ class Channel:
         write_json(self.folder / "report.json", asdict(report))
         until = time.monotonic() + 120
         while time.monotonic() < until:
+            PACE.advance()  # it is the sweeper that takes its time
             content = self._read("answer")
             if content and content["id"] == report.id:
                 return content["stop"]

@@ -1,5 +1,6 @@
 """Trials on this machine: forked from a nursery, each with GPUs of its own."""
 
+import errno
 import json
 import os
 import select
@@ -11,12 +12,14 @@ import time
 from dataclasses import asdict, replace
 
 from src.common.errors import RunFailed, UserError
+from src.common.files import NO_ROOM
 from src.hardware.config import visible_gpus
 from src.sweep.engines.engine import Ended, FileEngine
 from src.sweep.engines.trial import TrialSpec
 
 TICK_S = 0.02
 NURSERY_DEATHS = 3  # without a trial that ended well in between
+READY_S = 600.0  # for the nursery to import its libraries
 
 
 def share_gpus(slots: int, per_trial: int) -> list[list[str]]:
@@ -35,11 +38,11 @@ def share_gpus(slots: int, per_trial: int) -> list[list[str]]:
 
 
 class LocalEngine(FileEngine):
-    """`slots` trials at once."""
+    """`slots` trials at once. A nursery that does not answer within `patience_s` is ended, and another takes its place."""
 
-    def __init__(self, slots: int, gpus_per_trial: int) -> None:
+    def __init__(self, slots: int, gpus_per_trial: int, patience_s: float = 60.0) -> None:
         super().__init__()
-        self.slots = slots
+        self.slots, self.patience_s = slots, patience_s
         self.gpus = share_gpus(slots, gpus_per_trial)
         self.slot_of: dict[int, int] = {}
         self.gone_by: list[Ended] = []
@@ -57,14 +60,27 @@ class LocalEngine(FileEngine):
         )
         theirs.close()
         self.connection, self.buffer = mine, b""
+        self.owed, self.due = True, self.now() + READY_S  # whether an answer is, and by when; or when to ask for the next
 
     def now(self) -> float:
-        return time.time()
+        return time.monotonic()
 
     def wait(self) -> None:
         ready, _, _ = select.select([self.connection], [], [], TICK_S)
         if ready:
             self._listen()
+        self._ask()
+
+    def _ask(self) -> None:
+        """See whether the nursery lives: one that is frozen would leave its slots empty for ever."""
+        if self.now() < self.due:
+            return
+        if self.owed:
+            self.process.kill()
+            self._nursery_died("it gave no answer")
+        else:
+            self.owed, self.due = True, self.now() + self.patience_s
+            self._tell({"ping": self.process.pid})
 
     def start(self, spec: TrialSpec) -> None:
         self.open(spec)
@@ -105,6 +121,8 @@ class LocalEngine(FileEngine):
         *lines, self.buffer = (self.buffer + data).split(b"\n")
         for line in lines:
             message = json.loads(line)
+            if "ready" in message or "pong" in message:
+                self.owed, self.due = False, self.now() + self.patience_s / 4
             if "ended" in message:
                 self._end(message["ended"], _how(message["code"]))
 
@@ -115,19 +133,22 @@ class LocalEngine(FileEngine):
             self.deaths = 0
         self.gone_by.append(ended)
 
-    def _nursery_died(self) -> None:
+    def _nursery_died(self, how: str = "") -> None:
         """Its trials died with it; another takes its place."""
         code = self.process.wait()
+        how = how or _how(code)
         self.connection.close()
         for number in list(self.slot_of):
-            self._end(number, f"its parent process ended ({_how(code)})")
+            self._end(number, f"its parent process ended ({how})")
         self.deaths += 1
         if self.deaths > NURSERY_DEATHS:
-            raise RunFailed(f"sweep: the process that starts trials does not stay alive ({_how(code)}); see the lines above")
+            raise RunFailed(f"sweep: the process that starts trials does not stay alive ({how}); see the lines above")
         self._start_nursery()
 
 
 def _how(code: int) -> str:
+    if code == errno.ENOSPC:
+        return NO_ROOM
     if code == -signal.SIGKILL:
         return "killed (SIGKILL; a machine that runs out of memory does that)"
     return f"ended by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

@@ -4,6 +4,7 @@ It stays on one thread and computes nothing, so that a fork of it is as good as 
 sweeper, and its trials end with it.
 """
 
+import errno
 import gc
 import json
 import os
@@ -11,8 +12,10 @@ import select
 import signal
 import socket
 import sys
+import traceback
 from typing import Any, NoReturn
 
+from src.common.files import finds_no_room
 from src.hardware.processes import die_with_parent, kill_group
 
 
@@ -69,6 +72,8 @@ class Nursery:
                     self._obey(json.loads(line))
 
     def _obey(self, message: dict[str, Any]) -> None:
+        if "ping" in message:
+            self.say(pong=message["ping"])
         if "start" in message:
             self._fork(message["start"])
         for process, number in self.children.items():
@@ -104,6 +109,9 @@ class Nursery:
 
             run_trial(TrialSpec(**content))
             code = 0
+        except Exception as error:  # noqa: BLE001 - it could not say so itself
+            traceback.print_exc()
+            code = errno.ENOSPC if finds_no_room(error) else code
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ class RayEngine(FileEngine):
         self.ready: list[Any] = []
 
     def now(self) -> float:
-        return time.time()
+        return time.monotonic()
 
     def wait(self) -> None:
         if not self.numbers:
@@ -56,6 +56,8 @@ class RayEngine(FileEngine):
 
     def start(self, spec: TrialSpec) -> None:
         self.open(spec)
+        asked = time.time() - (time.monotonic() - spec.asked_at)  # machines share no other clock
+        spec = replace(spec, asked_at=asked)
         self.numbers[self.task.remote(asdict(spec), os.environ.get("OMP_NUM_THREADS"), str(_project()))] = spec.number
 
     def ended(self) -> list[Ended]:
@@ -95,7 +97,8 @@ def _run(content: dict[str, Any], threads: str | None, project: str) -> None:
     os.chdir(Path(content["folder"]).parent.parent)
     os.environ.update(content["environment"])
     redirect(content["log"])
-    run_trial(TrialSpec(**content))
+    asked = time.monotonic() - (time.time() - content["asked_at"])
+    run_trial(TrialSpec(**content | {"asked_at": asked}))
 
 
 def _knock(address: str) -> None:

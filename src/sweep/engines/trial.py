@@ -1,8 +1,10 @@
 """What runs in a trial's process: one configuration, over its seeds, from wherever its folders say it stands."""
 
+import faulthandler
 import math
 import os
 import shutil
+import sys
 import threading
 import time
 import traceback
@@ -11,9 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from src.common.errors import RunFailed, UserError
+from src.common.files import NO_ROOM, finds_no_room
 from src.common.locks import FileLock
+from src.common.pace import HANGS, PACE
+from src.common.secrets import only_known, without_secrets
 from src.config.tree import LabConfig, parse
+from src.hardware.processes import children, kill_group
 from src.record.record import look_up, read_summary
 from src.sweep.engines.channel import Channel, Outcome, Report
 
@@ -21,6 +29,8 @@ if TYPE_CHECKING:
     from src.evaluation.evaluator import Measured
 
 LOCK_TIMEOUT_S = 60.0  # for an earlier attempt's process to be gone
+# Of a run, what may have been another when it was made: where it lies, and what changes nothing of what is learnt.
+ELSEWHERE = {"run_dir", "resume", "output_root", "name", "choices", "tracking", "budget", "plan", "hub", "hardware"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,29 +48,36 @@ class TrialSpec:
     keep_pruned_checkpoints: bool
     heartbeat_s: float
     environment: dict[str, str]
-    asked_at: float  # time.time() when the slot was free for it
+    asked_at: float  # time.monotonic() when the slot was free for it
 
 
 def run_trial(spec: TrialSpec) -> None:
     """Run a trial to its end and write its outcome. Never raises: what went wrong is the outcome."""
     channel = Channel(Path(spec.control))
-    begun = time.time()
+    begun = time.monotonic()
     print(f"trial {spec.number}: {spec.title}  [{begun - spec.asked_at:.2f} s after its slot was free]", flush=True)
     channel.begin(begun - spec.asked_at)
     lock = FileLock(channel.lock)
     if not lock.acquire(LOCK_TIMEOUT_S):
         channel.end(_outcome(spec, "failed", "an earlier process of this trial does not end", can_pass=True))
         return
-    threading.Thread(target=_beat, args=(channel, spec.heartbeat_s / 4), daemon=True).start()
+    PACE.rest()
+    over = threading.Event()
+    threading.Thread(target=_beat, args=(channel, spec, over), daemon=True).start()
     try:
         outcome = _run_seeds(spec, channel)
     except UserError as error:
         outcome = _outcome(spec, "failed", str(error), can_pass=False)
-    except RunFailed as error:
-        outcome = _outcome(spec, "failed", str(error), can_pass="not finite" not in str(error))
     except Exception as error:  # noqa: BLE001 - of whatever a trial dies, the sweep goes on
-        traceback.print_exc()
-        outcome = _outcome(spec, "failed", _short(error), can_pass=isinstance(error, OSError | RuntimeError | MemoryError))
+        foreseen = isinstance(error, RunFailed)
+        if not foreseen:
+            traceback.print_exc()
+        reason = str(error) if foreseen else _short(error)
+        if finds_no_room(error):
+            reason = f"{NO_ROOM} ({reason})"
+        passing = isinstance(error, OSError | RuntimeError | MemoryError) and "not finite" not in reason
+        outcome = _outcome(spec, "failed", reason, can_pass=passing or finds_no_room(error))
+    over.set()
     channel.end(outcome)
     lock.release()
 
@@ -91,19 +108,67 @@ def _values(config: LabConfig, summary: dict[str, Any]) -> list[float]:
 
 
 def _run_or_continue(config: LabConfig, reporter: "Reporter") -> dict[str, Any]:
-    """The summary of a run: the one that lies there if it is finished, else after doing what is left of it."""
+    """The summary of a run: the one that lies there if it is finished, else after doing what is left of it.
+
+    What lies there and cannot be continued, being damaged or no run yet, gives way to a run from the beginning.
+    """
     from src.config.continuing import config_to_continue
     from src.experiment.run import run
 
     folder = Path(str(config.run_dir))
-    if (folder / "summary.json").is_file():
-        summary = read_summary(folder)
+    summary = _summary(folder)
+    if summary and kept_config(folder):
         if summary["status"] in ("complete", "pruned"):
             return summary
-        config = config_to_continue(folder, None)
-    elif folder.exists():
-        shutil.rmtree(folder)  # ended between making the folder and its first summary
+        try:
+            return run(config_to_continue(folder, None), watches=[reporter.watch])
+        except Exception as error:  # whatever reading damaged files may raise
+            if reporter.advanced or isinstance(error, RunFailed | MemoryError) or finds_no_room(error):
+                raise
+            traceback.print_exc()
+    if folder.exists():
+        print(f"{folder} cannot be continued; this trial begins anew", flush=True)
+        shutil.rmtree(folder)
+    PACE.rest()
     return run(config, watches=[reporter.watch])
+
+
+def kept_config(folder: Path) -> dict[str, Any] | None:
+    """The configuration of the run in a folder, as it is written; None without one, or if it is damaged."""
+    try:
+        content = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def run_of_another(spec: TrialSpec) -> str | None:
+    """Why a folder of this trial belongs to another configuration; None if none does."""
+    for asked in spec.configs:
+        folder = Path(asked["run_dir"])
+        if (content := kept_config(folder)) is None:
+            continue
+        try:
+            one, other = (_comparable(config) for config in (content, asked))
+        except UserError as error:
+            return f"{folder} holds a run that cannot be compared with this one ({error})"
+        if differing := [key for key in one if one[key] != other[key]]:
+            return f"{folder} holds a run of another configuration (it differs in {', '.join(differing)})"
+    return None
+
+
+def _comparable(content: dict[str, Any]) -> dict[str, Any]:
+    """A configuration as far as it makes a run what it is; secrets are not written, so they are not compared."""
+    return only_known(without_secrets(parse(only_known(content)).model_dump(exclude=ELSEWHERE)))
+
+
+def _summary(folder: Path) -> dict[str, Any] | None:
+    """A run's summary; None without one, or if it is damaged."""
+    try:
+        summary = read_summary(folder)
+    except (UserError, ValueError, OSError):
+        return None
+    return summary if isinstance(summary, dict) and "status" in summary else None
 
 
 class Reporter:
@@ -113,10 +178,12 @@ class Reporter:
         self.spec, self.channel, self.earlier = spec, channel, list(earlier)
         self.steps_before = config.scale.steps * len(self.earlier)
         self.steps = config.scale.steps
+        self.advanced = False  # a step was done
 
     def watch(self, line: dict[str, Any], measured: "Measured | None") -> Any:
         from src.common.types import Stop
 
+        self.advanced = True
         if measured is not None and self.spec.figure:
             reason = self.channel.ask(self._report(line["step"], measured))
             if reason:
@@ -152,10 +219,8 @@ def _outcome(
     low = high = None
     steps = 0
     for config in spec.configs:
-        folder = Path(config["run_dir"])
-        if not (folder / "summary.json").is_file():
+        if not (summary := _summary(Path(config["run_dir"]))):
             continue
-        summary = read_summary(folder)
         cost = summary.get("cost", {})
         seconds += sum(cost.get("seconds", {}).values())
         usd += cost.get("usd", 0.0)
@@ -172,15 +237,22 @@ def _outcome(
 def steps_saved(spec: TrialSpec) -> int:
     """Steps that the newest checkpoints of all seeds hold."""
     folders = [Path(config["run_dir"]) / "checkpoints" for config in spec.configs]
-    return sum(
-        max((int(path.name.rpartition("-")[2]) for path in folder.glob("checkpoint-*")), default=0) for folder in folders
-    )
+    steps = [[path.name.removeprefix("checkpoint-") for path in folder.glob("checkpoint-*")] for folder in folders]
+    return sum(max((int(step) for step in of_seed if step.isdecimal()), default=0) for of_seed in steps)
 
 
-def _beat(channel: Channel, every_s: float) -> None:
-    while True:
+def _beat(channel: Channel, spec: TrialSpec, over: threading.Event) -> None:
+    """Show life, and see to it that a trial ends whose work no longer advances, such as beside frozen grading workers."""
+    while (stalled := PACE.stalled_s()) < PACE.patience_s(HANGS * spec.heartbeat_s):
         channel.show_life()
-        time.sleep(min(every_s, 5.0))
+        if over.wait(min(spec.heartbeat_s / 4, 5.0)):
+            return
+    faulthandler.dump_traceback(sys.stderr.fileno())
+    reason = f"no progress for {stalled:.0f} s (its log says where; if that is no hang, raise sweep.heartbeat)"
+    channel.end(_outcome(spec, "failed", reason, can_pass=True))
+    for child in children():
+        kill_group(child)  # a frozen one would not notice the end of this process
+    os._exit(1)
 
 
 def _short(error: Exception) -> str:
