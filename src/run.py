@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src.common.errors import RunFailed, UserError
+from src.common.streams import protect
 from src.config.continuing import config_from, config_to_continue, picked
 from src.config.faults import explain_hydra
 from src.config.tree import LabConfig
@@ -112,6 +113,7 @@ def offer_sweeps(arguments: Sequence[str] | None = None) -> None:
 
 def main() -> None:
     """Hydra's entry, with errors as one line each."""
+    protect()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra hands errors on instead of printing them its own way
     swept = sweeping(sys.argv[1:])
     sys.argv[1:] = [spelled_out(argument, swept) for argument in sys.argv[1:]]

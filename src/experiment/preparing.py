@@ -14,6 +14,7 @@ from src.data.problems import check_pools
 from src.experiment.data import roles_to_load
 from src.experiment.serving import check_server
 from src.hardware.config import HardwareConfig, check_device, check_sharding
+from src.hardware.processes import endings
 from src.hardware.ranks import is_first
 from src.model.load import resolve
 from src.plan.plan import Plan
@@ -27,10 +28,10 @@ if TYPE_CHECKING:
 
 
 def heed_signals() -> None:
-    """Rank 0 ends a run on SIGTERM, which Slurm sends, as it does on Ctrl-C; the other ranks go by what it decides."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler if is_first() else signal.SIG_IGN)
-    if not is_first():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Rank 0 ends a run on SIGTERM, which Slurm sends, and on SIGHUP, as it does on Ctrl-C; the other ranks go by what it
+    decides."""
+    for number in endings():
+        signal.signal(number, signal.default_int_handler if is_first() else signal.SIG_IGN)
 
 
 def check_machine(config: LabConfig) -> None:
