@@ -12,7 +12,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.common.errors import RunFailed, UserError
+from src.common.errors import RunFailed, UserError, in_words
+from src.common.secrets import redacted
 from src.common.streams import protect
 from src.config.continuing import config_from, config_to_continue, picked
 from src.config.faults import explain_hydra
@@ -54,6 +55,7 @@ def hydra_main(cfg: DictConfig) -> float | list[float] | None:
         if needs_launch(config.hardware):
             check_machine(config)  # once, before there are several to complain
             sys.exit(launch(config.hardware, sys.argv[1:]))
+        sys.argv[1:] = map(redacted, sys.argv[1:])  # W&B sends them
         summary = run(config)
     except (UserError, RunFailed, OmegaConfBaseException) as error:
         end(error)
@@ -66,9 +68,15 @@ def end(error: Exception) -> NoReturn:
     """Leave with one line that says why; with the whole traceback where the user asked Hydra for it."""
     if FULL_ERRORS:
         raise error
-    known = isinstance(error, UserError | RunFailed)
-    print(f"error: {error if known else explain_hydra(LabConfig, error)}", file=sys.stderr)
-    sys.exit(FAILED if isinstance(error, RunFailed) else BAD_INPUT)
+    bad_input = isinstance(error, UserError | HydraException | OmegaConfBaseException)
+    if isinstance(error, UserError | RunFailed):
+        said = str(error)
+    elif bad_input:
+        said = str(explain_hydra(LabConfig, error))
+    else:
+        said = f"{in_words(error)}; HYDRA_FULL_ERROR=1 before the command shows where"
+    print(f"error: {redacted(said)}", file=sys.stderr)
+    sys.exit(BAD_INPUT if bad_input else FAILED)
 
 
 def sweeping(arguments: Sequence[str]) -> bool:
@@ -125,7 +133,7 @@ def main() -> None:
 def run_or_end() -> None:
     try:
         hydra_main()
-    except (UserError, RunFailed, HydraException, OmegaConfBaseException) as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, a person gets one line
         end(error)
     except KeyboardInterrupt:  # before the run had a record
         print("interrupted before anything was written", file=sys.stderr)

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from src.common.secrets import redacted
 from src.common.streams import Unfailing
 
 PLAIN_LINES_PER_RUN = 12  # without a terminal: that many step lines, plus the validations
@@ -38,20 +39,20 @@ class Screen:
         self.warned: set[str] = set()
 
     def note(self, text: str) -> None:
-        self.console.print(text, markup=False)
+        self.console.print(redacted(text), markup=False)
 
     def warn(self, text: str) -> None:
         """Show a warning, once a run for each cause (its first words up to the colon)."""
         cause = text.partition(":")[0]
         if cause not in self.warned:
             self.warned.add(cause)
-            self.console.print(f"[bold yellow]warning[/]: {escape(text)}")
+            self.console.print(f"[bold yellow]warning[/]: {escape(redacted(text))}")
 
     def announce(self, facts: Mapping[str, str]) -> None:
         """What will run, before it starts."""
         width = max(map(len, facts))
         for name, value in facts.items():
-            self.console.print(f"  {name:<{width}}  {value}", markup=False)
+            self.console.print(f"  {name:<{width}}  {redacted(value)}", markup=False)
 
     @contextmanager
     def counting(self, total: int | None, what: str = "sampling") -> Iterator[Callable[[int], None]]:

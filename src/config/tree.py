@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from src.common.base import Config
 from src.common.errors import UserError, nearest
+from src.common.secrets import without_secrets
 from src.common.types import LEVELS
 from src.config.batch import Batch
 from src.config.faults import describe
@@ -129,6 +130,10 @@ class LabConfig(Config):
             )
         if self.hardware.sharding == "fsdp2":
             raise ValueError("hardware.sharding: under fsdp2 the base's weights cannot be put in to sample; choose none or zero2")
+
+    def published(self) -> dict[str, Any]:
+        """The configuration as it may be written: plain values, and no secrets."""
+        return without_secrets(self.model_dump(mode="json"))
 
     @property
     def objectives(self) -> list[str]:

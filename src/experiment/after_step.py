@@ -103,7 +103,7 @@ class AfterStep(TrainerCallback):
         if asked is None:
             return
         if asked == "rollback":
-            best = session.checkpoints.at(session.progress.best_step)
+            best = session.checkpoints.check(session.progress.best_step)
             load_weights(session.policy, best)
             restore_optimizer(optimizer, best / "optimizer.pt")
         lower_learning_rate(optimizer, lr_scheduler, session.config.stability.decay_factor)

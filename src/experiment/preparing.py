@@ -1,6 +1,7 @@
 """What is checked and set before a run begins."""
 
 import signal
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,17 +72,22 @@ def check_same_sharding(folder: Path, hardware: HardwareConfig) -> None:
         )
 
 
-def open_record(config: LabConfig, data: "Data", folder: Path, plan: Plan | None) -> Record:
+def open_record(config: LabConfig, data: "Data", folder: Path, plan: Plan | None, warn: Callable[[str], None]) -> Record:
     """The run's folder: a new one, or the one to continue."""
     import pandas as pd
 
-    from src.experiment.data import check_same_problems
-
     if config.resume:
-        check_same_problems(pd.read_parquet(folder / "problems.parquet")["id"], data)
-        check_same_sharding(folder, config.hardware)
-        return Record.reopen(folder)
-    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        record = Record.reopen(folder)
+        try:
+            check_problems_of(folder, data)
+            check_same_sharding(folder, config.hardware)
+            for fault in go_back(record, config.record.checkpoints_kept):
+                warn(f"damaged, put aside and not used: {fault}")
+        except BaseException:
+            record.close()
+            raise
+        return record
+    text = yaml.safe_dump(config.published(), sort_keys=False, allow_unicode=True)
     summary = {"experiment": config.name, "scale": config.scale.name, "seed": config.seed}
     record = Record.open(folder, text, summary | {"problems": data.report()})
     if plan:
@@ -91,3 +97,31 @@ def open_record(config: LabConfig, data: "Data", folder: Path, plan: Plan | None
     record.table("evaluation/problems", pd.DataFrame([asdict(problem) for problem in measured_on.values()]))
     record.save()
     return record
+
+
+def check_problems_of(folder: Path, data: "Data") -> None:
+    """Raise UserError where the run in `folder` was trained on other problems, or its table of them cannot be read."""
+    import pandas as pd
+    import pyarrow
+
+    from src.experiment.data import check_same_problems
+
+    path = folder / "problems.parquet"
+    try:
+        recorded = pd.read_parquet(path, columns=["id"])["id"]
+    except (OSError, ValueError, KeyError, pyarrow.ArrowException) as error:
+        raise UserError(f"resume: {path} is missing or damaged; restore it, or start a new run") from error
+    check_same_problems(recorded, data)
+
+
+def go_back(record: Record, kept: int) -> list[str]:
+    """Have the newest whole checkpoint be the newest; says what was wrong with those after it. Raises UserError where the
+    record has lost steps that a checkpoint has."""
+    checkpoints, metrics = Checkpoints(record.folder / "checkpoints", kept), record.metrics_sums()
+    steps = checkpoints.steps()
+    if steps and len(metrics) < steps[0]:
+        raise UserError(
+            f"resume: {record.folder / 'metrics.jsonl'} is missing or damaged after step {len(metrics)}, and no checkpoint is "
+            "as old; restore it, or start a new run"
+        )
+    return checkpoints.go_back(metrics)

@@ -57,10 +57,8 @@ def test_a_full_disk_under_the_log_ends_nothing(tmp_path):
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&- <&-"])
 def test_closed_streams_end_nothing(tmp_path, closed):
-    script = tmp_path / "say.py"
-    script.write_text(SAY)
-    shell = f'exec "{sys.executable}" "{script}" "{tmp_path}/end" {closed}'
-    assert subprocess.run(["bash", "-c", shell], capture_output=True, timeout=60).returncode == 0
+    shell = ["bash", "-c", f'exec "$0" -c "$1" "$2" {closed}', sys.executable, SAY, tmp_path / "end"]
+    assert subprocess.run(shell, capture_output=True, timeout=60).returncode == 0
     assert (tmp_path / "end").is_file()
 
 

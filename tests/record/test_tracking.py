@@ -210,5 +210,5 @@ def test_without_tracking_nothing_is_sent_or_kept(tracking, mode, tmp_path, monk
     tracker.start(record, configured().model_dump(mode="json"))
     tracker.log({"step": 1})
     tracker.finish({"status": "complete", "evaluation": {}})
-    assert tracker.run is None and [path.name for path in record.folder.iterdir()] == ["config.yaml"]
+    assert tracker.run is None and {path.name for path in record.folder.iterdir()} == {"config.yaml", "checksums.json"}
 
