@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -16,7 +16,7 @@ from src.common.errors import RunFailed, UserError, in_words
 from src.common.secrets import redacted
 from src.common.streams import protect
 from src.config.continuing import config_from, config_to_continue, picked
-from src.config.faults import explain_hydra
+from src.config.faults import explain_hydra, has_key
 from src.config.tree import LabConfig
 from src.experiment.preparing import check_machine
 from src.experiment.run import run
@@ -30,6 +30,7 @@ FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes
 # ${pick:<name>,{<name>: <value>, ...}}: a value that depends on another one, such as the GPUs on the model's size.
 OmegaConf.register_new_resolver("pick", lambda name, table: table[name], replace=True)
 OF_A_SESSION = ("hardware.", "budget.", "hub.")  # what may be given anew beside resume=
+_NOTHING = object()
 FULL_ERRORS = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
@@ -41,7 +42,7 @@ def hydra_main(cfg: DictConfig) -> float | list[float] | None:
         hydra_config = HydraConfig.get()
         choices = {group: name for group, name in hydra_config.runtime.choices.items() if "/" not in group and name}
         content = OmegaConf.to_container(cfg, resolve=True)
-        given = [change.partition("=")[0] for change in hydra_config.overrides.task]
+        given = [change.partition("=")[0].lstrip("+") for change in hydra_config.overrides.task]
         if content["resume"] and all(key in ("resume", "plan") or key.startswith(OF_A_SESSION) for key in given):
             config = config_to_continue(Path(content["resume"]), None, picked(content, given))
         else:
@@ -90,15 +91,32 @@ def sweeping(arguments: Sequence[str]) -> bool:
 def spelled_out(argument: str, swept: bool) -> str:
     """An argument as Hydra wants it.
 
-    Any field of TRL's config can be set without Hydra's `+`, and the sweeper's keys as `sweep.<key>`, and in a sweep as
+    Any key that the schema has, and any field of TRL's config, can be set without Hydra's `+`, and the sweeper's keys as `sweep.<key>`, and in a sweep as
     `budget.<key>`; which there are is checked later.
     """
     if argument.startswith("trainer."):
         return f"++{argument}"
     if argument.startswith("sweep."):
         return f"++hydra.sweeper.{argument.removeprefix('sweep.')}"
-    to_sweeper = argument.startswith("ray.") or (swept and argument.startswith("budget."))
-    return f"++hydra.sweeper.{argument}" if to_sweeper else argument
+    if argument.startswith("ray.") or (swept and argument.startswith("budget.")):
+        return f"++hydra.sweeper.{argument}"
+    return f"++{argument}" if wants_plus(argument) else argument
+
+
+def wants_plus(argument: str) -> bool:
+    """Whether the schema has a key that Hydra would not set without a plus, because not every option of its group states it; a
+    mapping may hold such keys."""
+    key, sign, value = argument.partition("=")
+    group, dot, rest = key.partition(".")
+    if not (sign and dot and has_key(LabConfig, key)):
+        return False
+    files = [path for path in sorted((CONF / group).glob("*.yaml")) if not path.name.startswith("_")]
+    stated = all(_states(OmegaConf.load(path), key, rest) for path in files or [CONF / "config.yaml"])
+    return value.startswith("{") or not stated
+
+
+def _states(content: Any, *keys: str) -> bool:
+    return any(OmegaConf.select(content, key, throw_on_missing=False, default=_NOTHING) is not _NOTHING for key in keys)
 
 
 def offer_sweeps(arguments: Sequence[str] | None = None) -> None:

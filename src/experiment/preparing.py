@@ -21,6 +21,7 @@ from src.model.load import resolve
 from src.plan.plan import Plan
 from src.record.checkpoints import Checkpoints
 from src.record.record import Record
+from src.record.tracking import import_wandb, mode_of_environment
 from src.rollout.config import check_engine
 from src.rollout.vllm import prepare_vllm_on_cpu
 
@@ -37,6 +38,8 @@ def heed_signals() -> None:
 
 def check_machine(config: LabConfig) -> None:
     """Raise UserError for what this machine cannot do, before anything slow."""
+    if config.tracking.backend == "wandb":
+        mode_of_environment()
     resolve(config.model)
     check_engine(config.rollout)
     check_pools(config.problems, roles_to_load(config))
@@ -47,6 +50,7 @@ def check_machine(config: LabConfig) -> None:
 
 def prepare_libraries(config: LabConfig) -> None:
     """Set torch's threads, and keep transformers from drawing progress bars for files that are on this machine."""
+    import_wandb()
     import torch
     import transformers
 

@@ -43,7 +43,8 @@ def prepare(record: "Record", checkpoint: Path, tokenizer) -> Path:
 
 
 def push(config: HubConfig, record: "Record", checkpoint: Path, tokenizer, screen: "Screen", token: str | None = None) -> None:
-    """Upload the model, with `token` or as this machine is logged in. A hub that does not take it costs a warning, not the run: the folder stays, ready to upload."""
+    """Upload the model, with `token` or as this machine is logged in. A hub that does not take it costs a warning, not the
+    run: the folder stays, ready to upload."""
     import httpx
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError

@@ -21,6 +21,7 @@ from src.common.base import Config
 from src.common.errors import RunFailed, UserError
 from src.common.files import CHECKSUMS, checksums, digest, unfinished, write_json, write_text, write_whole
 from src.common.locks import FileLock, is_held
+from src.record.left_out import Unreadable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -200,6 +201,18 @@ class NoRecord(Record):
     def rewind(self, step: int) -> None: ...
 
     def table(self, name: str, frame: "pd.DataFrame") -> None: ...
+
+
+def read_steps(folder: Path) -> list[dict[str, Any]]:
+    """The whole lines of a run's metrics.jsonl, none where it has none. Raises Unreadable, naming a line that is no step."""
+    path = folder / "metrics.jsonl"
+    lines = path.read_bytes().split(b"\n") if path.is_file() else [b""]
+    steps: list[dict[str, Any]] = []
+    for number, text in enumerate(lines[:-1], 1):  # the last is empty, or the torn rest of a line after a kill
+        if (step := _line(text, number)) is None:
+            raise Unreadable(f"malformed: metrics.jsonl, line {number} is no step")
+        steps.append(step)
+    return steps
 
 
 def _line(text: bytes, number: int) -> dict[str, Any] | None:
