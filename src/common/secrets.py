@@ -59,7 +59,8 @@ def _without_value(found: re.Match[str]) -> str:
 
 
 def _of_environment() -> list[str]:
-    found = {value for name, value in os.environ.items() if is_secret(name) and len(value) >= SHORTEST}
+    secret = {name for name in os.environ if is_secret(name)} - {"PWD", "OLDPWD"}  # folders, of the shell
+    found = {os.environ[name] for name in secret if len(os.environ[name]) >= SHORTEST}
     return sorted(found, key=len, reverse=True)
 
 

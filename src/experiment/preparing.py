@@ -85,8 +85,8 @@ def open_record(config: LabConfig, data: "Data", folder: Path, plan: Plan | None
         try:
             check_problems_of(folder, data)
             check_same_sharding(folder, config.hardware)
-            for fault in go_back(record, config.record.checkpoints_kept):
-                warn(f"damaged, put aside and not used: {fault}")
+            if faults := go_back(record, config.record.checkpoints_kept):
+                warn(f"damaged checkpoints, put aside and not used: {'; '.join(faults)}")
         except BaseException:
             record.close()
             raise
@@ -123,9 +123,9 @@ def go_back(record: Record, kept: int) -> list[str]:
     record has lost steps that a checkpoint has."""
     checkpoints, metrics = Checkpoints(record.folder / "checkpoints", kept), record.metrics_sums()
     steps = checkpoints.steps()
-    if steps and len(metrics) < steps[0]:
+    if steps and not any(checkpoints.fits(step, metrics) for step in steps):
         raise UserError(
-            f"resume: {record.folder / 'metrics.jsonl'} is missing or damaged after step {len(metrics)}, and no checkpoint is "
-            "as old; restore it, or start a new run"
+            f"resume: {record.folder / 'metrics.jsonl'} is missing or damaged, and no checkpoint is as old as what is whole of "
+            f"it ({len(metrics)} steps); restore it, or start a new run"
         )
     return checkpoints.go_back(metrics)

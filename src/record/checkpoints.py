@@ -22,6 +22,7 @@ PARTS = (
     (STATE_FILE,), ("trainer_state.json",), ("model*.safetensors", "adapter_model.safetensors", "pytorch_model_fsdp*"),
     ("optimizer.pt", "optimizer.bin", "optimizer_*", "global_step*"), ("scheduler.pt", "global_step*"), ("rng_state*.pth",),
 )
+UNREADABLE = (ValueError, TypeError, AttributeError, OSError, RecursionError)
 
 
 @dataclass
@@ -91,17 +92,20 @@ class Checkpoints:
             shutil.rmtree(left, ignore_errors=True)
         faults: list[str] = []
         for step in reversed(self.steps()):
-            if (fault := self.fault(step) or self._other_record(step, metrics)) is None:
+            fault = self.fault(step)
+            if fault is None and self.fits(step, metrics):
                 break
+            fault = fault or f"checkpoint-{step}: metrics.jsonl is not what was written up to its step"
             faults.append(fault)
             self._put_aside(step)
         return faults
 
-    def _other_record(self, step: int, metrics: Mapping[int, str]) -> str | None:
-        if step not in metrics:
-            return f"checkpoint-{step}: metrics.jsonl is damaged or ends before step {step}"
-        known = _progress(self.at(step)).metrics
-        return f"checkpoint-{step}: metrics.jsonl is not what was written" if known not in (None, metrics[step]) else None
+    def fits(self, step: int, metrics: Mapping[int, str]) -> bool:
+        """Whether a record with these checksums, by step, is the one that a checkpoint belongs to."""
+        try:
+            return step in metrics and _progress(self.at(step)).metrics in (None, metrics[step])
+        except UNREADABLE:
+            return step in metrics
 
     def _put_aside(self, step: int) -> None:
         aside = self.folder / f"checkpoint-{step}.damaged"
@@ -149,7 +153,7 @@ class Checkpoints:
 
 
 def _progress(checkpoint: Path) -> Progress:
-    """What a checkpoint says of its run. Raises ValueError, TypeError or OSError where it says nothing."""
+    """What a checkpoint says of its run. Raises one of UNREADABLE where it says nothing."""
     return Progress(**json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8")))
 
 
@@ -162,7 +166,7 @@ def _fault(checkpoint: Path) -> str | None:
         return fault
     try:
         _ = _progress(checkpoint).best_step
-    except (ValueError, TypeError, AttributeError, OSError, RecursionError):
+    except UNREADABLE:
         return f"{STATE_FILE} cannot be read"
     return None
 

@@ -39,6 +39,8 @@ def test_what_the_environment_holds_is_found_anywhere(monkeypatch):
     assert redacted("401 for 0123456789abcdef0123456789abcdef01234567") == f"401 for {HIDDEN}"
     monkeypatch.setenv("MY_TOKEN", "on")  # too short to be looked for
     assert redacted("once on") == "once on"
+    monkeypatch.setenv("PWD", "/home/me/folder")
+    assert redacted("record: /home/me/folder/run") == "record: /home/me/folder/run"
 
 
 def test_a_configuration_is_hidden_by_key_and_by_value_and_reads_back_without_them():
