@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -16,7 +17,7 @@ from src.common.errors import RunFailed, UserError, in_words
 from src.common.secrets import redacted
 from src.common.streams import protect
 from src.config.continuing import config_from, config_to_continue, picked
-from src.config.faults import explain_hydra, has_key
+from src.config.faults import explain_hydra, has_key, names_within
 from src.config.tree import LabConfig
 from src.experiment.preparing import check_machine
 from src.experiment.run import run
@@ -30,7 +31,6 @@ FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes
 # ${pick:<name>,{<name>: <value>, ...}}: a value that depends on another one, such as the GPUs on the model's size.
 OmegaConf.register_new_resolver("pick", lambda name, table: table[name], replace=True)
 OF_A_SESSION = ("hardware.", "budget.", "hub.")  # what may be given anew beside resume=
-_NOTHING = object()
 FULL_ERRORS = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
@@ -111,12 +111,21 @@ def wants_plus(argument: str) -> bool:
     if not (sign and dot and has_key(LabConfig, key)):
         return False
     files = [path for path in sorted((CONF / group).glob("*.yaml")) if not path.name.startswith("_")]
-    stated = all(_states(OmegaConf.load(path), key, rest) for path in files or [CONF / "config.yaml"])
-    return value.startswith("{") or not stated
+    files = files or [CONF / "config.yaml"]
+    for name in names_within(LabConfig, key):  # one that no option has is misspelt, of which Hydra's refusal says more
+        if not any(_states(path, name) or _states(path, name.partition(".")[2]) for path in files):
+            return False
+    return value.startswith("{") or not all(_states(path, key) or _states(path, rest) for path in files)
 
 
-def _states(content: Any, *keys: str) -> bool:
-    return any(OmegaConf.select(content, key, throw_on_missing=False, default=_NOTHING) is not _NOTHING for key in keys)
+def _states(path: Path, key: str) -> bool:
+    """Whether a config file has a dotted key."""
+    content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for part in key.split("."):
+        if not isinstance(content, dict) or part not in content:
+            return False
+        content = content[part]
+    return True
 
 
 def offer_sweeps(arguments: Sequence[str] | None = None) -> None:

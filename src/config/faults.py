@@ -53,10 +53,20 @@ def explain_hydra(root: type[BaseModel], error: Exception) -> UserError:
 
 def has_key(root: type[BaseModel], key: str) -> bool:
     """Whether a dotted key leads anywhere in the config classes, any key of a free dict included."""
+    return bool(_types_at(root, key.split(".")))
+
+
+def names_within(root: type[BaseModel], key: str) -> list[str]:
+    """The dotted keys above `key` that are names in a free dict, such as a suite's."""
+    parts = key.split(".")
+    return [".".join(parts[:n]) for n in range(2, len(parts)) if any(map(_holds_dict, _types_at(root, parts[: n - 1])))]
+
+
+def _types_at(root: type[BaseModel], path: list[str]) -> list[Any]:
     annotations: list[Any] = [root]
-    for part in key.split("."):
+    for part in path:
         annotations = [below for annotation in annotations for below in _below(annotation, part)]
-    return bool(annotations)
+    return annotations
 
 
 def _below(annotation: Any, part: str) -> list[Any]:

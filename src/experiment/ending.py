@@ -8,7 +8,7 @@ from typing import Any
 from src.common.errors import RunFailed, UserError, in_words
 from src.common.files import write_text
 from src.common.secrets import redacted
-from src.hardware.ranks import is_first, reason_elsewhere
+from src.hardware.ranks import is_first, rank, reason_elsewhere
 from src.record.record import Record
 
 TRACEBACK = "traceback.txt"  # in the run's folder
@@ -28,8 +28,9 @@ def failed(record: Record, error: Exception, cost: dict[str, Any]) -> Exception:
     if known:
         return error
     lines = [said, f"continue with: {resume_command(record.folder)}"]
-    if is_first() and _keep_traceback(record, error):
-        lines.append(f"the traceback is in {record.folder / TRACEBACK}")
+    path = record.folder / (TRACEBACK if is_first() else f"rank_{rank()}_{TRACEBACK}")
+    if not record.lost and _keep_traceback(path, error):
+        lines.append(f"the traceback is in {path}")
     return RunFailed("; ".join([*lines, *([] if saved else ["its status could not be saved"])]))
 
 
@@ -43,11 +44,9 @@ def last_save(record: Record, **entries: Any) -> bool:
     return True
 
 
-def _keep_traceback(record: Record, error: Exception) -> bool:
+def _keep_traceback(path: Path, error: Exception) -> bool:
     try:
-        if not record.lost:
-            write_text(record.folder / TRACEBACK, redacted("".join(traceback.format_exception(error))))
-            return True
+        write_text(path, redacted("".join(traceback.format_exception(error))))
     except OSError:
-        pass
-    return False
+        return False
+    return True

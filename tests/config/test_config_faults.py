@@ -108,6 +108,8 @@ def test_a_key_that_is_half_given_names_the_other_half():
 
 def test_a_misspelt_key_stays_denied():
     assert not has_key(LabConfig, "mix.stratifid") and spelled_out("mix.stratifid=true", swept=False) == "mix.stratifid=true"
+    for misspelt in ("evaluation.suites.chain.samples=1", "problems.pools.cor.level=hard"):
+        assert spelled_out(misspelt, swept=False) == misspelt
     assert spelled_out("model=micro", swept=False) == "model=micro"
     assert spelled_out("mix.easy_share=0.5", swept=True) == "mix.easy_share=0.5"
 
