@@ -4,14 +4,13 @@ import errno
 import hashlib
 import json
 import os
-import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 CHECKSUMS = "checksums.json"  # of a folder: its files' names and the SHA-256 of what they may hold
-_UNFINISHED = re.compile(r"\..+\.[a-z0-9_]{8}")  # the name of a file that write_whole has begun, and a kill left
+UNFINISHED = ".part"  # the ending of a file that write_whole has begun
 
 NO_ROOM = "no room on the disk"
 # How libraries say it that raise no OSError: Python and Arrow, safetensors (Rust), torch's writer of zip files.
@@ -31,7 +30,7 @@ def write_whole(path: Path, write: Callable[[Path], Any], before: Callable[[Path
     """Call `write` on a temporary file beside `path`, then rename: readers see the old file or the new one, after a power
     cut too. `before` is called with the whole file before it gets its name."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED)
     os.close(handle)
     try:
         write(Path(name))
@@ -64,7 +63,7 @@ def sync(path: Path) -> None:
 
 def unfinished(folder: Path) -> Iterator[Path]:
     """Files in and below a folder that `write_whole` had begun when it was killed, or that are being written."""
-    return (path for path in folder.rglob(".*") if _UNFINISHED.fullmatch(path.name) and path.is_file())
+    return folder.rglob(f".*{UNFINISHED}")
 
 
 # Checksums -----------------------------------------------------------------------------------------------------------

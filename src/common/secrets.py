@@ -8,9 +8,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
-
 HIDDEN = "***"  # what is written in its place
 _WORDS = r"(token|secret|password|passwd|passphrase|pwd|(api|access|secret|private)[_-]?key|credentials?)"
 _SECRET = re.compile(rf"(^|[._-]){_WORDS}$", re.IGNORECASE)
@@ -25,6 +22,9 @@ def is_secret(key: str) -> bool:
 
 def without_password(url: str) -> str:
     """The address of a storage, without who enters it and how."""
+    from sqlalchemy.engine import make_url  # 0.2 s, of which a run has no need
+    from sqlalchemy.exc import ArgumentError
+
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):  # such as a port that is no number
@@ -37,7 +37,7 @@ def without_password(url: str) -> str:
 # In text ------------------------------------------------------------------------------------------------------------
 
 # key=value, 'key': 'value' and key="value"; a value ends at a space, a comma, a bracket or a quote.
-_PAIR = re.compile(rf"""([\w.-]*?\b|[\w.-]*[_.-]){_WORDS}(["']?\s*=\s*["']?|["']\s*:\s*["'])([^\s,;&"'(){{}}\[\]]+)""", re.IGNORECASE)
+_PAIR = re.compile(rf"""([\w.-]{0,60}?\b|[\w.-]{0,60}[_.-]){_WORDS}(["']?\s*=\s*["']?|["']\s*:\s*["'])([^\s,;&"'(){{}}\[\]]+)""", re.IGNORECASE)
 _LOGIN = re.compile(r"(\w+://)[^/@\s]+@")
 _KNOWN = re.compile(  # by their form: Hugging Face, GitHub, GitLab, OpenAI and its like, Slack, AWS, and JSON web tokens
     r"\b(hf_[A-Za-z0-9]{16,}|gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|sk-[\w-]{20,}|xox[abpr]-[\w-]{10,}"

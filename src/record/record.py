@@ -94,7 +94,7 @@ class Record:
             raise UserError(f"resume: {folder} is {summary['status']}; there is nothing to continue")
         record = cls(folder, summary | {"status": "running"})
         record._take()
-        for path in unfinished(folder):
+        for path in list(unfinished(folder)):
             path.unlink()
         record.summary.pop("reason", None)
         record.save()
@@ -254,7 +254,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         )
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
+        json.dumps(content, default=str)  # finds what holds itself
+    except (yaml.YAMLError, ValueError, TypeError, OSError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({' '.join(str(error).split())}); restore it, or start a new run") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} is damaged: it holds no keys; restore it, or start a new run")

@@ -31,7 +31,7 @@ OVER_AXES = ("validation/accuracy", "accuracy", "reward/mean")  # the metrics th
 
 
 def _project(name: str) -> str:
-    if not name or len(name) > 128 or set(name) & set("/\\#?%:"):  # as wandb 0.2x checks it when a run starts
+    if not name or len(name) > 128 or set(name) & set("/\\#?%:"):  # as wandb checks it when a run has started
         raise ValueError("must be a name of up to 128 characters without / \\ # ? % :")
     return name
 

@@ -71,7 +71,7 @@ def test_a_place_that_cannot_be_written_is_said_and_ends_nothing(tmp_path, warni
 
 
 def test_what_a_kill_left_is_swept_and_what_another_run_writes_stays(cache):
-    old, new = (cache.folder / f".key.{name}.parquet.abcd123{name}" for name in "12")
+    old, new = (cache.folder / f".key.parquet.abcd123{name}.part" for name in "12")
     for path in (old, new):
         path.write_text("half")
     os.utime(old, (time.time() - 2 * 24 * 3600,) * 2)

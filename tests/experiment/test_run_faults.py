@@ -213,7 +213,7 @@ def test_a_run_that_was_killed_before_its_summary_begins_again(stopped, tmp_path
     for path in folder.iterdir():
         if path.name not in left:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    (folder / ".config.yaml.abcd1234").write_text("torn")
+    (folder / ".config.yaml.abcd1234.part").write_text("torn")
     if left:
         config = config_to_continue(folder, None)
         assert (config.resume, config.run_dir) == (None, str(folder))
