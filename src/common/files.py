@@ -69,8 +69,8 @@ def unfinished(folder: Path) -> Iterator[Path]:
 # Checksums -----------------------------------------------------------------------------------------------------------
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file."""
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -80,7 +80,7 @@ def seal(folder: Path) -> None:
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != CHECKSUMS)
     for path in files:
         sync(path)
-    write_json(folder / CHECKSUMS, {str(path.relative_to(folder)): [digest(path)] for path in files})
+    write_json(folder / CHECKSUMS, {str(path.relative_to(folder)): [file_hash(path)] for path in files})
 
 
 def checksums(folder: Path) -> dict[str, list[str]]:
@@ -97,6 +97,6 @@ def changed(folder: Path, sums: Mapping[str, list[str]]) -> str | None:
     for name, known in sums.items():
         if not (folder / name).is_file():
             return f"{name} is missing"
-        if digest(folder / name) not in known:
+        if file_hash(folder / name) not in known:
             return f"{name} is not what was written"
     return None

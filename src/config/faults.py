@@ -72,7 +72,8 @@ def _types_at(root: type[BaseModel], path: list[str]) -> list[Any]:
 def _below(annotation: Any, part: str) -> list[Any]:
     """The types that stand under a key of a type: a class's field, a dict's value, and those of each part of a union."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation.model_fields[part].annotation] if part in annotation.model_fields else []
+        own = [annotation.model_fields[part].annotation] if part in annotation.model_fields else []
+        return own + [below for kind in annotation.__subclasses__() for below in _below(kind, part)]  # which may stand there too
     if get_origin(annotation) is dict:
         return [get_args(annotation)[1]]
     if get_origin(annotation) is Literal:

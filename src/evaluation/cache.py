@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from src.common.errors import in_words
-from src.common.files import digest, unfinished, write_whole
+from src.common.files import file_hash, unfinished, write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +27,7 @@ class Cache:
 
         for path in self.folder.glob(f"{key}.*.parquet"):
             try:
-                if path.name == f"{key}.{digest(path)[:16]}.parquet":
+                if path.name == f"{key}.{file_hash(path)[:16]}.parquet":
                     return pd.read_parquet(path)
                 self.warn(f"cache: {path} is damaged; it is measured again")
                 path.unlink()

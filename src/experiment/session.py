@@ -5,7 +5,7 @@ from datasets import Dataset
 from transformers import PrinterCallback
 from trl import GRPOConfig, RLOOConfig
 
-from src.common.files import digest
+from src.common.files import file_hash
 from src.config.tree import LabConfig
 from src.data.prompt import messages
 from src.experiment.data import Data
@@ -63,7 +63,7 @@ class Session:
     def _progress_now(self):
         self.progress.length = self.schedule.state_dict()
         self.progress.ledger = self.ledger.state_dict()
-        self.progress.metrics = digest(self.record.folder / "metrics.jsonl")
+        self.progress.metrics = file_hash(self.record.folder / "metrics.jsonl")
         return self.progress
 
     def monitor(self) -> Monitor:

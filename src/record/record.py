@@ -19,7 +19,7 @@ from pydantic import Field
 
 from src.common.base import Config
 from src.common.errors import RunFailed, UserError
-from src.common.files import CHECKSUMS, checksums, digest, unfinished, write_json, write_text, write_whole
+from src.common.files import CHECKSUMS, checksums, file_hash, unfinished, write_json, write_text, write_whole
 from src.common.locks import FileLock, is_held
 from src.record.left_out import Unreadable
 
@@ -126,7 +126,7 @@ class Record:
         between the two."""
 
         def note(path: Path) -> None:
-            self._sums[name] = [digest(path), *self._sums.get(name, [])[:1]]
+            self._sums[name] = [file_hash(path), *self._sums.get(name, [])[:1]]
             write_json(self.folder / CHECKSUMS, self._sums)
 
         return note
@@ -247,7 +247,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
 def read_config(folder: Path) -> dict[str, Any]:
     """A run's config.yaml. Raises UserError if it cannot be read, or is not what the run wrote."""
     path, known = folder / "config.yaml", checksums(folder).get("config.yaml")
-    if not path.is_file() or (known and digest(path) not in known):
+    if not path.is_file() or (known and file_hash(path) not in known):
         raise UserError(
             f"{path} is missing, or not what the run wrote; restore it, start a new run, or delete {CHECKSUMS} to have it "
             "taken as it is"
