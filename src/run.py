@@ -58,7 +58,7 @@ def hydra_main(cfg: DictConfig) -> float | list[float] | None:
             sys.exit(launch(config.hardware, sys.argv[1:]))
         sys.argv[1:] = map(redacted, sys.argv[1:])  # W&B sends them
         summary = run(config)
-    except (UserError, RunFailed, OmegaConfBaseException) as error:
+    except Exception as error:  # noqa: BLE001 - here, or Hydra says it its own way
         end(error)
     if summary["status"] == "interrupted":
         sys.exit(INTERRUPTED)
