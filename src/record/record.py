@@ -94,19 +94,20 @@ class Record:
             raise UserError(f"resume: {folder} is {summary['status']}; there is nothing to continue")
         record = cls(folder, summary | {"status": "running"})
         record._take()
-        for path in list(unfinished(folder)):
-            path.unlink()
         record.summary.pop("reason", None)
         record.save()
         return record
 
     def _take(self) -> None:
+        """Lock the folder, and clear what a kill has left half written."""
         try:
             free = self._lock.acquire(LOCK_PATIENCE_S)
         except OSError:  # a file system without locks
             return
         if not free:
             raise UserError(f"resume: another process is at work in {self.folder}; wait for its end, or end it")
+        for path in list(unfinished(self.folder)):
+            path.unlink()
 
     def close(self) -> None:
         """Let others have the folder."""
@@ -226,7 +227,7 @@ def _line(text: bytes, number: int) -> dict[str, Any] | None:
 
 def _never_began(folder: Path) -> bool:
     """Whether a folder holds no more than what is written of a run before its first summary, by a process that is gone."""
-    names = {path.name for path in folder.iterdir() if path not in set(unfinished(folder))}
+    names = {path.name for path in set(folder.iterdir()) - set(unfinished(folder))}
     return names <= BEFORE_THE_SUMMARY and not is_held(folder / "config.yaml")
 
 

@@ -218,6 +218,7 @@ def test_a_run_that_was_killed_before_its_summary_begins_again(stopped, tmp_path
         config = config_to_continue(folder, None)
         assert (config.resume, config.run_dir) == (None, str(folder))
     Record.open(folder, "seed: 1\n", {}).close()
+    assert not list(folder.glob(".*"))
     (folder / "mine.txt").write_text("")
     with pytest.raises(UserError, match="exists"):
         Record.open(folder, "", {})
