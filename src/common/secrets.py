@@ -37,7 +37,7 @@ def without_password(url: str) -> str:
 # In text ------------------------------------------------------------------------------------------------------------
 
 # key=value, 'key': 'value' and key="value"; a value ends at a space, a comma, a bracket or a quote.
-_PAIR = re.compile(rf"""([\w.-]{0,60}?\b|[\w.-]{0,60}[_.-]){_WORDS}(["']?\s*=\s*["']?|["']\s*:\s*["'])([^\s,;&"'(){{}}\[\]]+)""", re.IGNORECASE)
+_PAIR = re.compile(rf"""([\w.-]{{0,60}}?\b|[\w.-]{{0,60}}[_.-]){_WORDS}(["']?\s*=\s*["']?|["']\s*:\s*["'])([^\s,;&"'(){{}}\[\]]+)""", re.IGNORECASE)
 _LOGIN = re.compile(r"(\w+://)[^/@\s]+@")
 _KNOWN = re.compile(  # by their form: Hugging Face, GitHub, GitLab, OpenAI and its like, Slack, AWS, and JSON web tokens
     r"\b(hf_[A-Za-z0-9]{16,}|gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|sk-[\w-]{20,}|xox[abpr]-[\w-]{10,}"

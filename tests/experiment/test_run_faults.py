@@ -291,7 +291,7 @@ def test_no_output_of_a_run_holds_a_secret(tmp_path):
     refused = command(*arguments, "trainer.optim=adamw-SECRETX", f"trainer.push_to_hub_token={TOKEN}", cwd=tmp_path, **environment)
     files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
     names = {path.name for path in files}
-    assert {"config.yaml", "training_args.bin", "README.md", "summary.json", "wandb-metadata.json"} <= names
+    assert {"config.yaml", "training_args.bin", "README.md", "summary.json"} <= names
     assert any(name.endswith(".wandb") for name in names) and (tmp_path / "out" / "plans").is_dir()
     assert [str(path) for path in files if TOKEN.encode() in path.read_bytes() or KEY.encode() in path.read_bytes()] == []
     assert TOKEN not in result.stdout + result.stderr + refused.stdout + refused.stderr
