@@ -220,9 +220,7 @@ def test_without_tracking_nothing_is_sent_or_kept(tracking, mode, tmp_path, monk
 
 
 def test_a_server_that_is_down_costs_seconds_and_the_run_is_kept_for_later(tmp_path, monkeypatch):
-    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # nobody listens there
-    monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
-    monkeypatch.setattr("src.record.tracking.hub_answers", lambda address: address != "http://127.0.0.1:9")
+    monkeypatch.setattr("src.record.tracking.hub_answers", lambda address: False)
     warnings: list[str] = []
     config = configured("tracking.mode=online")
     tracker = Tracker(config.tracking, warnings.append)
