@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from src.common.errors import BAD_INPUT, FAILED, INTERRUPTED, RunFailed, UserError
+from src.common.errors import BAD_INPUT, FAILED, INTERRUPTED, RunFailed, UserError, in_words
+from src.common.secrets import redacted
+from src.common.streams import protect
 from src.config.continuing import config_from, config_to_continue, of_a_session, picked
-from src.config.faults import explain_hydra
+from src.config.faults import explain_hydra, has_key, names_within
 from src.config.tree import OPEN_KEYS, LabConfig
 from src.experiment.preparing import check_machine
 from src.experiment.run import run
@@ -38,7 +41,7 @@ def hydra_main(cfg: DictConfig) -> float | list[float] | None:
         hydra_config = HydraConfig.get()
         choices = {group: name for group, name in hydra_config.runtime.choices.items() if "/" not in group and name}
         content = OmegaConf.to_container(cfg, resolve=True)
-        given = [change.partition("=")[0] for change in hydra_config.overrides.task]
+        given = [change.partition("=")[0].lstrip("+") for change in hydra_config.overrides.task]
         if content["resume"] and of_a_session(given):
             config = config_to_continue(Path(content["resume"]), None, picked(content, given))
         else:
@@ -52,8 +55,9 @@ def hydra_main(cfg: DictConfig) -> float | list[float] | None:
         if needs_launch(config.hardware):
             check_machine(config)  # once, before there are several to complain
             sys.exit(launch(config.hardware, sys.argv[1:]))
+        sys.argv[1:] = map(redacted, sys.argv[1:])  # W&B sends them
         summary = run(config)
-    except (UserError, RunFailed, OmegaConfBaseException) as error:
+    except Exception as error:  # noqa: BLE001 - here, or Hydra says it its own way
         end(error)
     if summary["status"] == "interrupted":
         sys.exit(INTERRUPTED)
@@ -80,10 +84,15 @@ def end(error: Exception) -> NoReturn:
     """Leave with one line that says why; with the whole traceback where the user asked Hydra for it."""
     if FULL_ERRORS:
         raise error
-    known = isinstance(error, UserError | RunFailed)
-    text = str(error if known else explain_hydra(LabConfig, error))
-    print(f"error: {of_the_sweeper(text) or text}", file=sys.stderr)
-    sys.exit(FAILED if isinstance(error, RunFailed) else BAD_INPUT)
+    bad_input = isinstance(error, UserError | HydraException | OmegaConfBaseException)
+    if isinstance(error, UserError | RunFailed):
+        said = str(error)
+    elif bad_input:
+        said = str(explain_hydra(LabConfig, error))
+    else:
+        said = f"{in_words(error)}; HYDRA_FULL_ERROR=1 before the command shows where"
+    print(f"error: {redacted(of_the_sweeper(said) or said)}", file=sys.stderr)
+    sys.exit(BAD_INPUT if bad_input else FAILED)
 
 
 def of_the_sweeper(text: str) -> str | None:
@@ -107,16 +116,42 @@ def sweeping(arguments: Sequence[str]) -> bool:
 def spelled_out(argument: str, swept: bool) -> str:
     """An argument as Hydra wants it.
 
-    Any field of TRL's config and any reward term can be set without Hydra's `+`, and the sweeper's keys as `sweep.<key>`,
-    and in a sweep as `budget.<key>`; which there are is checked later.
+    Any key that the schema has, any field of TRL's config and any reward term can be set without Hydra's `+`, and the sweeper's
+    keys as `sweep.<key>`, and in a sweep as `budget.<key>`; which there are is checked later.
     """
     if argument.startswith(OPEN_KEYS):
         return f"++{argument}"
     for spelling in ("sweep.", "hydra.sweeper."):
         if argument.startswith(spelling):
             return f"++hydra.sweeper.{argument.removeprefix(spelling)}"
-    to_sweeper = argument.startswith("ray.") or (swept and argument.startswith("budget."))
-    return f"++hydra.sweeper.{argument}" if to_sweeper else argument
+    if argument.startswith("ray.") or (swept and argument.startswith("budget.")):
+        return f"++hydra.sweeper.{argument}"
+    return f"++{argument}" if wants_plus(argument) else argument
+
+
+def wants_plus(argument: str) -> bool:
+    """Whether the schema has a key that Hydra would not set without a plus, because not every option of its group states it; a
+    mapping may hold such keys."""
+    key, sign, value = argument.partition("=")
+    group, dot, rest = key.partition(".")
+    if not (sign and dot and has_key(LabConfig, key)):
+        return False
+    files = [path for path in sorted((CONF / group).glob("*.yaml")) if not path.name.startswith("_")]
+    files = files or [CONF / "config.yaml"]
+    for name in names_within(LabConfig, key):  # one that no option has is misspelt, of which Hydra's refusal says more
+        if not any(_states(path, name) or _states(path, name.partition(".")[2]) for path in files):
+            return False
+    return value.startswith("{") or not all(_states(path, key) or _states(path, rest) for path in files)
+
+
+def _states(path: Path, key: str) -> bool:
+    """Whether a config file has a dotted key."""
+    content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for part in key.split("."):
+        if not isinstance(content, dict) or part not in content:
+            return False
+        content = content[part]
+    return True
 
 
 def offer_sweeps(arguments: Sequence[str] | None = None) -> None:
@@ -142,6 +177,7 @@ def offer_sweeps(arguments: Sequence[str] | None = None) -> None:
 
 def main() -> None:
     """Hydra's entry, with errors as one line each."""
+    protect()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra hands errors on instead of printing them its own way
     swept = sweeping(sys.argv[1:])
     sys.argv[1:] = [spelled_out(argument, swept) for argument in sys.argv[1:]]
@@ -155,7 +191,7 @@ def main() -> None:
 def run_or_end() -> None:
     try:
         hydra_main()
-    except (UserError, RunFailed, HydraException, OmegaConfBaseException) as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, a person gets one line
         end(error)
     except KeyboardInterrupt:  # before the run had a record
         print("interrupted before anything was written", file=sys.stderr)

@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Collection, Iterable
 
+from src.common.files import NO_ROOM, finds_no_room
+
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes of every command
 
 
@@ -16,6 +18,14 @@ class RunFailed(RuntimeError):
 
 class ServerDied(Exception):
     """The vLLM server ended while it was asked for completions; every training process raises it at the same place."""
+
+
+def in_words(error: BaseException) -> str:
+    """An error that nobody foresaw, in one line."""
+    if finds_no_room(error):
+        return f"{NO_ROOM}; make some"
+    said = " ".join(str(error).split())[:500]
+    return f"unexpected {type(error).__name__}" + (f": {said}" if said else "")
 
 
 def refuse_unknown(names: Iterable[str], known: Collection[str], what: str) -> None:

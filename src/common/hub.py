@@ -21,6 +21,19 @@ def mirrored(name: str) -> Path | None:
     return folder if folder and folder.is_dir() else None
 
 
+def hub_answers(endpoint: str) -> bool:
+    """Whether a server says anything within HUB_SECONDS, be it that it has no such page."""
+    import httpx
+
+    if not hub_reachable(endpoint):
+        return False
+    try:
+        httpx.get(endpoint, timeout=HUB_SECONDS)
+    except (httpx.HTTPError, OSError):
+        return False
+    return True
+
+
 @cache
 def hub_reachable(endpoint: str) -> bool:
     """Whether a connection to the hub, or to the proxy on the way to it, can be opened within HUB_SECONDS."""

@@ -33,6 +33,11 @@ class FileLock:
                 self._handle = handle
                 return True
 
+    @property
+    def lost(self) -> bool:
+        """Whether the file that is held has no name any more: it was deleted, or another took its place."""
+        return self._handle is not None and os.fstat(self._handle).st_nlink == 0
+
     def release(self) -> None:
         if self._handle is not None:
             os.close(self._handle)

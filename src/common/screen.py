@@ -9,6 +9,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from src.common.secrets import redacted
+from src.common.streams import Unfailing
+
 PLAIN_LINES_PER_RUN = 12  # without a terminal: that many step lines, plus the validations
 
 
@@ -29,27 +32,27 @@ def duration(seconds: float) -> str:
 
 class Screen:
     def __init__(self, quiet: bool = False) -> None:
-        self.console = Console(highlight=False, soft_wrap=True, quiet=quiet)
-        if not self.console.is_terminal:
-            self.console = Console(highlight=False, soft_wrap=True, width=150, quiet=quiet)  # a log file has room
+        stream: Any = Unfailing("stdout")
+        width = None if stream.isatty() else 150  # a log file has room
+        self.console = Console(file=stream, highlight=False, soft_wrap=True, width=width, quiet=quiet)
         self.progress: Progress | None = None
         self.warned: set[str] = set()
 
     def note(self, text: str) -> None:
-        self.console.print(text, markup=False)
+        self.console.print(redacted(text), markup=False)
 
     def warn(self, text: str) -> None:
         """Show a warning, once a run for each cause (its first words up to the colon)."""
         cause = text.partition(":")[0]
         if cause not in self.warned:
             self.warned.add(cause)
-            self.console.print(f"[bold yellow]warning[/]: {escape(text)}")
+            self.console.print(f"[bold yellow]warning[/]: {escape(redacted(text))}")
 
     def announce(self, facts: Mapping[str, str]) -> None:
         """What will run, before it starts."""
         width = max(map(len, facts))
         for name, value in facts.items():
-            self.console.print(f"  {name:<{width}}  {value}", markup=False)
+            self.console.print(f"  {name:<{width}}  {redacted(value)}", markup=False)
 
     @contextmanager
     def counting(self, total: int | None, what: str = "sampling") -> Iterator[Callable[[int], None]]:
@@ -57,7 +60,7 @@ class Screen:
 
         Without a total only the count is shown.
         """
-        columns = (TextColumn(f"  {what}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (TextColumn(f"  {what}", markup=False), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as progress:
             task = progress.add_task(what, total=total)
             yield lambda number: progress.advance(task, number)
@@ -123,7 +126,7 @@ class Screen:
             for level, old, new in rows:
                 gain = with_interval(after["gain"], "mean") if level == "all" else percent(new["accuracy"] - old["accuracy"])
                 table.add_row(
-                    suite if level == "all" else "", level, f"{old['problems']} x {old['samples']}",
+                    escape(suite) if level == "all" else "", level, f"{old['problems']} x {old['samples']}",
                     with_interval(old, "accuracy"), with_interval(new, "accuracy"), gain,
                     f"{old['mean_tokens']:.0f} → {new['mean_tokens']:.0f}",
                     f"{percent(old['truncated_share'])} → {percent(new['truncated_share'])}",

@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from src.common.errors import UserError
+from src.common.secrets import is_secret, only_known
 from src.config.limits import check_budget_left
 from src.config.tree import LabConfig, parse
 from src.record.recipe import IN_A_CONTINUATION, differing, flat, recipe_of
-from src.record.record import read_summary
+from src.record.record import read_config, read_summary
 
 OF_A_SESSION = ("hardware", "budget", "hub", "tracking", "record")  # groups that may be given anew beside resume=
 
@@ -29,20 +28,22 @@ def config_to_continue(
 
     Raises UserError if it is no unfinished run, if its budget is spent, or if another than its own was `asked`.
     """
-    summary = read_summary(folder)
+    born = (folder / "summary.json").is_file() or not (folder / "config.yaml").is_file()
+    summary = read_summary(folder) if born else {"status": "running"}  # killed before it had one: it begins again
     if (status := summary["status"]) in ("complete", "pruned"):
         raise UserError(f"resume: {folder} is {status}; there is nothing to continue")
-    content = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    content = only_known(read_config(folder))  # secrets are not written; the libraries read theirs from the environment
     if asked:
-        both = [recipe_of(flat(config.model_dump()), IN_A_CONTINUATION) for config in (parse(content), asked)]
+        both = [recipe_of(flat(only_known(config.published())), IN_A_CONTINUATION) for config in (parse(content), asked)]
         if groups := dict.fromkeys(key.partition(".")[0] for key in differing(both)):
             raise UserError(f"resume: {folder} ran with another {', '.join(groups)}; give resume= alone, or start a new run")
         content |= {group: getattr(asked, group).model_dump() for group in OF_A_SESSION}
+        changes = {"trainer": {key: value for key, value in asked.trainer.items() if is_secret(key)}}
     for group, values in (changes or {}).items():
-        content[group] = content.get(group, {}) | values
+        content[group] = (content.get(group) or {}) | values
     saved = parse(content)
     check_budget_left(saved.budget, summary.get("cost", {}))
-    return saved.model_copy(update={"resume": str(folder)})
+    return saved.model_copy(update={"resume": str(folder)} if born else {"run_dir": str(folder)})
 
 
 def of_a_session(keys: Sequence[str]) -> bool:

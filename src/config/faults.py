@@ -1,7 +1,7 @@
 """What is wrong with a command line or a config file, in one line with the nearest right names."""
 
 import re
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
@@ -19,6 +19,7 @@ def describe(root: type[BaseModel], detail: ErrorDetails) -> str:
     """One fault in the words of the command line: `mix.easy_share: must be at most 1, not 1.4`."""
     unknown = detail["type"] == "extra_forbidden"
     loc = [str(part) for part in detail["loc"]]
+    loc = loc[:-2] if loc[-1:] == ["[key]"] else loc  # the message names it
     named, last = (loc[:-1], loc[-1:]) if unknown else (loc, [])
     path, models = _walk(root, named)
     key = ".".join(path)
@@ -48,6 +49,36 @@ def explain_hydra(root: type[BaseModel], error: Exception) -> UserError:
         group, name, options = found[1], found[2], found[3].split()
         return UserError(f"{group}={name}: no such option; {nearest(name, options)}")
     return UserError(" ".join(text.split()))
+
+
+def has_key(root: type[BaseModel], key: str) -> bool:
+    """Whether a dotted key leads anywhere in the config classes, any key of a free dict included."""
+    return bool(_types_at(root, key.split(".")))
+
+
+def names_within(root: type[BaseModel], key: str) -> list[str]:
+    """The dotted keys above `key` that are names in a free dict, such as a suite's."""
+    parts = key.split(".")
+    return [".".join(parts[:n]) for n in range(2, len(parts)) if any(map(_holds_dict, _types_at(root, parts[: n - 1])))]
+
+
+def _types_at(root: type[BaseModel], path: list[str]) -> list[Any]:
+    annotations: list[Any] = [root]
+    for part in path:
+        annotations = [below for annotation in annotations for below in _below(annotation, part)]
+    return annotations
+
+
+def _below(annotation: Any, part: str) -> list[Any]:
+    """The types that stand under a key of a type: a class's field, a dict's value, and those of each part of a union."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        own = [annotation.model_fields[part].annotation] if part in annotation.model_fields else []
+        return own + [below for kind in annotation.__subclasses__() for below in _below(kind, part)]  # which may stand there too
+    if get_origin(annotation) is dict:
+        return [get_args(annotation)[1]]
+    if get_origin(annotation) is Literal:
+        return []
+    return [below for inner in get_args(annotation) for below in _below(inner, part)]
 
 
 def _walk(root: type[BaseModel], path: list[str]) -> tuple[list[str], list[type[BaseModel]]]:

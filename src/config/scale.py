@@ -12,7 +12,7 @@ class ScaleConfig(Config):
     prompt_budget: int = Field(ge=1)  # tokens
     mix_size: int = Field(ge=1)  # problem presentations
     peak_learning_rate: float = Field(gt=0)
-    steps: int = Field(ge=1)  # optimiser steps
+    steps: int = Field(ge=1, le=1_000_000)  # optimiser steps; a hundred times the longest runs that were published
     # For the plan: prompts as a share of prompt_budget, and completions' mean tokens if nothing cut them off.
     mean_prompt_share: float = Field(default=0.5, gt=0, le=1)
     natural_completion_tokens: float = Field(default=6000.0, gt=0)

@@ -1,13 +1,15 @@
 """The whole configuration as one frozen tree, validated once before anything heavy is imported."""
 
+import math
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import ValidationError, field_validator, model_validator
 
-from src.common.base import Config
+from src.common.base import Config, PathBelow, Seed
 from src.common.errors import UserError, nearest
+from src.common.secrets import without_secrets
 from src.common.types import LEVELS
 from src.config.batch import Batch
 from src.config.faults import describe
@@ -42,13 +44,14 @@ from src.training.reward import RewardConfig
 from src.training.stability import StabilityConfig
 
 OPEN_KEYS = ("trainer.", "reward.weights.")  # below them any name may be given, also one that conf/ does not list
+MOST_PRESENTATIONS = 100_000_000  # prompts of a run: their list is kept in memory
 
 
 class LabConfig(Config):
     """One run. Every field is a config group or a top-level key of conf/config.yaml."""
 
-    name: str
-    seed: int = Field(ge=0)
+    name: PathBelow
+    seed: Seed
     objective: str | list[str]
     output_root: str
     run_dir: str | None
@@ -81,6 +84,10 @@ class LabConfig(Config):
         for key in trainer:
             if key in OWN_KEYS:
                 raise ValueError(f"{key} is set through {OWN_KEYS[key]}")
+        if "trust_remote_code" in str(trainer):
+            raise ValueError("trust_remote_code: code of a model's repository is never run")
+        if not_finite := [key for key, value in trainer.items() if isinstance(value, float) and not math.isfinite(value)]:
+            raise ValueError(f"{not_finite[0]} must be finite; a large number will do as well")
         return trainer
 
     @model_validator(mode="after")
@@ -108,10 +115,16 @@ class LabConfig(Config):
             if key not in self.objective_keys():
                 raise ValueError(f"objective: the summary has no {key}; {nearest(key, self.objective_keys())}")
         trainer_fields(self.lr, self.scale.steps)  # a warm-up longer than the run is refused here
+        if self.batch.presentations > MOST_PRESENTATIONS:  # the batch raises where it does not come out even
+            raise ValueError(f"scale.steps: {self.batch.presentations:,} prompts are more than the {MOST_PRESENTATIONS:,} of a run")
         fields = self.algorithm.settings | self.trainer
         if fault := refusal(TrainingSetup(self.algorithm, self.hardware, fields, self.batch.generation_every_steps)):
             raise ValueError(fault)
         return self
+
+    def published(self) -> dict[str, Any]:
+        """The configuration as it may be written: plain values, and no secrets."""
+        return without_secrets(self.model_dump(mode="json"))
 
     @property
     def objectives(self) -> list[str]:

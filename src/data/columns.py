@@ -130,12 +130,11 @@ def _text(source: str, row: Row, path: str, what: str) -> str:
         raise _wrong(source, row, what, "holds half a character (a lone surrogate), which no file can hold")
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         return str(value).strip()
-    raise _wrong(
-        source,
-        row,
-        what,
-        f"is a {type(value).__name__}, not text; columns.{what} may name a part of it, such as {path}.0",
-    )
+    if isinstance(value, dict | list) and value:
+        part = paths_of(value, f"{path}.")[0]
+        raise _wrong(source, row, what, f"is a {type(value).__name__}, not text; columns.{what} may name a part of it, such as {part}")
+    kind = "true or false" if isinstance(value, bool) else f"a {type(value).__name__}{'' if value else ' of nothing'}"
+    raise _wrong(source, row, what, f"is {kind}, not text; columns.{what} must name another column")
 
 
 def _answer(source: str, row: Row, columns: ColumnMap) -> str:

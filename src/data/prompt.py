@@ -3,6 +3,7 @@
 from pydantic import field_validator
 
 from src.common.base import Config
+from src.common.errors import UserError
 
 Message = dict[str, str]  # {"role": ..., "content": ...}, as chat templates take it
 
@@ -33,6 +34,15 @@ def messages(prompt: PromptConfig, question: str) -> list[Message]:
 
 
 def prompt_token_ids(tokenizer, prompt: PromptConfig, question: str) -> list[int]:
-    """Token ids up to where the model begins to write, through the model's own chat template."""
-    encoded = tokenizer.apply_chat_template(messages(prompt, question), add_generation_prompt=True, return_dict=True)
+    """Token ids up to where the model begins to write, through the model's own chat template. Raises UserError where that
+    does not take the conversation."""
+    from jinja2 import TemplateError
+
+    try:
+        encoded = tokenizer.apply_chat_template(messages(prompt, question), add_generation_prompt=True, return_dict=True)
+    except (TemplateError, TypeError) as error:
+        advice = "" if prompt.system is None else (
+            "; if it is the system message, set prompt.system=null and put its text before {question} in prompt.user"
+        )
+        raise UserError(f"model.path: its chat template does not take the prompt ({' '.join(str(error).split())}){advice}") from error
     return list(encoded["input_ids"])

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from src.common.base import Config
+from src.common.base import Config, FileName, Seed
 from src.data.loaders import PoolConfig
 from src.data.prompt import NO_PROMPT, PromptConfig
 
@@ -30,10 +30,10 @@ class SuiteConfig(Config):
 
 class EvaluationConfig(Config):
     validation: ValidationConfig
-    suites: dict[str, SuiteConfig]
+    suites: dict[FileName, SuiteConfig]
     sampling: SamplingConfig
     prompt: Literal["training", "none"]  # none = the problem alone as the user message
-    seed: int = Field(ge=0)
+    seed: Seed
 
     @field_validator("suites")
     @classmethod

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from src.common.files import write_whole
 from src.common.pace import PACE
 from src.common.types import Suite
 from src.data.prompt import PromptConfig, prompt_token_ids
+from src.evaluation.cache import Cache
 from src.evaluation.config import EvaluationConfig
 from src.evaluation.summary import summarise
 from src.grading.completions import graded, row
@@ -37,10 +37,11 @@ class Evaluator:
     """Measures suites on a model's current weights; keeps every result in a cache by content."""
 
     def __init__(
-        self, config: EvaluationConfig, prompt: PromptConfig, script: str, tokenizer, grader: "Grader", cache: Path
+        self, config: EvaluationConfig, prompt: PromptConfig, script: str, tokenizer, grader: "Grader", cache: Path,
+        warn: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.config, self.prompt, self.script = config, prompt, script
-        self.tokenizer, self.grader, self.cache = tokenizer, grader, cache
+        self.tokenizer, self.grader, self.cache = tokenizer, grader, Cache(cache, warn)
 
     def measure(
         self, engine: "Engine", weights: str, suite: Suite, done: Callable[[int], None] = lambda number: None
@@ -53,12 +54,11 @@ class Evaluator:
         """
         import pandas as pd
 
-        path = self.cache / f"{self._key(engine, weights, suite)}.parquet"
-        if path.is_file():
-            rows = pd.read_parquet(path)
-        else:
+        key = self._key(engine, weights, suite)
+        rows = self.cache.read(key)
+        if rows is None:
             rows = pd.DataFrame(self._rows(engine, suite, done))
-            write_whole(path, rows.to_parquet)
+            self.cache.write(key, rows)
         return Measured(rows, summarise(rows))
 
     def _key(self, engine: "Engine", weights: str, suite: Suite) -> str:

@@ -17,6 +17,7 @@ from src.common.screen import Screen
 from src.common.types import Stop
 from src.experiment.session import Session
 from src.grading.completions import row
+from src.hardware.processes import endings
 from src.hardware.ranks import agree, is_first, world_size
 from src.model.load import load_weights
 from src.record.metrics import step_line
@@ -63,7 +64,7 @@ def train(
 
 @contextmanager
 def watch_signals(screen: Screen):
-    """A watch that ends the run after Ctrl-C or SIGTERM; the second one stops it at once, as Python usually does.
+    """A watch that ends the run after Ctrl-C, SIGTERM or SIGHUP; the second one stops it at once, as Python usually does.
 
     Only rank 0 heeds them; it decides for all.
     """
@@ -77,7 +78,7 @@ def watch_signals(screen: Screen):
         received.append(Stop("interrupted", signal.Signals(number).name))
         signal.signal(number, signal.default_int_handler)
 
-    previous = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, request) for number in endings()}
     try:
         yield lambda line, measured: received[0] if received else None
     finally:
@@ -103,7 +104,7 @@ class AfterStep(TrainerCallback):
         if asked is None:
             return
         if asked == "rollback":
-            best = session.checkpoints.at(session.progress.best_step)
+            best = session.checkpoints.check(session.progress.best_step)
             load_weights(session.policy, best)
             restore_optimizer(optimizer, best / "optimizer.pt")
         lower_learning_rate(optimizer, lr_scheduler, session.config.stability.decay_factor)

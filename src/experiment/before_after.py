@@ -8,6 +8,7 @@ from src.common.types import Suite
 from src.evaluation.evaluator import Evaluator, Measured
 from src.evaluation.summary import gain
 from src.model.load import fingerprint, load_weights
+from src.plan.out_of_memory import measuring_memory_in_words
 
 if TYPE_CHECKING:
     from src.experiment.session import Session
@@ -37,13 +38,13 @@ class BeforeAfter:
         """Measure the last weights, then the best by validation, on every suite."""
         checkpoints, best = self.session.checkpoints, self.session.progress.best_step
         # In memory stand the last weights, but the base's if training had ended in an earlier session.
-        load_weights(self.session.policy, checkpoints.newest())
+        load_weights(self.session.policy, checkpoints.check(self.session.progress.step))
         self._on_every_suite("after")
         if best == self.session.progress.step:
             for results in self.results.values():
                 results["best"] = results["after"]
         else:
-            load_weights(self.session.policy, checkpoints.at(best))
+            load_weights(self.session.policy, checkpoints.check(best))
             self._on_every_suite("best")
 
     def _on_every_suite(self, when: str) -> None:
@@ -67,4 +68,5 @@ class BeforeAfter:
         with self.session.ledger.phase("evaluation"):
             session, batch_size = self.session, self.evaluator.config.sampling.batch_size
             engine = session.config.rollout.engine_for(session.trainer, batch_size)
-            return self.evaluator.measure(engine, weights, suite, done)
+            with measuring_memory_in_words(self.session.config):
+                return self.evaluator.measure(engine, weights, suite, done)

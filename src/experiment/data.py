@@ -13,6 +13,7 @@ from src.data.problems import Pools, load_pools, load_suite
 from src.data.prompt import prompt_token_ids
 from src.evaluation.config import ValidationConfig
 from src.grading.grader import Grader
+from src.model.architecture import architecture
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ def prepare_data(config: LabConfig, tokenizer, grader: Grader) -> Data:
         problems, remarks = load_suite(suite.pool, name, grader, suite.grading, config.grading.code.trusted)
         suites.append(Suite(name, tuple(problems), suite.samples, suite.grading))
         notes += remarks
+    check_prompts(config, tokenizer, suites)
     pools = load_pools(config.problems, roles_to_load(config), {suite.name: suite.problems for suite in suites}, grader)
     fitting, too_long = {}, {}
     for role, problems in pools.by_role.items():
@@ -90,6 +92,23 @@ def roles_to_load(config: LabConfig) -> set[str]:
     # Validation has both levels whatever is trained on, so that runs on different mixes are measured on the same
     # problems; a mix of published problems needs the other pools for that too.
     return roles_needed(config.mix) | ({"core", "broad", "easy"} & set(config.problems.pools))
+
+
+def check_prompts(config: LabConfig, tokenizer, suites: Sequence[Suite]) -> None:
+    """Raise UserError for a suite's problem whose prompt alone is longer than what the model can read: measuring it would take
+    the memory of a machine, after the run was paid for."""
+    prompt = config.evaluation.asked_with(config.prompt)
+    try:
+        longest = architecture(config.model).positions
+    except UserError:  # a shape that is not known
+        return
+    for suite in suites:
+        for problem in suite.problems:
+            if (tokens := len(prompt_token_ids(tokenizer, prompt, problem.question))) >= longest:
+                raise UserError(
+                    f"suite {suite.name}: the prompt of problem {problem.id} has {tokens} tokens, the model reads {longest}; "
+                    "leave the problem out"
+                )
 
 
 def _fits(config: LabConfig, tokenizer, problem: Problem) -> bool:

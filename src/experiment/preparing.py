@@ -1,6 +1,7 @@
 """What is checked and set before a run begins."""
 
 import signal
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,11 +15,13 @@ from src.data.problems import check_pools
 from src.experiment.data import roles_to_load
 from src.experiment.serving import check_server
 from src.hardware.config import HardwareConfig, check_device, check_sharding
+from src.hardware.processes import endings
 from src.hardware.ranks import is_first
 from src.model.load import resolve
 from src.plan.plan import Plan
 from src.record.checkpoints import Checkpoints
 from src.record.record import Record
+from src.record.tracking import import_wandb, mode_of_environment
 from src.rollout.config import check_engine
 
 if TYPE_CHECKING:
@@ -26,14 +29,16 @@ if TYPE_CHECKING:
 
 
 def heed_signals() -> None:
-    """Rank 0 ends a run on SIGTERM, which Slurm sends, as it does on Ctrl-C; the other ranks go by what it decides."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler if is_first() else signal.SIG_IGN)
-    if not is_first():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Rank 0 ends a run on SIGTERM, which Slurm sends, and on SIGHUP, as it does on Ctrl-C; the other ranks go by what it
+    decides."""
+    for number in endings():
+        signal.signal(number, signal.default_int_handler if is_first() else signal.SIG_IGN)
 
 
 def check_machine(config: LabConfig) -> None:
     """Raise UserError for what this machine cannot do, before anything slow."""
+    if config.tracking.backend == "wandb":
+        mode_of_environment()
     resolve(config.model)
     check_engine(config.rollout)
     check_pools(config.problems, roles_to_load(config))
@@ -44,6 +49,7 @@ def check_machine(config: LabConfig) -> None:
 
 def prepare_libraries(config: LabConfig) -> None:
     """Set torch's threads, and keep transformers from drawing progress bars for files that are on this machine."""
+    import_wandb()
     import torch
     import transformers
 
@@ -68,17 +74,22 @@ def check_same_sharding(folder: Path, hardware: HardwareConfig) -> None:
         )
 
 
-def open_record(config: LabConfig, data: "Data", folder: Path, plan: Plan | None) -> Record:
+def open_record(config: LabConfig, data: "Data", folder: Path, plan: Plan | None, warn: Callable[[str], None]) -> Record:
     """The run's folder: a new one, or the one to continue."""
     import pandas as pd
 
-    from src.experiment.data import check_same_problems
-
     if config.resume:
-        check_same_problems(pd.read_parquet(folder / "problems.parquet")["id"], data)
-        check_same_sharding(folder, config.hardware)
-        return Record.reopen(folder)
-    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        record = Record.reopen(folder)
+        try:
+            check_problems_of(folder, data)
+            check_same_sharding(folder, config.hardware)
+            if faults := go_back(record, config.record.checkpoints_kept):
+                warn(f"damaged checkpoints, put aside and not used: {'; '.join(faults)}")
+        except BaseException:
+            record.close()
+            raise
+        return record
+    text = yaml.safe_dump(config.published(), sort_keys=False, allow_unicode=True)
     summary = {"experiment": config.name, "scale": config.scale.name, "seed": config.seed}
     record = Record.open(folder, text, summary | {"problems": data.report()})
     if plan:
@@ -88,3 +99,31 @@ def open_record(config: LabConfig, data: "Data", folder: Path, plan: Plan | None
     record.table("evaluation/problems", pd.DataFrame([asdict(problem) for problem in measured_on.values()]))
     record.save()
     return record
+
+
+def check_problems_of(folder: Path, data: "Data") -> None:
+    """Raise UserError where the run in `folder` was trained on other problems, or its table of them cannot be read."""
+    import pandas as pd
+    import pyarrow
+
+    from src.experiment.data import check_same_problems
+
+    path = folder / "problems.parquet"
+    try:
+        recorded = pd.read_parquet(path, columns=["id"])["id"]
+    except (OSError, ValueError, KeyError, pyarrow.ArrowException) as error:
+        raise UserError(f"resume: {path} is missing or damaged; restore it, or start a new run") from error
+    check_same_problems(recorded, data)
+
+
+def go_back(record: Record, kept: int) -> list[str]:
+    """Have the newest whole checkpoint be the newest; says what was wrong with those after it. Raises UserError where the
+    record has lost steps that a checkpoint has."""
+    checkpoints, metrics = Checkpoints(record.folder / "checkpoints", kept), record.metrics_sums()
+    steps = checkpoints.steps()
+    if steps and not any(checkpoints.fits(step, metrics) for step in steps):
+        raise UserError(
+            f"resume: {record.folder / 'metrics.jsonl'} is missing or damaged, and no checkpoint is as old as what is whole of "
+            f"it ({len(metrics)} steps); restore it, or start a new run"
+        )
+    return checkpoints.go_back(metrics)

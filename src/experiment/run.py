@@ -9,20 +9,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from src.common.errors import RunFailed
 from src.common.pace import PACE
 from src.common.screen import Screen, duration
 from src.config.tree import LabConfig
 from src.experiment.announce import facts, warnings
+from src.experiment.ending import failed, last_save, resume_command
 from src.experiment.preparing import check_machine, heed_signals, open_record, prepare_libraries
 from src.experiment.serving import server_for
 from src.experiment.watches import BudgetWatch, Heading
-from src.hardware.ranks import agree, check_world, is_first, reason_elsewhere, tell_pace, world_size
+from src.hardware.ranks import agree, check_world, is_first, tell_pace, world_size
 from src.plan.out_of_memory import memory_in_words
 from src.plan.plan import longest_piece_s, plan_of
 from src.record.ledger import Ledger
 from src.record.publish import push
-from src.record.record import NoRecord, look_up, new_folder
+from src.record.record import NoRecord, Record, look_up, new_folder
 from src.rollout.server import serving, survive
 
 if TYPE_CHECKING:
@@ -65,7 +65,10 @@ def run(config: LabConfig, screen: Screen | None = None, watches: Sequence["Watc
         trainer_config = trl_config(config, Path(config.output_root))  # where the processes meet
         folder = Path(agree(config.resume or config.run_dir or str(new_folder(config.output_root, config.name))))
         trainer_config.output_dir = str(folder / "checkpoints")
-        record = open_record(config, data, folder, plan) if is_first() else NoRecord(folder, {"status": "followed"})
+        record: Record = NoRecord(folder, {"status": "followed"})
+        if is_first():
+            record = open_record(config, data, folder, plan, screen.warn)
+        agree(None)  # the others look at the checkpoints when the damaged ones have been put aside
         watches = [*watches, BudgetWatch(config), Heading(config, plan, record, screen)]
         try:
             server = server_for(config, folder / "server.log") if is_first() else None
@@ -80,14 +83,13 @@ def run(config: LabConfig, screen: Screen | None = None, watches: Sequence["Watc
                 else:
                     follow(session, screen)
         except KeyboardInterrupt:
-            record.save(status="interrupted", reason="stopped at once", cost=cost(config, ledger))
-            screen.note(f"stopped at once; continue with: python -m src.run resume={folder}")
+            last_save(record, status="interrupted", reason="stopped at once", cost=cost(config, ledger))
+            screen.note(f"stopped at once; continue with: {resume_command(folder)}")
         except Exception as error:
-            reason = reason_elsewhere() or (str(error) if isinstance(error, RunFailed) else repr(error))
-            record.save(status="failed", reason=reason, cost=cost(config, ledger))
-            raise
+            raise failed(record, error, cost(config, ledger)) from error
         finally:
             screen.stop()
+            record.close()
     return record.summary
 
 
@@ -101,11 +103,11 @@ def carry_out(session: "Session", screen: Screen, watches: Sequence["Watch"]) ->
     config, record, tokenizer = session.config, session.record, session.trainer.processing_class
     prompt, script = config.evaluation.asked_with(config.prompt), config.reward.language.script
     cache = Path(config.output_root) / ".cache" / "evaluation"
-    evaluator = Evaluator(config.evaluation, prompt, script, tokenizer, session.grader, cache)
+    evaluator = Evaluator(config.evaluation, prompt, script, tokenizer, session.grader, cache, screen.warn)
     measurements = BeforeAfter(session, evaluator, screen)
 
     tracker = Tracker(config.tracking, screen.warn)
-    tracker.start(record, config.model_dump(mode="json"))
+    tracker.start(record, config.published())
     try:
         session.restore()
         measurements.before()
@@ -117,7 +119,8 @@ def carry_out(session: "Session", screen: Screen, watches: Sequence["Watch"]) ->
             measurements.after()
         close(session, measurements.results, stop, screen)
         if config.hub.push and stop is None:
-            push(config.hub, record, session.checkpoints.at(session.progress.best_step), tokenizer, screen)
+            best = session.checkpoints.at(session.progress.best_step)
+            push(config.hub, record, best, tokenizer, screen, config.trainer.get("hub_token"))
     finally:
         tracker.finish(record.summary)
 
@@ -141,7 +144,7 @@ def close(session: "Session", evaluation: dict[str, Any], stop: "Stop | None", s
     )
     if stop is None:
         values = [look_up(record.summary, key) for key in config.objectives]
-        record.save(status="complete", objective=values[0] if isinstance(config.objective, str) else values)
+        record.complete(objective=values[0] if isinstance(config.objective, str) else values)
         screen.verdict(evaluation)
         spent = record.summary["cost"]
         total = duration(sum(spent["seconds"].values()))
@@ -150,9 +153,9 @@ def close(session: "Session", evaluation: dict[str, Any], stop: "Stop | None", s
         record.save(status=stop.status, reason=stop.reason)
         screen.note(f"{stop.status} after step {progress.step} ({stop.reason})")
         if stop.status == "interrupted":
-            screen.note(f"continue with: python -m src.run resume={record.folder}")
+            screen.note(f"continue with: {resume_command(record.folder)}")
         if stop.status == "out_of_budget":
-            screen.note(f"continue with a larger budget: python -m src.run resume={record.folder} budget.usd=...")
+            screen.note(f"continue with a larger budget: {resume_command(record.folder)} budget.usd=...")
     screen.note(f"record: {record.folder}")
 
 

@@ -6,6 +6,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
 from trl import GRPOConfig, RLOOConfig
 
+from src.common.files import file_hash
 from src.config.tree import LabConfig
 from src.data.prompt import messages
 from src.experiment.data import Data
@@ -67,6 +68,7 @@ class Session:
     def _progress_now(self):
         self.progress.length = self.schedule.state
         self.progress.ledger = self.ledger.state_dict()
+        self.progress.metrics = file_hash(self.record.folder / "metrics.jsonl")
         return self.progress
 
     def monitor(self) -> Monitor:

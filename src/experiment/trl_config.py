@@ -7,6 +7,7 @@ import torch
 from trl import GRPOConfig, RLOOConfig
 
 from src.common.errors import UserError
+from src.common.secrets import is_secret
 from src.config.tree import LabConfig
 from src.training import fsdp
 from src.training.length import LengthSchedule
@@ -56,7 +57,7 @@ def trl_config(config: LabConfig, output_dir: Path):
         "fsdp_config": dict(fsdp.SETTINGS) if hardware.sharding == "fsdp2" else None,
     }
     fields |= trainer_fields(config.lr, config.scale.steps) | config.rollout.trainer_fields()
-    fields |= algorithm.settings | config.trainer
+    fields |= algorithm.settings | {key: value for key, value in config.trainer.items() if not is_secret(key)}  # it is saved
     try:
         trainer_config = TRL_CONFIGS[algorithm.trainer](**fields)
         trainer_config._n_gpu = min(trainer_config.n_gpu, 1)  # or transformers would spread a process over all GPUs

@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from src.common.errors import FAILED, INTERRUPTED, RunFailed
 from src.hardware.config import HardwareConfig
-from src.hardware.processes import TICK_S, adopt_orphans, end_children
+from src.hardware.processes import TICK_S, adopt_orphans, end_children, endings
 from src.hardware.ranks import SET_FOLDER, error_file, failed_rank, in_set, pace_file
 
 LAST_WORDS_S = 20.0  # for rank 0 to close its record after another rank failed, and for the rest to end after rank 0
@@ -69,7 +69,7 @@ def start(number: int, size: int, port: int, folder: Path, arguments: Sequence[s
 
 @contextmanager
 def signals_to(ranks: Sequence[subprocess.Popen]) -> Iterator[list[int]]:
-    """Hand Ctrl-C and SIGTERM on to rank 0, which decides for all: after the step in hand first, at once the second time.
+    """Hand Ctrl-C, SIGTERM and SIGHUP on to rank 0, which decides for all: after the step in hand first, at once the second time.
 
     Gives the list of what was received.
     """
@@ -80,7 +80,7 @@ def signals_to(ranks: Sequence[subprocess.Popen]) -> Iterator[list[int]]:
         if ranks and ranks[0].poll() is None:
             ranks[0].send_signal(number)
 
-    previous = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, hand_on) for number in endings()}
     try:
         yield received
     finally:
@@ -133,8 +133,7 @@ def show(errors: BinaryIO, folder: Path) -> None:
     """Copy what rank 0 has written to its error stream; not what it says of another rank's end."""
     text = errors.read()
     if text and failed_rank(folder) in (None, 0):
-        sys.stderr.buffer.write(text)
-        sys.stderr.flush()
+        print(text.decode(errors="replace"), end="", file=sys.stderr, flush=True)
 
 
 def exit_code(failed: int | None, ranks: Sequence[subprocess.Popen], folder: Path) -> int:
@@ -142,8 +141,7 @@ def exit_code(failed: int | None, ranks: Sequence[subprocess.Popen], folder: Pat
     if failed is None:
         return 0
     if failed:
-        sys.stderr.buffer.write(error_file(folder, failed).read_bytes())
-        sys.stderr.flush()
+        print(error_file(folder, failed).read_text(encoding="utf-8", errors="replace"), end="", file=sys.stderr, flush=True)
     code = ranks[failed].poll()
     if code is not None and code < 0:
         print(f"error: training process {failed} was ended by {signal.Signals(-code).name}", file=sys.stderr)

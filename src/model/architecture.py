@@ -103,11 +103,19 @@ class Architecture:
 
 def architecture(model: ModelConfig) -> Architecture:
     """The model's shape, without loading weights. Raises UserError where it cannot be had or is of another kind."""
-    content = config_json(model)
+    try:
+        return _architecture(config_json(model))
+    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
+        raise UserError(f"model.path: the config.json of {model.path} is damaged or of another kind ({error!r})") from error
+
+
+def _architecture(content: Mapping[str, Any]) -> Architecture:
     family = content.get("model_type")
     if family not in FAMILIES:
         raise UserError(f"model.path: no plan for models of type {family}, only {', '.join(FAMILIES)}")
     heads = content["num_attention_heads"]
+    if content["vocab_size"] < 1:
+        raise ValueError(f"vocab_size {content['vocab_size']}")
     return Architecture(
         layers=content["num_hidden_layers"],
         hidden=content["hidden_size"],
@@ -139,7 +147,7 @@ def config_json(model: ModelConfig) -> Mapping[str, Any]:
         try:
             source = Path(hf_hub_download(model.path, "config.json", revision=model.revision)).parent
         except (OSError, ValueError) as error:
-            raise unreachable(model, error) from error
+            raise unreachable(model.path, error) from error
     if not (source / "config.json").is_file():
         raise UserError(f"model.path: {source} holds no config.json; give a hub name or a model's folder")
     return json.loads((source / "config.json").read_text(encoding="utf-8"))

@@ -1,6 +1,8 @@
 """Loading: a model's tokenizer, weights and adapters, and the fingerprint by which equal weights are known."""
 
 import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,16 @@ from src.model.places import located, prefer_cache, unreachable
 
 TOKENS_OF_GENERATION = ("bos_token_id", "eos_token_id", "pad_token_id")
 SET_ANYWAY = ("do_sample", "temperature", "top_p", "top_k", "max_length", "max_new_tokens", "use_cache", "transformers_version")
+OWN_CODE = (
+    "brings code of its own, which is never run here (trust_remote_code=False); choose a model of an architecture that "
+    "transformers knows"
+)
+SAID = {  # what transformers and torch say, and what it means
+    "trust_remote_code": OWN_CODE,
+    "custom code": OWN_CODE,
+    "ignore_mismatched_sizes": "has weights of other shapes than its config.json says; are both of the same model?",
+    "eights only load failed": "has a weights file that holds more than weights, and could run code; give it as safetensors",
+}
 
 
 def resolve(model: ModelConfig) -> str:
@@ -28,22 +40,26 @@ def load_tokenizer(model: ModelConfig):
     from transformers import AutoTokenizer
 
     prefer_cache(model)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(located(model.tokenizer or model.path), revision=model.revision)
-    except (OSError, ValueError) as error:
-        if model.init == "random" and model.tokenizer is None:
-            raise UserError(
-                f"model.tokenizer: that of {model.path} cannot be had; with random weights any will do: "
-                "model.tokenizer=embedded/micro"
-            ) from error
-        raise unreachable(model, error) from error
+    source = model.tokenizer or model.path
+    with loading(source):
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(located(source), revision=model.revision, trust_remote_code=False)
+        except (OSError, ValueError) as error:
+            if model.init == "random" and model.tokenizer is None:
+                raise UserError(
+                    f"model.tokenizer: that of {model.path} cannot be had; with random weights any will do: "
+                    "model.tokenizer=embedded/micro"
+                ) from error
+            raise
+    if not tokenizer("1 + 1")["input_ids"]:
+        raise UserError(f"model.path: the tokenizer of {source} knows no text; is its tokenizer.json there?")
     if tokenizer.chat_template is None:
         raise UserError(f"model.path: {model.path} has no chat template; choose an instruct or reasoning model")
     return tokenizer
 
 
 def load_model(model: ModelConfig):
-    """The causal language model in its dtype. Raises UserError if it cannot be had."""
+    """The causal language model in its dtype. Raises UserError if it cannot be had, or its weights are not all there."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -52,15 +68,16 @@ def load_model(model: ModelConfig):
         from src.model.random_init import make_random
 
         make_random(model, load_tokenizer(model))
-    try:
-        loaded = AutoModelForCausalLM.from_pretrained(
+    with loading(model.path):
+        loaded, found = AutoModelForCausalLM.from_pretrained(
             resolve(model),
             revision=model.revision,
             dtype=getattr(torch, model.dtype),
             attn_implementation=model.attention,
+            trust_remote_code=False,  # without it transformers asks on the terminal, and a yes runs the repository's code
+            output_loading_info=True,
         )
-    except (OSError, ValueError) as error:
-        raise unreachable(model, error) from error
+    check_all_loaded(model.path, found)
     with_plain_generation(loaded)
     return loaded
 
@@ -78,6 +95,39 @@ def generation_not_followed(model) -> dict[str, Any]:
     """What the model's own generation_config.json would have changed of the samples, besides what the configuration sets anyway."""
     own = model.own_generation_config.to_diff_dict()
     return {name: value for name, value in own.items() if name not in (*TOKENS_OF_GENERATION, *SET_ANYWAY)}
+
+
+@contextmanager
+def loading(source: str) -> Iterator[None]:
+    """Whatever transformers makes of files that are no model, in one line; what memory is short of goes on as it is."""
+    try:
+        yield
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:
+        said = str(error)
+        if isinstance(error, RuntimeError) and "memory" in said:
+            raise
+        for words, what in SAID.items():
+            if words in said:
+                raise UserError(f"model.path: {source} {what}") from error
+        raise unreachable(source, error) from error
+
+
+def check_all_loaded(source: str, found: Mapping[str, Any]) -> None:
+    """Raise UserError where a file lacks weights, which transformers makes up at random, or has others than the model. Tied
+    weights, which are stored once, count as there."""
+    faults = [
+        f"{len(found[kind])} weights are {words}, such as {_first(found[kind])}"
+        for kind, words in (("missing_keys", "missing"), ("unexpected_keys", "unexpected"), ("mismatched_keys", "of another shape"))
+        if found.get(kind)
+    ]
+    if faults:
+        raise UserError(f"model.path: the weights of {source} are not those of its config.json: {'; '.join(faults)}")
+
+
+def _first(keys: Iterable[Any]) -> str:
+    return min(key if isinstance(key, str) else str(key[0]) for key in keys)
 
 
 def peft_config(model: ModelConfig):

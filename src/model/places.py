@@ -50,8 +50,10 @@ def prefer_cache(model: ModelConfig) -> None:
         constants.HF_HUB_OFFLINE = True  # for the rest of the process: TRL loads the reference model by itself
 
 
-def unreachable(model: ModelConfig, error: Exception) -> UserError:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return UserError(
-        f"model.path: cannot load {model.path} ({reason}); give a downloaded copy as model.path=<folder>"
+def unreachable(source: str, error: Exception) -> UserError:
+    reason = " ".join((str(error) or type(error).__name__).strip().splitlines()[0].split())
+    advice = (
+        "is it whole? copy or download it again" if Path(located(source)).is_dir()
+        else "give a downloaded copy as model.path=<folder>"
     )
+    return UserError(f"model.path: cannot load {source} ({reason}); {advice}")

@@ -31,6 +31,22 @@ def memory_in_words(config: LabConfig, plan: Plan | None) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def measuring_memory_in_words(config: LabConfig) -> Iterator[None]:
+    """Turn torch's complaints about memory while a model is measured into RunFailed; vLLM shares its cache out by itself."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        batch = config.evaluation.sampling.batch_size
+        full = isinstance(error, MemoryError) or any(words in str(error) for words in COMPUTING)
+        if isinstance(error, RunFailed) or config.rollout.engine != "transformers" or not full:
+            raise
+        raise RunFailed(
+            f"out of memory while measuring with evaluation.sampling.batch_size={batch}; start again with a smaller one, such "
+            f"as evaluation.sampling.batch_size={max(1, batch // 4)}"
+        ) from error
+
+
 def no_room_to_compute(config: LabConfig, plan: Plan | None) -> str:
     """The line for a device that ran out of memory."""
     batch = config.hardware.device_batch_size

@@ -164,7 +164,10 @@ def show_plan(config: LabConfig, note: Callable[[str], None]) -> Path:
         note(f"  {name:<{width}}  {text}")
     stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
     path = Path(config.output_root) / "plans" / f"{config.name}_{config.scale.name}_{stamp}.json"
-    write_json(path, asdict(plan) | {"config": config.model_dump(mode="json")})
+    try:
+        write_json(path, asdict(plan) | {"config": config.published()})
+    except OSError as error:
+        raise UserError(f"output_root: cannot write {path} ({error.strerror}); set another") from error
     note(f"written to {path}")
     if plan.faults:
         raise UserError(refusal(plan))

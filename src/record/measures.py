@@ -62,13 +62,37 @@ def read_measure(folder: Path, suite: str, when: str) -> Measure:
         raise Unreadable(f"missing evaluation: it has no evaluation/{path.name}")
     try:
         table = parquet.read_table(path, columns=[c for c in COLUMNS if c in parquet.read_schema(path).names])
-    except (pyarrow.ArrowInvalid, OSError) as error:
+    except (pyarrow.ArrowException, OSError) as error:
         raise Unreadable(f"malformed: evaluation/{path.name} is not a Parquet table") from error
     if missing := [column for column in COLUMNS if column not in table.column_names]:
         raise Unreadable(f"from an older version: evaluation/{path.name} has no column {', '.join(missing)}")
     if not table.num_rows:
         raise Unreadable(f"missing evaluation: evaluation/{path.name} has no rows")
+    _check_kinds(table, path)
     return _reduced(table, suite, when, path)
+
+
+def _check_kinds(table: Any, path: Path) -> None:
+    """Raise Unreadable where a column is of another kind, holds nothing in places, or a sample stands there twice."""
+    from pyarrow import types
+
+    def number(kind: Any) -> bool:
+        return types.is_integer(kind) or types.is_floating(kind)
+
+    def share(kind: Any) -> bool:
+        return types.is_boolean(kind) or number(kind)
+
+    def text(kind: Any) -> bool:
+        return types.is_string(kind) or types.is_large_string(kind)
+
+    kinds = {"problem_id": text, "level": text, "sample": number, "tokens": number, "correct": share, "truncated": share, "format": share}
+    for column, fits in kinds.items():
+        if not fits(table.schema.field(column).type):
+            raise Unreadable(f"malformed: column {column} of evaluation/{path.name} holds {table.schema.field(column).type}")
+        if table[column].null_count:
+            raise Unreadable(f"malformed: column {column} of evaluation/{path.name} has empty cells")
+    if table.select(["problem_id", "sample"]).group_by(["problem_id", "sample"]).aggregate([]).num_rows != table.num_rows:
+        raise Unreadable(f"malformed: evaluation/{path.name} has samples that stand there twice")
 
 
 def _reduced(table: Any, suite: str, when: str, path: Path) -> Measure:
@@ -130,11 +154,15 @@ def read_texts(measure: Measure, problem_ids: Iterable[str]) -> dict[str, list[d
 
 
 def read_questions(folder: Path) -> dict[str, tuple[str, str]]:
-    """Question and gold answer of each evaluated problem, where the record holds them; else nothing."""
+    """Question and gold answer of each evaluated problem, where the record holds them; else nothing. Raises Unreadable."""
+    import pyarrow
     from pyarrow import parquet
 
     path = folder / "evaluation" / "problems.parquet"
     if not path.is_file():
         return {}
-    rows = parquet.read_table(path, columns=["id", "question", "answer"]).to_pylist()
-    return {row["id"]: (row["question"], row["answer"]) for row in rows}
+    try:
+        rows = parquet.read_table(path, columns=["id", "question", "answer"]).to_pylist()
+        return {row["id"]: (row["question"], row["answer"]) for row in rows}
+    except (pyarrow.ArrowException, OSError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise Unreadable("malformed: evaluation/problems.parquet is no table of problems") from error

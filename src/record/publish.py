@@ -42,15 +42,16 @@ def prepare(record: "Record", checkpoint: Path, tokenizer) -> Path:
     return folder
 
 
-def push(config: HubConfig, record: "Record", checkpoint: Path, tokenizer, screen: "Screen") -> None:
-    """Upload the model. A hub that does not take it costs a warning, not the run: the folder stays, ready to upload."""
+def push(config: HubConfig, record: "Record", checkpoint: Path, tokenizer, screen: "Screen", token: str | None = None) -> None:
+    """Upload the model, with `token` or as this machine is logged in. A hub that does not take it costs a warning, not the
+    run: the folder stays, ready to upload."""
     import httpx
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
     folder, repository = prepare(record, checkpoint, tokenizer), str(config.repository)
     try:
-        api = HfApi()
+        api = HfApi(token=token)
         api.create_repo(repository, private=config.private, exist_ok=True)
         found: Any = api.upload_folder(
             repo_id=repository, folder_path=folder,

@@ -7,15 +7,58 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel, ValidationError
 
+from src.common.files import CHECKSUMS, changed, checksums
 from src.record.left_out import LeftOut, Unreadable
-from src.record.measures import Measure, read_measure
+from src.record.measures import Measure, read_measure, read_questions
 from src.record.recipe import flat
 from src.record.record import read_steps
 
 NEEDED = ("status", "experiment", "scale", "seed", "versions")  # of summary.json
 _MARKS = ("summary.json", "config.yaml", "metrics.jsonl")
 _INSIDE = {"checkpoints", "completions", "evaluation", "wandb"}  # of a run folder: no runs below
+
+
+class _Cost(BaseModel, strict=True):
+    usd: float | None = None
+    gpu_hours: float | None = None
+    prompt_tokens: float | None = None
+    completion_tokens: float | None = None
+    seconds: dict[str, float] = {}
+    flops: dict[str, float] = {}
+
+
+class _Alarm(BaseModel, strict=True):
+    signal: str
+    says: str
+    since: int
+    step: int
+
+
+class _Stability(BaseModel, strict=True):
+    alarms: list[_Alarm] = []
+
+
+class _Tracked(BaseModel, strict=True):
+    id: str
+
+
+class Summary(BaseModel, strict=True):
+    """What the report goes by in summary.json, wherever it was written; other keys may stand there."""
+
+    status: str
+    experiment: str
+    scale: str
+    seed: int
+    versions: dict[str, Any]
+    steps: int | None = None
+    best_step: int | None = None
+    reason: str | None = None
+    evaluation: dict[str, dict[str, Any]] = {}
+    cost: _Cost = _Cost()
+    stability: _Stability = _Stability()
+    wandb: _Tracked | None = None
 
 
 @dataclass(frozen=True)
@@ -78,11 +121,19 @@ def run_folders(path: Path) -> Iterator[Path]:
 
 def read_run(folder: Path) -> Run:
     """The record in `folder`. Raises Unreadable, with the reason in words."""
+    _check_sums(folder)
     summary, config = _summary(folder), _config(folder)
     steps = _columns(read_steps(folder))
     if summary["status"] != "complete":
         return Run(folder, summary, config, steps)
     return Run(folder, summary, config, steps, _measures(folder, summary))
+
+
+def _check_sums(folder: Path) -> None:
+    """Raise Unreadable where a file that a report goes by is another than the run wrote."""
+    known = {name: sums for name, sums in checksums(folder).items() if not name.startswith("completions/")}
+    if fault := changed(folder, known):
+        raise Unreadable(f"damaged: {fault} (without {CHECKSUMS} it would be taken as it is)")
 
 
 def _summary(folder: Path) -> dict[str, Any]:
@@ -91,14 +142,17 @@ def _summary(folder: Path) -> dict[str, Any]:
         raise Unreadable("half-written: it has no summary.json")
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise Unreadable(f"malformed: summary.json is not JSON ({error})") from error
     if not isinstance(summary, dict):
         raise Unreadable("malformed: summary.json is not an object")
     if missing := [key for key in NEEDED if key not in summary]:
         raise Unreadable(f"from an older version: summary.json has no {', '.join(missing)}")
-    if not isinstance(summary["seed"], int) or not isinstance(summary["versions"], dict):
-        raise Unreadable("malformed: seed or versions of summary.json are not what they should be")
+    try:
+        Summary.model_validate(summary)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise Unreadable(f"malformed: {'.'.join(map(str, first['loc']))} of summary.json: {first['msg']}") from error
     return summary
 
 
@@ -108,11 +162,15 @@ def _config(folder: Path) -> dict[str, Any]:
         content = yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except FileNotFoundError as error:
         raise Unreadable("half-written: it has no config.yaml") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
         raise Unreadable(f"malformed: config.yaml is not YAML ({str(error).splitlines()[0]})") from error
     if not isinstance(content, dict):
         raise Unreadable("malformed: config.yaml holds no keys")
-    return flat(content)
+    try:
+        json.dumps(content, default=str)  # finds what holds itself
+        return flat(content)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise Unreadable(f"malformed: config.yaml is nested without end ({error})") from error
 
 
 def _columns(steps: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
@@ -130,6 +188,7 @@ def _measures(folder: Path, summary: dict[str, Any]) -> dict[tuple[str, str], Me
     evaluation = summary.get("evaluation")
     if not isinstance(evaluation, dict) or not evaluation:
         raise Unreadable("its evaluation is missing from summary.json")
+    read_questions(folder)  # raises where it cannot be read
     measures = {}
     for suite in evaluation:
         for when in ("before", "after"):

@@ -3,15 +3,20 @@
 Everything that is sent stands in the record already, and tables are read from it: without W&B nothing is lost.
 """
 
+import atexit
 import os
+import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from src.common.base import Config
+from src.common.errors import UserError, nearest
+from src.common.hub import hub_answers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,9 +30,19 @@ SUMMARY_KEYS = ("status", "reason", "objective", "steps", "best_step", "evaluati
 OVER_AXES = ("validation/accuracy", "accuracy", "reward/mean")  # the metrics that are shown over them too
 
 
+def _project(name: str) -> str:
+    if not name or len(name) > 128 or set(name) & set("/\\#?%:"):  # as wandb checks it when a run has started
+        raise ValueError("must be a name of up to 128 characters without / \\ # ? % :")
+    return name
+
+
+Project = Annotated[str, AfterValidator(_project)]
+MODES = ("online", "offline", "shared", "disabled")  # of WANDB_MODE; its others are older words for these
+
+
 class Wandb(Config):
     backend: Literal["wandb"]
-    project: str
+    project: Project
     entity: str | None
     group: str | None  # null = the sweep's name, without a sweep the experiment's
     mode: Literal["auto", "online", "offline"]  # auto = WANDB_MODE, else online where a key is set, else offline
@@ -40,6 +55,31 @@ class NoTracking(Config):
 
 
 TrackingConfig = Annotated[Wandb | NoTracking, Field(discriminator="backend")]
+
+
+def import_wandb() -> None:
+    """Import wandb, which makes two temporary folders for the life of the process, into one folder that the next process
+    clears where this one is killed. Before TRL, which imports it too."""
+    root = Path(tempfile.gettempdir()) / f"grpo-lab-{os.getuid()}"
+    for left in root.glob("[0-9]*"):
+        if not Path(f"/proc/{left.name}").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    own = root / str(os.getpid())
+    own.mkdir(parents=True, exist_ok=True)
+    before, tempfile.tempdir = tempfile.tempdir, str(own)
+    try:
+        import wandb  # noqa: F401
+    finally:
+        tempfile.tempdir = before
+        atexit.register(shutil.rmtree, own, ignore_errors=True)
+
+
+def mode_of_environment() -> str | None:
+    """What WANDB_MODE asks for, None where it is not set or empty. Raises UserError for what is no mode."""
+    mode = {"run": "online", "dryrun": "offline"}.get(mode := os.environ.get("WANDB_MODE", ""), mode)
+    if mode and mode not in MODES:
+        raise UserError(f"WANDB_MODE: W&B has no mode {mode}; {nearest(mode, MODES)}")
+    return mode or None
 
 
 class Tracker:
@@ -68,11 +108,14 @@ class Tracker:
 
         if self.config.mode != "auto":
             return self.config.mode
-        return os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False, verify=False) else "offline")
+        return mode_of_environment() or ("online" if wandb.login(prompt=False, verify=False) else "offline")
 
     def _start(self, record: "Record", config: Mapping[str, Any], mode: str):
         import wandb
 
+        if mode == "online" and not hub_answers(address := wandb.setup().settings.base_url):
+            self.warn(f"W&B does not answer at {address}: the run goes on, and is kept in {record.folder}/wandb for `wandb sync`")
+            mode = "offline"
         identity = record.summary.get("wandb") or {"id": uuid.uuid4().hex[:12]}
         record.save(wandb=identity)  # before W&B knows of it: a run that is killed now goes on under the same id
         run = wandb.init(

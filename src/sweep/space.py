@@ -29,8 +29,8 @@ from optuna.distributions import (
 )
 
 from src.common.errors import UserError
-from src.config.tree import OPEN_KEYS
 from src.common.secrets import redacted
+from src.config.tree import OPEN_KEYS
 
 
 @dataclass(frozen=True, slots=True)

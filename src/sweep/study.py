@@ -22,8 +22,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from src.common.errors import UserError
 from src.common.locks import FileLock, held, is_held
-from src.sweep.composer import counting
 from src.common.secrets import is_secret, without_password
+from src.sweep.composer import counting
 from src.sweep.space import Space
 
 OWNER = "sweeper"  # user attribute of a trial

@@ -155,6 +155,16 @@ OWN_KEYS = {
     "resume_from_checkpoint": "resume",
     "report_to": "tracking",
     "shuffle_dataset": "mix.order",
+    "push_to_hub": "hub.push",
+    "hub_model_id": "hub.repository",
+    "hub_private_repo": "hub.private",
+    "hub_strategy": "hub.push",
+    "hub_always_push": "hub.push",
+    "hub_revision": "hub.repository",
+    "log_completions_hub_repo": "hub.push",
+    "deepspeed": "hardware.sharding",
+    "fsdp": "hardware.sharding",
+    "fsdp_config": "hardware.sharding",
     "logging_steps": "nothing: every step is logged",
 }
 

@@ -7,7 +7,7 @@ from conftest import TOY, configured
 
 from src.common.errors import RunFailed
 from src.experiment.run import run
-from src.plan.out_of_memory import memory_in_words
+from src.plan.out_of_memory import measuring_memory_in_words, memory_in_words
 from src.plan.plan import make_plan
 from src.record.checkpoints import Checkpoints, Progress
 
@@ -77,6 +77,14 @@ def test_out_of_memory_is_one_line_with_the_plan_and_what_would_fit(error):
         raise error
     said = str(raised.value)
     assert "\n" not in said and "activations 7.3" in said and "hardware.device_batch_size=3" in said
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
+def test_out_of_memory_while_measuring_names_the_batch_of_measuring(error):
+    config = configured("evaluation.sampling.batch_size=400")
+    with pytest.raises(RunFailed) as raised, memory_in_words(config, None), measuring_memory_in_words(config):
+        raise error
+    assert "evaluation.sampling.batch_size=100" in str(raised.value) and "device_batch_size" not in str(raised.value)
 
 
 def test_torchs_own_class_is_recognised():

@@ -1,16 +1,21 @@
 """W&B gets the numbers where it can, and never stops a run."""
 
 import json
+import os
+import socket
 import struct
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import TOY, configured
+from conftest import ROOT, TOY, configured
 from wandb_stand_in import StandIn, python
 
+from src.common.hub import hub_answers
 from src.experiment.run import run
 from src.record.record import Record
 from src.record.tracking import AXES, Tracker
@@ -210,5 +215,52 @@ def test_without_tracking_nothing_is_sent_or_kept(tracking, mode, tmp_path, monk
     tracker.start(record, configured().model_dump(mode="json"))
     tracker.log({"step": 1})
     tracker.finish({"status": "complete", "evaluation": {}})
-    assert tracker.run is None and [path.name for path in record.folder.iterdir()] == ["config.yaml"]
+    assert tracker.run is None and {path.name for path in record.folder.iterdir()} == {"config.yaml", "checksums.json"}
 
+
+
+def test_a_server_that_is_down_costs_seconds_and_the_run_is_kept_for_later(tmp_path, monkeypatch):
+    monkeypatch.setattr("src.record.tracking.hub_answers", lambda address: False)
+    warnings: list[str] = []
+    config = configured("tracking.mode=online")
+    tracker = Tracker(config.tracking, warnings.append)
+    record = Record.open(tmp_path / "run", "", {})
+    tracker.start(record, config.published())
+    tracker.log({"step": 1, "loss": 1.0})
+    tracker.finish({"status": "interrupted", "evaluation": {}})
+    assert len(warnings) == 1 and "does not answer" in warnings[0] and "wandb sync" in warnings[0]
+    assert list(record.folder.glob("wandb/offline-run-*/*.wandb"))
+
+
+@pytest.mark.parametrize("manner", ["nobody", "silent", "there"])
+def test_whether_a_server_answers_is_known_in_seconds(manner, monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr("src.common.hub.HUB_SECONDS", 1.0)
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        if manner == "silent":
+            listening.listen()
+        url = StandIn("answer").url if manner == "there" else f"http://127.0.0.1:{listening.getsockname()[1]}"
+        begun = time.monotonic()
+        assert hub_answers(url) == (manner == "there")
+        assert time.monotonic() - begun < 10
+
+
+LEFT = """
+import os, signal, sys
+from src.record.tracking import import_wandb
+import_wandb()
+import wandb
+print(len(list(__import__("pathlib").Path(os.environ["TMPDIR"]).rglob("*wandb-*"))), flush=True)
+if sys.argv[1] == "killed":
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_wandb_leaves_of_a_killed_process_is_cleared_by_the_next(tmp_path):
+    for end, found in (("killed", "2"), ("in order", "2")):
+        result = subprocess.run(
+            [sys.executable, "-c", LEFT, end], env={**os.environ, "TMPDIR": str(tmp_path)}, cwd=ROOT, capture_output=True, text=True
+        )
+        assert result.stdout.strip() == found, result.stderr
+    assert [path for path in tmp_path.rglob("*") if "wandb-" in path.name] == []

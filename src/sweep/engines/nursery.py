@@ -17,10 +17,12 @@ from typing import Any, NoReturn
 
 from src.common.files import finds_no_room
 from src.hardware.processes import die_with_parent, kill_group
+from src.record.tracking import import_wandb
 
 
 def import_libraries() -> None:
     """All that a trial imports."""
+    import_wandb()
     import datasets  # noqa: F401
     import math_verify  # noqa: F401
     import torch  # noqa: F401
