@@ -18,6 +18,7 @@ from src.data.problems import ProblemsConfig
 from src.data.prompt import PromptConfig
 from src.evaluation.config import EvaluationConfig
 from src.evaluation.summary import FIGURES
+from src.grading.config import GradingConfig
 from src.hardware.config import HardwareConfig
 from src.model.config import ModelConfig
 from src.record.flops import PASSES
@@ -57,6 +58,7 @@ class LabConfig(Config):
     algorithm: AlgorithmConfig
     rollout: RolloutConfig
     evaluation: EvaluationConfig
+    grading: GradingConfig = GradingConfig()
     stability: StabilityConfig
     hardware: HardwareConfig
     tracking: TrackingConfig

@@ -61,8 +61,6 @@ class Evaluator:
         return Measured(rows, summarise(rows))
 
     def _key(self, engine: "Engine", weights: str, suite: Suite) -> str:
-        from src.grading.grader import VERSION
-
         content = {
             "weights": weights,
             "problems": [(p.id, p.question, p.answer, p.level) for p in suite.problems],
@@ -73,7 +71,7 @@ class Evaluator:
             "script": self.script,
             "chat_template": self.tokenizer.chat_template,
             "engine": type(engine).__name__,
-            "grader": VERSION,
+            "grader": self.grader.version,
         } | ({"grading": suite.grading} if suite.grading != "math" else {})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
