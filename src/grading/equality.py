@@ -182,11 +182,15 @@ def _in_bases(gold: Based, answer: Based, algebra: Algebra) -> bool:
 
 
 def _base_left_out(gold: Based, answer: Number, algebra: Algebra) -> bool:
-    return not answer.decimal and answer.value == (int(gold.digits) if gold.digits.isdigit() else -1)
+    return not answer.decimal and answer.value == _whole(gold.digits)
 
 
 def _base_added(gold: Number, answer: Based, algebra: Algebra) -> bool:
-    return answer.base == 10 and gold.value == int(answer.digits)
+    return answer.base == 10 and gold.value == _whole(answer.digits)
+
+
+def _whole(digits: str) -> int | None:
+    return int(digits) if re.fullmatch(r"-?[0-9]+", digits) else None
 
 
 def _ratios(gold: Ratio, answer: Ratio, algebra: Algebra) -> bool:
@@ -228,6 +232,8 @@ def _time(form: Ratio) -> tuple[Fraction, ...] | None:
 def _ratio_as_fraction(gold: Ratio, answer: Form, algebra: Algebra) -> bool:
     if gold.half or len(gold.parts) != 2 or not all(isinstance(part, Number) and part.value for part in gold.parts):
         return False
+    if re.fullmatch(r"-?\d+", answer.text):
+        return False
     return equal(Number(gold.text, _value(gold.parts[0]) / _value(gold.parts[1])), answer, algebra)
 
 
@@ -256,6 +262,10 @@ def _choice_with_value(gold: Word, answer: Named, algebra: Algebra) -> bool:
     return gold.key == answer.name or equal(gold, answer.value, algebra)
 
 
+def _value_with_choice(gold: Named, answer: Word, algebra: Algebra) -> bool:
+    return gold.name == answer.key or equal(gold.value, answer, algebra)
+
+
 # Several things
 
 
@@ -276,10 +286,10 @@ def _items(gold: Items, answer: Items, algebra: Algebra) -> bool:
 def _in_any_order(gold: Sequence[Form], answer: Sequence[Form], algebra: Algebra) -> bool:
     left = list(answer)
     for item in gold:
-        found = next((other for other in left if equal(item, other, algebra)), None)
+        found = next((place for place, other in enumerate(left) if equal(item, other, algebra)), None)
         if found is None:
             return False
-        left.remove(found)
+        del left[found]
     return True
 
 
@@ -334,6 +344,14 @@ def _name_added(gold: Form, answer: Named, algebra: Algebra) -> bool:
 
 def _as_relation(form: Named) -> Relation:
     return Relation(form.text, (Expression(form.name), form.value), ("=",))
+
+
+def _named_or_not(gold: Named | Relation, answer: Named | Relation, algebra: Algebra) -> bool:
+    r"""`y = 2x` and `2x - y = 0`; `x \in [0, 1]` and `0 \le x \le 1`."""
+    sides = [form.value if isinstance(form, Named) else form for form in (gold, answer)]
+    if any(isinstance(side, Items) for side in sides):
+        return _relation_as_interval(*sides, algebra)
+    return _relations(*(_as_relation(form) if isinstance(form, Named) else form for form in (gold, answer)), algebra)
 
 
 def _relations(gold: Relation, answer: Relation, algebra: Algebra) -> bool:
@@ -406,10 +424,10 @@ def _true_equation(gold: Form, answer: Relation, algebra: Algebra) -> bool:
 Comparison = tuple[type[Form] | Any, type[Form] | Any, Callable[[Any, Any, Algebra], bool]]
 COMPARISONS: tuple[Comparison, ...] = (
     (Named, Named, _named),
-    (Named, Relation, lambda gold, answer, algebra: _relations(_as_relation(gold), answer, algebra)),
-    (Relation, Named, lambda gold, answer, algebra: _relations(gold, _as_relation(answer), algebra)),
+    (Named, Relation, _named_or_not),
+    (Relation, Named, _named_or_not),
     (Word, Named, _choice_with_value),
-    (Named, Word, lambda gold, answer, algebra: _choice_with_value(answer, gold, algebra)),
+    (Named, Word, _value_with_choice),
     (Named, Form, _name_left_out),
     (Form, Named, _name_added),
     (Relation, Relation, _relations),

@@ -12,7 +12,7 @@ reads nothing that has a percent sign; `supply_missing_attribute` gives it the a
 import re
 from collections.abc import Iterable
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from src.grading.reading import Unreadable
@@ -23,6 +23,9 @@ DIGITS = 60
 MOST_DIGITS = 4_000  # for terms as small as 2^{-2016}
 _FEW = 15  # digits that may be lost to rounding
 _DECIMAL = re.compile(r"(?<![\d.])(\d*)\.(\d+)")
+_MIXED = re.compile(r"(?<![\w.^}])(\d+)\s*(\\frac\{\d+\}\{\d+\})")
+_FACTOR = re.compile(r"(?<=\d)\s*\(")  # the parser makes 5 of 2((3))
+_LEADING_ZEROS = re.compile(r"(?<![\d.])0+(?=\d)")
 _NUMERAL = re.compile(r"\d+")
 _LETTER = re.compile(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z]*\\)|(?<=\d)[A-Za-z]")
 
@@ -48,15 +51,17 @@ def supply_missing_attribute() -> None:
 def parsed(latex: str) -> Any:
     """A SymPy expression of canonical LaTeX. Raises Unreadable where the parser makes none of it."""
     import sympy
-    from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
+    from latex2sympy2_extended.latex2sympy2 import latex2sympy
     from sympy.core.function import AppliedUndef
 
     exact = _DECIMAL.sub(lambda m: rf"\frac{{{int((m[1] or '0') + m[2])}}}{{{10 ** len(m[2])}}}", latex.replace(ROW, " "))
+    exact = _MIXED.sub(r"(\1 + \2)", _LEADING_ZEROS.sub("", exact))
+    exact = _FACTOR.sub(r"\\cdot (", exact)
     exact = re.sub(r"(?<![A-Za-z\\])I(?![A-Za-z])", r"\\iota ", exact)  # which the parser takes for the imaginary unit
     exact = exact.replace("'", r"_{prime}").replace("%", r"\%").replace("**", "^")
     try:
         made = latex2sympy(
-            exact, is_real=None, normalization_config=None, conversion_config=ConversionConfig(lowercase_symbols=False)
+            exact, is_real=None, normalization_config=None, conversion_config=_conversion()
         )
     except RecursionError:
         raise Unreadable("it is nested too deep") from None
@@ -68,20 +73,31 @@ def parsed(latex: str) -> Any:
     return made.xreplace(functions | {symbol: sympy.I for symbol in made.free_symbols if symbol.name == "i"})
 
 
+@cache
+def _conversion() -> Any:
+    r"""Letters keep their case; a number before a fraction in brackets, 2(\frac{1}{3}), is a factor."""
+    from latex2sympy2_extended.latex2sympy2 import ConversionConfig
+
+    return ConversionConfig(lowercase_symbols=False, interpret_as_mixed_fractions=False)
+
+
 def unread_part(latex: str) -> str:
     """A number or letter that could be another without changing what is read; "" if all of them count."""
     whole = parsed(latex)
     if _all_found(latex):
         return ""
-    for pattern, changed in ((_NUMERAL, lambda part: str(int(part) + 1)), (_LETTER, lambda part: "q" if part != "q" else "w")):
-        for part in pattern.finditer(latex):
-            try:
-                other = parsed(latex[: part.start()] + changed(part[0]) + latex[part.end() :])
-            except Unreadable:
-                continue  # so it counts
-            if other == whole:
-                return part[0]
+    for part in (*_NUMERAL.finditer(latex), *_LETTER.finditer(latex)):
+        others = (str(int(part[0]) + 1), str(int(part[0]) + 4)) if part[0].isdigit() else ("q", "w")
+        if all(_read_as(latex[: part.start()] + other + latex[part.end() :]) == whole for other in others if other != part[0]):
+            return part[0]
     return ""
+
+
+def _read_as(latex: str) -> Any:
+    try:
+        return parsed(latex)
+    except Unreadable:
+        return None
 
 
 def _all_found(latex: str) -> bool:

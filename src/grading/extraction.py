@@ -81,7 +81,7 @@ def find_answer(text: str, reader: str = "boxed") -> Answer | None:
     formula or number does, as for the graders of the studies.
 
     >>> find_answer(r"So $\\boxed{3}$ or $\\boxed{4}$.").content
-    '3 , 4'
+    '3,4'
     """
     content = _in_boxes(text)
     if content:
@@ -107,7 +107,8 @@ def _in_boxes(text: str) -> str:
     while filled and start - filled[-1][2] <= _NEAR and _BESIDE.fullmatch(text, max(filled[-1][2], 0), max(start, 0)):
         start, content, _ = filled.pop()
         contents.insert(0, content)
-    return " , ".join(dict.fromkeys(contents))
+    apart = ", " if any(re.fullmatch(r"\d{3}", content) for content in contents[1:]) else ","  # 1,000 is one number
+    return apart.join(dict.fromkeys(contents))
 
 
 def read_answer(text: str) -> Answer | None:

@@ -106,7 +106,8 @@ class Ratio(Form):
 
 
 _PLAIN = re.compile(r"(?P<sign>[+-]?)\s*(?P<whole>\d*)(?:\.(?P<places>\d*))?")
-_THOUSANDS = re.compile(r"[+-]?\s*[1-9]\d{0,2}(?:,\s?\d{3}(?!\d))+(?:\.\d+)?|[+-]?\s*[1-9]\d{0,2}(?: \d{3}(?!\d))+(?:\.\d+)?")
+_THOUSANDS = re.compile(r"[+-]?\s*[1-9]\d{0,2}(?:,\d{3}(?!\d))+(?:\.\d+)?|[+-]?\s*[1-9]\d{0,2}(?: \d{3}(?!\d))+(?:\.\d+)?")
+_GROUPED = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3}(?!\d))+")
 _SCIENTIFIC = re.compile(
     r"(?P<digits>[+-]?\d*\.?\d+)\s*(?:[eE](?P<exponent>[+-]?\d{1,5})"
     r"|(?:\\times|\\cdot|\*|x)\s*10\s*\^\{\s*(?P<power>[+-]?\s*\d{1,5})\s*\})"
@@ -132,7 +133,7 @@ _VOWEL = re.compile(r"[aeiouy]")
 _SHORT_WORDS = frozenset("no up on in ok yes".split())
 _JOINTS = re.compile(r"\\text\{\s*,?\s*(?:and|or)\s*,?\s*\}|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])|\\(?:lor|vee|land|wedge)(?![A-Za-z])|;")
 _SIGNS = re.compile(r"\\(?:le|ge|ne|approx|equiv|in|sim|cong)(?![A-Za-z])|[=<>]")
-_BASE = re.compile(r"(?:\\text\{)?\(?([0-9A-Za-z]+)\)?\}?\s*_\{\s*(?:\\text\{)?\s*(\d+|[a-z]+)\s*\}?\s*\}")
+_BASE = re.compile(r"(?:\\text\{)?\(?(-?[0-9A-Za-z]+)\)?\}?\s*_\{\s*(?:\\text\{)?\s*(\d+|[a-z]+)\s*\}?\s*\}")
 _BASE_WORDS = re.compile(r"([0-9A-F]+)\s*(?:\\text\{)?\s*\(?\s*(?:in )?base[ -](\d+|[a-z]+)\s*\)?\s*\}?")
 _HALF = re.compile(r"\s*(?:\\text\{)?\s*([aApP])\s*\.?\s*[mM]\s*\.?\s*\}?$")
 _CHOICE = r"\(?\s*(?:\\text\{\s*\(?\s*)?([A-Z])\s*\)?\s*\}?\s*\)?"
@@ -301,14 +302,15 @@ def _word_value(words: str) -> Fraction | int | None:
 def based(text: str) -> Form | None:
     """`52_8`, `2516_{10}`, `1A_{16}`: digits that are not read without their base."""
     found = _BASE.fullmatch(text) or _BASE_WORDS.fullmatch(text)
-    if found is None or not re.fullmatch(r"\d[0-9A-F]*|[A-F]+\d[0-9A-F]*", found[1]):
+    if found is None or not re.fullmatch(r"-?(?:\d[0-9A-F]*|[A-F]+\d[0-9A-F]*)", found[1]):
         return None
     base = int(found[2]) if found[2].isdigit() else NUMBER_WORDS.get(found[2])
     if not isinstance(base, int) or not 2 <= base <= 36:
         return None
-    if any(int(digit, 36) >= base for digit in found[1]):
+    digits, minus = found[1].lstrip("-"), "-" * found[1].startswith("-")
+    if any(int(digit, 36) >= base for digit in digits):
         raise Unreadable(f"a digit that base {base} does not have")
-    return Based(text, found[1].lstrip("0") or "0", base)
+    return Based(text, minus + (digits.lstrip("0") or "0"), base)
 
 
 def ratio(text: str) -> Form | None:
@@ -342,9 +344,7 @@ def quantity(text: str) -> Form | None:
         return None
     if unit.startswith("^"):
         unit = re.sub(r"\\text|[{}\s]", "", unit).replace(r"^\circ", "deg" if len(unit) <= len(r"^{\circ}") else "deg ")
-    if _split_list(value)[1:] and not unit.startswith("%"):
-        return None
-    if "," in value and not _THOUSANDS.fullmatch(value) and _split(value, ",")[1:]:
+    if not _commas_group_digits(value) and _split_list(value)[1:]:
         return None
     form = _read(value, outermost=True)
     return None if isinstance(form, Word) else Quantity(text, form, PERCENT if unit in ("%", r"\text{%}") else unit_of(unit))
@@ -435,7 +435,7 @@ def _is_word(run: str) -> bool:
 
 def joined(text: str) -> Form | None:
     r"""`1, 2`, `3 \text{ and } 4`, `1 \pm \sqrt{5}`, `x = 1 \text{ or } x = 2`; without brackets."""
-    parts = _split_list(text)
+    parts = [text] if _commas_group_digits(text) else _split_list(text)
     if len(parts) == 1:
         return _plus_minus(text)
     form = _items("", text, parts)
@@ -443,6 +443,11 @@ def joined(text: str) -> Form | None:
     if isinstance(first, Named) and not any(isinstance(item, Named | Relation) for item in rest):  # k = 1, 2, 4
         return Named(text, first.name, Items(text, "", (first.value, *rest)))
     return _total(form) or form
+
+
+def _commas_group_digits(text: str) -> bool:
+    r"""Whether all commas are those of one number, as in `x = 10,000` and `\$32,348`."""
+    return "," in text and "," not in _GROUPED.sub("", text, count=1) and not _JOINTS.search(text)
 
 
 def _total(form: Items) -> Form | None:

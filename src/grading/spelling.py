@@ -36,6 +36,7 @@ REWRITES: Sequence[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"\\(?:left|right|middle)\s*\.", ""),
     (r"\\(?:left|right|middle|[bB]igg?[lrm]?|displaystyle|textstyle|scriptstyle|limits|nolimits|rm|it|bf|normalfont|quad|qquad)"
      r"(?![A-Za-z])", " "),
+    (r",\s*\\!\s*", ","),
     (r"\\(?:!|-|/)", ""),
     (r"\\(?:hspace|vspace|phantom|label|tag)\*?\s*\{[^{}]*\}", " "),
     (r"\\(?:thinspace|medspace|thickspace|enspace|,|;|:|>|\s)|~", " "),
@@ -64,6 +65,7 @@ REWRITES: Sequence[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"\\mathbb\s*\{?\s*([A-Z])\s*\}?", r"\\mathbb{\1}"),
     (r"\\math(?:rm|bf|it|sf)\s*\{\s*([A-Zdeinxyz])\s*\}", r" \1 "),  # a variable, however it is set; others may be units
     (rf"{_WORDY}\s*(?=\{{)", r"\\text"),
+    (r"\\text\{([^{}A-Za-z\\$]*)\}", r" \1 "),  # no word in it
     (r"\^\s*\{?\s*(?:\\circ|\\degree)\s*\}?|\\degree(?![A-Za-z])|(?<=\d)\s*\\circ(?![A-Za-z])", r"^{\\circ}"),
     (r"\{\s*\}\s*(?=\^)", ""),
     (r"\\(frac|sqrt|binom|text)\s+(?=[\{\[])", r"\\\1"),
@@ -78,7 +80,7 @@ _REWRITES = [(re.compile(pattern), new) for pattern, new in REWRITES]
 _SHORT_FRAC = re.compile(rf"\\(frac|binom)\s*(?:({_GROUP})\s*({_BARE})|({_BARE})\s*({_GROUP}|{_BARE}))")
 _SHORT_ROOT = re.compile(r"\\sqrt\s*(\[[^\[\]]*\])?\s*(\\[A-Za-z]+|[0-9A-Za-z])")
 _PLAIN_ROOT = re.compile(r"(?:√|(?<![\\A-Za-z])sqrt)\s*(?:\(([^()]*)\)|(\d+|[A-Za-z]))")
-_SCRIPT = re.compile(r"([_^])\s*(?:(\\[A-Za-z]+)|(-?\d+(?![\d.])|[A-Za-z0-9]))")
+_SCRIPT = re.compile(rf"([_^])\s*(?:(\\(?:frac|sqrt|text|binom|overline)(?:{_GROUP})+|\\[A-Za-z]+)|" r"(-?\d+(?!\.?\d)|[A-Za-z0-9]))")
 _SCRIPT_GROUP = re.compile(r"([_^])\s*\{\s*([^{}]*?)\s*\}")
 _FUNCTIONS = r"(?:sin|cos|tan|cot|sec|csc|ln|log|exp)"
 _GLUED = re.compile(rf"\\({_FUNCTIONS}|pi|cdot|times|alpha|beta|theta|sqrt|frac)(?=[A-Za-z])(?!(?:h|eta)\b)")

@@ -25,16 +25,16 @@ class RecordConfig(Config):
     checkpoints_kept: int = Field(ge=1)
 
 
-def versions() -> dict[str, str]:
-    """Versions of what decides the numbers."""
+def versions(rules: str = "by_form") -> dict[str, str]:
+    """Versions of what decides the numbers; `rules` of grading."""
     import platform
     from importlib.metadata import version
 
-    from src.grading.grader import VERSION
+    from src.grading.grader import VERSIONS
 
     packages = ("grpo-lab", "torch", "transformers", "trl", "math-verify", "datasets", "accelerate")
     found = {package: version(package) for package in packages}
-    return {"python": platform.python_version()} | found | {"grader": VERSION}
+    return {"python": platform.python_version()} | found | {"grader": VERSIONS[rules]}
 
 
 def commit() -> str:
@@ -55,7 +55,7 @@ class Record:
         self.folder, self.summary = folder, summary
 
     @classmethod
-    def open(cls, folder: Path, config_yaml: str, summary: dict[str, Any]) -> "Record":
+    def open(cls, folder: Path, config_yaml: str, summary: dict[str, Any], rules: str = "by_form") -> "Record":
         """Make the folder, which counts as a run from the first `save` on. Raises UserError if it exists or cannot be
         written."""
         try:
@@ -64,7 +64,7 @@ class Record:
             raise UserError(f"run_dir: {folder} exists; give another, or continue it with resume={folder}") from error
         except OSError as error:
             raise UserError(f"run_dir: cannot write {folder} ({error.strerror}); set output_root or run_dir") from error
-        record = cls(folder, {"status": "running"} | summary | {"versions": versions(), "commit": commit()})
+        record = cls(folder, {"status": "running"} | summary | {"versions": versions(rules), "commit": commit()})
         write_whole(folder / "config.yaml", lambda path: path.write_text(config_yaml, encoding="utf-8"))
         return record
 
