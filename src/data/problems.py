@@ -24,6 +24,8 @@ from src.data.loaders import (
     PoolConfig,
     TableConfig,
     load_pool,
+    mended,
+    mended_note,
     normalise,
 )
 from src.data.rows import check_file
@@ -140,7 +142,7 @@ def load_pools(
     }
     pools = Pools({}, {}, {}, {}, {}, [])
     for role in wanted:
-        pool, other = loaded[role], config.minus.get(role)
+        (pool, doubled), other = mended(loaded[role]), config.minus.get(role)
         barred = {f"in evaluation suite {name}": problems for name, problems in suites.items()}
         if other:
             barred[f"in role {other}"] = loaded[other].problems
@@ -149,6 +151,8 @@ def load_pools(
         pools.licenses[role] = getattr(config.pools[role], "license", None)
         if note := published_note(config.pools[role], pool.rows):
             pools.notes.append(f"{role}: {pool.source} has {note}")
+        if doubled:
+            pools.notes.append(f"{role}: {mended_note(pool.source, doubled)}")
     return replace(pools, by_role=_align_ids(pools.by_role))
 
 
@@ -171,6 +175,7 @@ def load_suite(
         from src.grading.code import remark
 
         return _with_own_ids(pool.problems), [f"suite {name}: {remark()}"]
+    pool, doubled = mended(pool)
     faults = gold_faults([problem.answer for problem in pool.problems], grader)
     unreadable = [problem.answer for problem, fault in zip(pool.problems, faults, strict=True) if fault]
     if len(unreadable) == len(pool.problems):
@@ -180,6 +185,8 @@ def load_suite(
         )
     note = published_note(config, pool.rows)
     notes = [f"suite {name}: {pool.source} has {note}"] if note else []
+    if doubled:
+        notes.append(f"suite {name}: {mended_note(pool.source, doubled)}")
     if unreadable:
         notes.append(f"suite {name}: {len(unreadable)} gold answers cannot be read, such as {unreadable[0]!r}")
     return _with_own_ids(pool.problems), notes

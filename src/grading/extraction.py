@@ -51,7 +51,8 @@ _BESIDE = re.compile(  # between two boxes that are one answer
     r"[\s$.;]*(?:(?:,|\band\b|\bor\b|\\(?:text|mbox)\s*\{\s*,?\s*(?:and|or)\s*\}|\\q?quad|\\[,; ])[\s$]*)+"
 )
 _AFTER_BOX = re.compile(  # what belongs to the answer and stands behind its box
-    r"[\s$]*(?:\\?%|percent\b|pct\b)|_\{?\d+\}?|\s*\^\s*\{?\\circ\}?(?:\s*[CF]\b)?|\s*\\(?:text|mbox|mathrm)\s*\{[^{}]{1,30}\}", re.I
+    r"[\s$]*(?:\\?%|percent\b|pct\b)|_\{?\d+\}?|\s*\^\s*\{?\\circ\}?(?:\s*[CF]\b)?|\s*\\(?:text|mbox|mathrm)\s*\{[^{}]{1,30}\}",
+    re.IGNORECASE,
 )
 _NEAR = 60  # characters, at most, between two boxes that are one answer
 _LAST = re.compile(

@@ -150,7 +150,7 @@ def _unwrapped(text: str) -> str:
             inner = text.removeprefix(opening).removesuffix(closing)
             if len(inner) == len(text) - len(opening) - len(closing) and opening not in inner:
                 text = inner.strip()
-        if (text.startswith(r"\boxed{") or text.startswith(r"\fbox{")) and _closes(text, text.index("{")) == len(text) - 1:
+        if text.startswith((r"\boxed{", r"\fbox{")) and _closes(text, text.index("{")) == len(text) - 1:
             text = text[text.index("{") + 1 : -1]
         if text == before:
             return re.sub(r"\$([^$]*)\$", r" \1 ", text) if text.count("$") - text.count(r"\$") == 2 and r"\$" not in text else text
