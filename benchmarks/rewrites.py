@@ -261,7 +261,7 @@ def based_wrong(text: str, rng: random.Random) -> Rewrites:
 
 def ratio_equal(text: str, rng: random.Random) -> Rewrites:
     parts = [part.strip() for part in text.split(":")]
-    yield from (text, ":".join(parts), " : ".join(parts), rf" \colon ".join(parts), f"${':'.join(parts)}$", rf"\text{{{':'.join(parts)}}}")
+    yield from (text, ":".join(parts), " : ".join(parts), r" \colon ".join(parts), f"${':'.join(parts)}$", rf"\text{{{':'.join(parts)}}}")
 
 
 def ratio_wrong(text: str, rng: random.Random) -> Rewrites:

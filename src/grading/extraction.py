@@ -46,7 +46,7 @@ NO_ANSWER = Answer("", "")
 READERS = ("boxed", "last_expression")
 """Where an answer may stand: in a box or announced as the answer; or, without either, in the last formula or number too."""
 
-_BOX_OPENS = re.compile(r"\\f?boxed?\s*(?=\{)")
+_BOX_OPENS = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)")
 _BESIDE = re.compile(  # between two boxes that are one answer
     r"[\s$.;]*(?:(?:,|\band\b|\bor\b|\\(?:text|mbox)\s*\{\s*,?\s*(?:and|or)\s*\}|\\q?quad|\\[,; ])[\s$]*)+"
 )
