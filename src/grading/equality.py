@@ -298,7 +298,8 @@ def _only_item(gold: Items, answer: Form, algebra: Algebra) -> bool:
 
 
 def _one_item(gold: Form, answer: Items, algebra: Algebra) -> bool:
-    return len(answer.items) == 1 and answer.brackets in ("", "{}") and equal(gold, answer.items[0], algebra)
+    once = len(answer.items) == 1 and answer.brackets == "{}" or answer.brackets == ""  # 1/2 or 0.5 is one thing twice
+    return once and bool(answer.items) and all(equal(gold, item, algebra) for item in answer.items)
 
 
 def _matrices(gold: Matrix, answer: Matrix, algebra: Algebra) -> bool:
@@ -329,9 +330,15 @@ def _as_vector(gold: Items, answer: Matrix, algebra: Algebra) -> bool:
 
 
 def _named(gold: Named, answer: Named, algebra: Algebra) -> bool:
-    if gold.name.strip("()") == answer.name.strip("()"):
+    if _same_name(gold.name, answer.name):
         return equal(gold.value, answer.value, algebra)
     return _relations(_as_relation(gold), _as_relation(answer), algebra)
+
+
+def _same_name(gold: str, answer: str) -> bool:
+    """Whether two names are one; a function's values are called y as well."""
+    gold, answer = (re.sub(r"^\((.*)\)$", r"\1", name) for name in (gold, answer))  # (x, y) and x, y
+    return gold == answer or "y" in (gold, answer) and any(re.fullmatch(r"[a-z]\([a-z]\)", name) for name in (gold, answer))
 
 
 def _name_left_out(gold: Named, answer: Form, algebra: Algebra) -> bool:

@@ -7,6 +7,7 @@ of one, is left to math-verify's parser. What has no form that is safe to read i
 To add a form, add its class and its reader to READERS, which are tried in order.
 """
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -142,7 +143,7 @@ _CHOICE_ALONE = re.compile(
 )
 _CHOICE_FIRST = re.compile(r"(?:\\text\{\s*)?\(([A-Z])\)\s*\}?[.:]?\s*(?P<rest>\S.*)|(?:\\text\{\s*)?([A-Z])[.:)]\s*\}?\s+(?P<text>\S.*)")
 _SUFFIX_UNIT = re.compile(
-    r"(?P<value>.*?[\d})a-zA-Z!])\s*(?P<unit>(?:%|\^\{\\circ\})(?:\s*(?:\\text\{\s*)?[CFK]\s*\}?)?"
+    r"(?P<value>.*?[\d})a-zA-Z!])\s*(?P<unit>\\?\$|(?:%|\^\{\\circ\})(?:\s*(?:\\text\{\s*)?[CFK]\s*\}?)?"
     r"|(?:\\text\{[^{}]*\}(?:\^\{[23]\})?\s*(?:[/]\s*\\text\{[^{}]*\}(?:\^\{[23]\})?)?)"
     r"|(?<=[\d}\s])\s*[A-Za-z][A-Za-z.]*(?:\^\{[23]\})?(?:\s*/\s*[A-Za-z]+(?:\^\{[23]\})?|\s+[A-Za-z]+(?:\^\{[23]\})?)*)"
 )
@@ -152,7 +153,8 @@ _NAME = re.compile(
     r"|epsilon|varepsilon|sigma|rho|tau|Delta|circ|mathbb|mathcal|max|min|gcd|deg|prime)(?![A-Za-z])|_\{[^{}]*\}|\\text\{[^{}]*\}"
     r"|[A-Za-z']|[()|,{}]|\s)+"
 )
-_ENVIRONMENT = re.compile(r"\\begin\{([pbvBV]?matrix|array)\}(?:\{[^{}]*\})?(.*)\\end\{\1\}")
+_REALS = re.compile(r"\\mathbb\{R\}(?:\s*(?:\\setminus|\\backslash|-)\s*\\\{([^{}]*)\\\})?")
+_ENVIRONMENT = re.compile(r"\[?\s*\\begin\{([pbvBV]?matrix|array)\}(?:\{[^{}]*\})?(.*)\\end\{\1\}\s*\]?")
 _BUILDER = re.compile(r"\\\{\s*(?P<name>[a-z])\s*(?:\\in\s*\\mathbb\{R\}\s*)?(?:\||:)\s*(?P<rule>.+)\\\}")
 _CLOSING = {"(": ")", "[": "]", r"\{": r"\}"}
 
@@ -337,7 +339,7 @@ def quantity(text: str) -> Form | None:
     words = re.findall(r"[a-z]+", _TEXT.sub(r" \1 ", unit).lower())
     if _CONDITIONS.intersection(words) or re.search(r"\d", _TEXT.sub(" ", re.sub(r"\^\{[23]\}", "", unit))):
         return None
-    bare = not unit.startswith(("%", "^", r"\text"))
+    bare = not unit.startswith(("%", "^", "$", r"\$", r"\text"))
     if bare and not _counts(value, unit):
         return None
     if unit.startswith(r"\text") and not words:
@@ -499,14 +501,25 @@ def union(text: str) -> Form | None:
     return _items("u", text, parts) if len(parts) > 1 else None
 
 
-def empty_set(text: str) -> Form | None:
-    return Items(text, "{}", ()) if text in (r"\emptyset", r"\{ \}", r"\{\}") else None
+def named_set(text: str) -> Form | None:
+    r"""`\emptyset`, `\text{no solution}`, `\mathbb{R}`, `\mathbb{R} \setminus \{0\}`."""
+    if text in (r"\emptyset", r"\{ \}", r"\{\}") or re.fullmatch(r"(?i)no (?:real )?solutions?|(?:the )?empty set", _TEXT.sub(r"\1", text)):
+        return Items(text, "{}", ())
+    found = _REALS.fullmatch(text)
+    if found is None:
+        return None
+    holes = sorted((_read(part) for part in _split(found[1] or "", ",")), key=lambda form: getattr(form, "value", None) or 0)
+    if not all(isinstance(hole, Number) for hole in holes):
+        return None
+    edges = [Expression(r"-\infty"), *holes, Expression(r"\infty")]
+    pieces = tuple(Items(text, "()", pair) for pair in itertools.pairwise(edges))
+    return pieces[0] if len(pieces) == 1 else Items(text, "u", pieces)
 
 
 def matrix(text: str) -> Form | None:
     r"""`\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}`, entry by entry."""
     found = _ENVIRONMENT.fullmatch(text)
-    if found is None or "matrix" not in found[1]:
+    if found is None:
         return None
     rows = [row for row in found[2].split(ROW) if row.strip()]
     return Matrix(text, tuple(tuple(_read(cell) for cell in row.split("&")) for row in rows))
@@ -531,6 +544,9 @@ def relation(text: str) -> Form | None:
         return None
     edges = [0, *(end for _, end, _ in signs)]
     sides = [text[a:b].strip() for a, b in zip(edges, [start for start, *_ in signs] + [len(text)], strict=True)]
+    about = next((start for place, (start, _, sign) in enumerate(signs) if sign == "approx" and (place or not is_name(sides[0]))), None)
+    if about:  # x = 1/3 \\approx 0.333
+        return _read(text[:about], outermost=True)
     kinds = tuple("=" if sign in ("approx", "in") else sign for *_, sign in signs)
     if not all(sides):
         raise Unreadable("a side of an equation is empty")
@@ -571,7 +587,7 @@ def expression(text: str) -> Form | None:
 
 
 READERS: tuple[Callable[[str], Form | None], ...] = (
-    number, thousands, spaced_thousands, scientific, fraction, repeating, continued, number_word, empty_set, choice, sentence, based, matrix,
+    number, thousands, spaced_thousands, scientific, fraction, repeating, continued, number_word, named_set, choice, sentence, based, matrix,
     union, bracketed, joined, ratio, relation, labelled, quantity, points, word, expression,
 )  # fmt: skip
 

@@ -116,7 +116,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "sets, tuples, equations, units, clocks",
-        (reading.bracketed, reading.relation, reading.ratio, reading.quantity, reading.union, reading.matrix, reading.empty_set),
+        (reading.bracketed, reading.relation, reading.ratio, reading.quantity, reading.union, reading.matrix, reading.named_set),
         (
             equality._items, equality._relations, equality._named, equality._named_or_not, equality._ratios, equality._quantities, equality._matrices,
             equality._relation_as_interval, equality._only_item, equality._one_item, equality._true_equation, equality._vector,

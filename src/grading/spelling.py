@@ -42,6 +42,10 @@ REWRITES: Sequence[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"\\(?:thinspace|medspace|thickspace|enspace|,|;|:|>|\s)|~", " "),
     (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
     (r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
+    (r"\\(?:imath|jmath)(?![A-Za-z])", "i"),
+    (r"\\(?:text)?color\s*\{[^{}]*\}", ""),
+    (r"\\(?:underline|ensuremath|mathop)(?=\s*\{)", ""),
+    (r"\\langle(?![A-Za-z])(.*)\\rangle(?![A-Za-z])", r"(\1)"),
     (r"\\(?:lvert|rvert|vert|mid)(?![A-Za-z])", "|"),
     (r"\\(?:lbrace|rbrace)(?![A-Za-z])", lambda m: r"\{" if m[0][1] == "l" else r"\}"),
     (r"\\(?:lbrack|rbrack)(?![A-Za-z])", lambda m: "[" if m[0][1] == "l" else "]"),
@@ -87,6 +91,7 @@ _GLUED = re.compile(rf"\\({_FUNCTIONS}|pi|cdot|times|alpha|beta|theta|sqrt|frac)
 _KNOWN = re.compile(r"\\(?:sinh|cosh|tanh|coth|exp|log|ln|sec|pitchfork|times|theta|arc[a-z]+|fraction)(?![A-Za-z])")
 _PLAIN_FUNCTION = re.compile(rf"(?<![\\A-Za-z])(arcsin|arccos|arctan|{_FUNCTIONS})(?=\s*[(^\d\\{{ ])")
 _PLAIN_PI = re.compile(r"(?<![\\A-Za-z])(pi|infinity|infty)(?![A-Za-z])")
+_PREAMBLE = re.compile(r"^\\text\{\s*(?:so |thus |hence |therefore,? )?(?:the )?(?:final )?answer\s*(?:is)?\s*:?\s*\}(?=.)", re.IGNORECASE)
 _DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\[", r"\]"), (r"\(", r"\)"))
 
 
@@ -170,7 +175,9 @@ def _trimmed(text: str) -> str:
     before = None
     while text != before:
         before, text = text, text.strip()
-        text = re.sub(r"(?<!\\)[.,;]+$", "", text)
+        text = re.sub(rf"(?:(?<!\\)[.,;]|{ROW}|(?<!\\)\\)+$", "", text)
+        text = text[1:-1] if text.startswith("{") and _closes(text, 0) == len(text) - 1 else text
+        text = _PREAMBLE.sub("", text)
         text = re.sub(r"^(?:=|\\approx|\\equiv(?= *\d)|\\therefore|\\sim|≃)\s*", "", text)
     return text
 
