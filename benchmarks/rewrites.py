@@ -35,18 +35,48 @@ def plain(gold: str) -> str:
 
 def integer_equal(text: str, rng: random.Random) -> Rewrites:
     number = int(text)
-    yield from (text, f"{text}.", f"{text}.0", f"x = {text}", rf"\text{{{text}}}", rf"\mathbf{{{text}}}", f"${text}$", f" {text} ")
+    yield from (
+        text,
+        f"{text}.",
+        f"{text}.0",
+        f"x = {text}",
+        rf"\text{{{text}}}",
+        rf"\mathbf{{{text}}}",
+        f"${text}$",
+        f" {text} ",
+    )
     yield from (rf"\frac{{{2 * number}}}{{2}}", rf"\boxed{{{text}}}", rf"{text}\,", rf"n = {text}.", rf"\displaystyle {text}")
     if abs(number) > 999:
         grouped = f"{number:,}"
-        yield from (grouped, grouped.replace(",", r"\,"), grouped.replace(",", "{,}"), grouped.replace(",", " "), grouped.replace(",", r",\!"))
+        yield from (
+            grouped,
+            grouped.replace(",", r"\,"),
+            grouped.replace(",", "{,}"),
+            grouped.replace(",", " "),
+            grouped.replace(",", r",\!"),
+        )
         yield grouped.replace(",", r"\;")
 
 
 def integer_wrong(text: str, rng: random.Random) -> Rewrites:
     number = int(text)
-    yield from (str(number + 1), str(number + 10), f"{text}1", f"{text}.5", f"{text}_7", f"{text}_{{12}}", f"{text}, {number + 1}", f"x^2 + y^2 = {text}")
-    yield from (rf"{text} \text{{ or }} {number + 2}", rf"\{{{text}, {number + 3}\}}", f"{text}x + 1", f"2 + {number} = {number + 2}", f"{text}^{{2}} + 1")
+    yield from (
+        str(number + 1),
+        str(number + 10),
+        f"{text}1",
+        f"{text}.5",
+        f"{text}_7",
+        f"{text}_{{12}}",
+        f"{text}, {number + 1}",
+        f"x^2 + y^2 = {text}",
+    )
+    yield from (
+        rf"{text} \text{{ or }} {number + 2}",
+        rf"\{{{text}, {number + 3}\}}",
+        f"{text}x + 1",
+        f"2 + {number} = {number + 2}",
+        f"{text}^{{2}} + 1",
+    )
     yield f"({text}, {text})"
     if number:
         yield from (str(-number), f"{text}.000001", rf"{text} \cdot 10^{{3}}")
@@ -60,8 +90,19 @@ def fraction_parts(text: str) -> tuple[str, int, int]:
 
 def fraction_equal(text: str, rng: random.Random) -> Rewrites:
     sign, top, below = fraction_parts(text)
-    yield from (text, rf"{sign}\dfrac{{{top}}}{{{below}}}", rf"{sign}\tfrac{{{top}}}{{{below}}}", f"{sign}{top}/{below}", rf"{sign}\frac{{{3 * top}}}{{{3 * below}}}")
-    yield from (rf"{sign}\left(\frac{{{top}}}{{{below}}}\right)", rf"x = {sign}\frac{{{top}}}{{{below}}}", rf"\frac{{{sign}{top}}}{{{below}}}", rf"{sign}\frac {{{top}}} {{{below}}}.")
+    yield from (
+        text,
+        rf"{sign}\dfrac{{{top}}}{{{below}}}",
+        rf"{sign}\tfrac{{{top}}}{{{below}}}",
+        f"{sign}{top}/{below}",
+        rf"{sign}\frac{{{3 * top}}}{{{3 * below}}}",
+    )
+    yield from (
+        rf"{sign}\left(\frac{{{top}}}{{{below}}}\right)",
+        rf"x = {sign}\frac{{{top}}}{{{below}}}",
+        rf"\frac{{{sign}{top}}}{{{below}}}",
+        rf"{sign}\frac {{{top}}} {{{below}}}.",
+    )
     if top < 10 and below < 10:
         yield from (rf"{sign}\frac{top}{below}", rf"{sign}\frac {top}{{{below}}}")
     value = Fraction(top, below)
@@ -76,27 +117,70 @@ def fraction_equal(text: str, rng: random.Random) -> Rewrites:
 
 def fraction_wrong(text: str, rng: random.Random) -> Rewrites:
     sign, top, below = fraction_parts(text)
-    yield from (rf"{sign}\frac{{{top + 1}}}{{{below}}}", rf"{sign}\frac{{{top}}}{{{below + 1}}}", f"{top}", rf"{'' if sign else '-'}\frac{{{top}}}{{{below}}}", f"{top}, {below}")
-    yield from (rf"\frac{{{top}}}{{{below}}}\pi", rf"({top}, {below})", rf"{sign}\frac{{{top}}}{{{below}}}, 1", f"{sign}{top / below + 0.001:.9f}")
+    yield from (
+        rf"{sign}\frac{{{top + 1}}}{{{below}}}",
+        rf"{sign}\frac{{{top}}}{{{below + 1}}}",
+        f"{top}",
+        rf"{'' if sign else '-'}\frac{{{top}}}{{{below}}}",
+        f"{top}, {below}",
+    )
+    yield from (
+        rf"\frac{{{top}}}{{{below}}}\pi",
+        rf"({top}, {below})",
+        rf"{sign}\frac{{{top}}}{{{below}}}, 1",
+        f"{sign}{top / below + 0.001:.9f}",
+    )
     if top != below:
         yield rf"{sign}\frac{{{below}}}{{{top}}}"
 
 
 def decimal_equal(text: str, rng: random.Random) -> Rewrites:
     value = Fraction(text)
-    yield from (text, f"{text}0", f"x = {text}", f"${text}$", rf"\frac{{{value.numerator}}}{{{value.denominator}}}", rf"\approx {text}", f"{text}.", rf"\text{{{text}}}")
+    yield from (
+        text,
+        f"{text}0",
+        f"x = {text}",
+        f"${text}$",
+        rf"\frac{{{value.numerator}}}{{{value.denominator}}}",
+        rf"\approx {text}",
+        f"{text}.",
+        rf"\text{{{text}}}",
+    )
 
 
 def decimal_wrong(text: str, rng: random.Random) -> Rewrites:
     places = len(text.partition(".")[2])
-    yield from (f"{float(text) + 10**-places:.{places}f}", f"{float(text) * 10:.{places}f}", text.replace(".", "") if float(text) else "1", f"{text}1", rf"{text} \times 10^{{-34}}")
+    yield from (
+        f"{float(text) + 10**-places:.{places}f}",
+        f"{float(text) * 10:.{places}f}",
+        text.replace(".", "") if float(text) else "1",
+        f"{text}1",
+        rf"{text} \times 10^{{-34}}",
+    )
     yield f"-{text}".replace("--", "")
 
 
 def formula_equal(text: str, rng: random.Random) -> Rewrites:
-    yield from (text, text.replace(r"\frac", r"\dfrac"), text if re.search(r"\\[a-z]+\S* [A-Za-z\d]", text) else text.replace(" ", ""), re.sub(r"(?<=[\d}\w])([-+])", r" \1 ", text), f"${text}$", rf"\left({text}\right)", f"y = {text}", f"{text}.")
-    yield from (re.sub(r"\\sqrt\{(\d)\}", r"\\sqrt\1", text), re.sub(r"\\frac\{(\d)\}\{(\d)\}", r"\\frac\1\2", text), re.sub(r"(\d)\\sqrt", r"\1 \\cdot \\sqrt", text))
-    yield from (rf"\frac{{2({text})}}{{2}}", rf"{text} + 0", text.replace("(", r"\left(").replace(")", r"\right)") if r"\left" not in text else text)
+    yield from (
+        text,
+        text.replace(r"\frac", r"\dfrac"),
+        text if re.search(r"\\[a-z]+\S* [A-Za-z\d]", text) else text.replace(" ", ""),
+        re.sub(r"(?<=[\d}\w])([-+])", r" \1 ", text),
+        f"${text}$",
+        rf"\left({text}\right)",
+        f"y = {text}",
+        f"{text}.",
+    )
+    yield from (
+        re.sub(r"\\sqrt\{(\d)\}", r"\\sqrt\1", text),
+        re.sub(r"\\frac\{(\d)\}\{(\d)\}", r"\\frac\1\2", text),
+        re.sub(r"(\d)\\sqrt", r"\1 \\cdot \\sqrt", text),
+    )
+    yield from (
+        rf"\frac{{2({text})}}{{2}}",
+        rf"{text} + 0",
+        text.replace("(", r"\left(").replace(")", r"\right)") if r"\left" not in text else text,
+    )
     if r"\sqrt{" in text:
         yield re.sub(r"\\sqrt\{(\d+)\}", r"{\1}^{\\frac{1}{2}}", text) if "^" not in text else text
 
@@ -130,7 +214,13 @@ def brackets(text: str) -> tuple[str, str]:
 
 def several_equal(text: str, rng: random.Random) -> Rewrites:
     parts, (opening, closing) = entries(text), brackets(text)
-    yield from (text, f"{opening}{', '.join(parts)}{closing}", f"{opening}{','.join(parts)}{closing}", rf"\left{opening} {', '.join(parts)} \right{closing}", rf"\big{opening}{','.join(parts)}\big{closing}")
+    yield from (
+        text,
+        f"{opening}{', '.join(parts)}{closing}",
+        f"{opening}{','.join(parts)}{closing}",
+        rf"\left{opening} {', '.join(parts)} \right{closing}",
+        rf"\big{opening}{','.join(parts)}\big{closing}",
+    )
     yield from (f"${text}$", text.replace(r"\frac", r"\dfrac"), f"{text}.", opening + r",\ ".join(parts) + closing)
     if opening == r"\{":
         yield rf"\{{{', '.join(reversed(parts))}\}}"
@@ -161,7 +251,15 @@ def list_parts(text: str) -> list[str]:
 
 def list_equal(text: str, rng: random.Random) -> Rewrites:
     parts = list_parts(text)
-    yield from (text, ", ".join(parts), ",".join(parts), r" \text{ and } ".join(parts), r" \text{ or } ".join(parts), ", ".join(reversed(parts)), rf"\{{{', '.join(parts)}\}}")
+    yield from (
+        text,
+        ", ".join(parts),
+        ",".join(parts),
+        r" \text{ and } ".join(parts),
+        r" \text{ or } ".join(parts),
+        ", ".join(reversed(parts)),
+        rf"\{{{', '.join(parts)}\}}",
+    )
     yield from (r",\ ".join(parts), " and ".join(parts), r", \quad ".join(parts))
     yield rf"{', '.join(parts[:-1])} \text{{, and }} {parts[-1]}"
 
@@ -175,7 +273,13 @@ def list_wrong(text: str, rng: random.Random) -> Rewrites:
 
 def equation_equal(text: str, rng: random.Random) -> Rewrites:
     left, right = text.split("=")
-    yield from (text, f"{left.strip()}={right.strip()}", f"{left.strip()} = {right.strip()}.", f"${text}$", rf"{left} &= {right}".replace("&", ""))
+    yield from (
+        text,
+        f"{left.strip()}={right.strip()}",
+        f"{left.strip()} = {right.strip()}.",
+        f"${text}$",
+        rf"{left} &= {right}".replace("&", ""),
+    )
     if re.fullmatch(r"\s*[a-zA-Z](?:\([a-z]\))?\s*", left):
         yield right.strip()
         yield f"{left} = {right}".replace(r"\frac", r"\dfrac")
@@ -183,7 +287,12 @@ def equation_equal(text: str, rng: random.Random) -> Rewrites:
 
 def equation_wrong(text: str, rng: random.Random) -> Rewrites:
     left, right = text.split("=")
-    yield from (f"{left} = {right} + 1", f"{left} = -({right})" if right.strip() != "0" else f"{left} = 5", f"{left} + 1 = {right}", f"w_{{7}} = {right}")
+    yield from (
+        f"{left} = {right} + 1",
+        f"{left} = -({right})" if right.strip() != "0" else f"{left} = 5",
+        f"{left} + 1 = {right}",
+        f"w_{{7}} = {right}",
+    )
     if "(x)" in left:
         yield text.replace("(x)", "'(x)", 1)
     digits = re.search(r"\d", right)
@@ -193,7 +302,17 @@ def equation_wrong(text: str, rng: random.Random) -> Rewrites:
 
 def choice_equal(text: str, rng: random.Random) -> Rewrites:
     letter = re.sub(r"\\text|[^A-Z]", "", text)
-    yield from (letter, f"({letter})", rf"\text{{{letter}}}", rf"\textbf{{({letter})}}", f"{letter}.", rf"\text{{Option }}{letter}", rf"\mathrm{{{letter}}}", rf"\text{{({letter})}}", f"${letter}$")
+    yield from (
+        letter,
+        f"({letter})",
+        rf"\text{{{letter}}}",
+        rf"\textbf{{({letter})}}",
+        f"{letter}.",
+        rf"\text{{Option }}{letter}",
+        rf"\mathrm{{{letter}}}",
+        rf"\text{{({letter})}}",
+        f"${letter}$",
+    )
 
 
 def choice_wrong(text: str, rng: random.Random) -> Rewrites:
@@ -205,68 +324,155 @@ def choice_wrong(text: str, rng: random.Random) -> Rewrites:
 
 def word_equal(text: str, rng: random.Random) -> Rewrites:
     word = re.sub(r"\\text|[{}]", "", text).strip()
-    yield from (text, rf"\text{{{word}}}", rf"\textbf{{{word}}}", rf"\mathrm{{{word}}}", rf"\text{{ {word}}}.", rf"\mbox{{{word}}}", rf"\textit{{{word}}}")
+    yield from (
+        text,
+        rf"\text{{{word}}}",
+        rf"\textbf{{{word}}}",
+        rf"\mathrm{{{word}}}",
+        rf"\text{{ {word}}}.",
+        rf"\mbox{{{word}}}",
+        rf"\textit{{{word}}}",
+    )
     if word[1:].islower():
         yield from (word.capitalize(), rf"\text{{{word.capitalize()}}}")
 
 
 def word_wrong(text: str, rng: random.Random) -> Rewrites:
     word = re.sub(r"\\text|[{}]", "", text).strip()
-    yield from (word[::-1], rf"\text{{{word[1:] + word[0]}}}", rf"\text{{not {word}}}", r"\text{none}", word[0], rf"\text{{{word}s and more}}")
+    yield from (
+        word[::-1],
+        rf"\text{{{word[1:] + word[0]}}}",
+        rf"\text{{not {word}}}",
+        r"\text{none}",
+        word[0],
+        rf"\text{{{word}s and more}}",
+    )
 
 
 def unit_equal(text: str, rng: random.Random) -> Rewrites:
     found = re.fullmatch(r"(.*?)\s*(\\(?:text|mbox)\{[^{}]*\}(?:\^2|\^3)?)", text)
     assert found
     value, unit = found.groups()
-    yield from (text, value, rf"{value}\,{unit}", f"{value} {unit}", f"x = {value} {unit}", f"{value}{unit.replace('mbox', 'text')}", f"{value}{unit.replace('text', 'mathrm').replace('mbox', 'mathrm')}")
+    yield from (
+        text,
+        value,
+        rf"{value}\,{unit}",
+        f"{value} {unit}",
+        f"x = {value} {unit}",
+        f"{value}{unit.replace('mbox', 'text')}",
+        f"{value}{unit.replace('text', 'mathrm').replace('mbox', 'mathrm')}",
+    )
 
 
 def unit_wrong(text: str, rng: random.Random) -> Rewrites:
     found = re.fullmatch(r"(.*?)\s*(\\(?:text|mbox)\{[^{}]*\}(?:\^2|\^3)?)", text)
     assert found
     value, unit = found.groups()
-    yield from (rf"{value} \text{{ furlongs}}", rf"{value} + 1 {unit}", rf"{value} \text{{ kg}}", f"9{value} {unit}", rf"{value} {unit} \text{{ and }} 5 \text{{ minutes}}")
+    yield from (
+        rf"{value} \text{{ furlongs}}",
+        rf"{value} + 1 {unit}",
+        rf"{value} \text{{ kg}}",
+        f"9{value} {unit}",
+        rf"{value} {unit} \text{{ and }} 5 \text{{ minutes}}",
+    )
 
 
 def angle_equal(text: str, rng: random.Random) -> Rewrites:
     value = text.partition("^")[0].strip()
-    yield from (text, rf"{value}^{{\circ}}", rf"{value}^\circ", f"{value}°", rf"{value} \text{{ degrees}}", value, rf"{value}\degree", f"{value} degrees", rf"x = {value}^\circ")
+    yield from (
+        text,
+        rf"{value}^{{\circ}}",
+        rf"{value}^\circ",
+        f"{value}°",
+        rf"{value} \text{{ degrees}}",
+        value,
+        rf"{value}\degree",
+        f"{value} degrees",
+        rf"x = {value}^\circ",
+    )
 
 
 def angle_wrong(text: str, rng: random.Random) -> Rewrites:
     value = text.partition("^")[0].strip()
-    yield from (rf"{value}0^\circ", rf"{value}\%", rf"-{value}^\circ", rf"{int(value) + 1}^\circ" if value.isdigit() else "3", rf"{value} \text{{ cm}}")
+    yield from (
+        rf"{value}0^\circ",
+        rf"{value}\%",
+        rf"-{value}^\circ",
+        rf"{int(value) + 1}^\circ" if value.isdigit() else "3",
+        rf"{value} \text{{ cm}}",
+    )
 
 
 def percent_equal(text: str, rng: random.Random) -> Rewrites:
     value = text.rstrip("\\% ")
-    yield from (text, rf"{value}\%", f"{value}%", rf"{value} \%", f"{value} percent", rf"{value} \text{{ percent}}", value, rf"{value}0\%" if "." in value else rf"{value}.0\%")
+    yield from (
+        text,
+        rf"{value}\%",
+        f"{value}%",
+        rf"{value} \%",
+        f"{value} percent",
+        rf"{value} \text{{ percent}}",
+        value,
+        rf"{value}0\%" if "." in value else rf"{value}.0\%",
+    )
 
 
 def percent_wrong(text: str, rng: random.Random) -> Rewrites:
     value = text.rstrip("\\% ")
-    yield from (rf"{float(value) / 100}\%", rf"{float(value) + 1}\%", str(float(value) + 1), rf"{value}^\circ", str(float(value) * 10))
+    yield from (
+        rf"{float(value) / 100}\%",
+        rf"{float(value) + 1}\%",
+        str(float(value) + 1),
+        rf"{value}^\circ",
+        str(float(value) * 10),
+    )
 
 
 def based_equal(text: str, rng: random.Random) -> Rewrites:
     digits, base = text.replace("{", "").replace("}", "").split("_")
-    yield from (text, f"{digits}_{base}", f"{digits}_{{{base}}}", rf"{digits}_{{\text{{{base}}}}}", f"{digits} _{base}", f"${digits}_{{{base}}}$", f"{digits}_{{{base}}}.", rf"({digits})_{{{base}}}")
+    yield from (
+        text,
+        f"{digits}_{base}",
+        f"{digits}_{{{base}}}",
+        rf"{digits}_{{\text{{{base}}}}}",
+        f"{digits} _{base}",
+        f"${digits}_{{{base}}}$",
+        f"{digits}_{{{base}}}.",
+        rf"({digits})_{{{base}}}",
+    )
 
 
 def based_wrong(text: str, rng: random.Random) -> Rewrites:
     digits, base = text.replace("{", "").replace("}", "").split("_")
-    yield from (f"{digits}_{int(base) + 1}", f"{digits}_{{10}}", f"{digits[::-1]}_{base}" if digits != digits[::-1] else f"{digits}1_{base}", f"1{digits}_{base}", str(int(digits) + 1))
+    yield from (
+        f"{digits}_{int(base) + 1}",
+        f"{digits}_{{10}}",
+        f"{digits[::-1]}_{base}" if digits != digits[::-1] else f"{digits}1_{base}",
+        f"1{digits}_{base}",
+        str(int(digits) + 1),
+    )
 
 
 def ratio_equal(text: str, rng: random.Random) -> Rewrites:
     parts = [part.strip() for part in text.split(":")]
-    yield from (text, ":".join(parts), " : ".join(parts), r" \colon ".join(parts), f"${':'.join(parts)}$", rf"\text{{{':'.join(parts)}}}")
+    yield from (
+        text,
+        ":".join(parts),
+        " : ".join(parts),
+        r" \colon ".join(parts),
+        f"${':'.join(parts)}$",
+        rf"\text{{{':'.join(parts)}}}",
+    )
 
 
 def ratio_wrong(text: str, rng: random.Random) -> Rewrites:
     parts = [part.strip() for part in text.split(":")]
-    yield from (":".join(reversed(parts)) if parts != parts[::-1] else "1:9", ":".join([*parts[:-1], str(int(parts[-1]) + 1)]), parts[0], ":".join([*parts, "7"]))
+    yield from (
+        ":".join(reversed(parts)) if parts != parts[::-1] else "1:9",
+        ":".join([*parts[:-1], str(int(parts[-1]) + 1)]),
+        parts[0],
+        ":".join([*parts, "7"]),
+    )
 
 
 def money_equal(text: str, rng: random.Random) -> Rewrites:
@@ -276,11 +482,21 @@ def money_equal(text: str, rng: random.Random) -> Rewrites:
 
 def money_wrong(text: str, rng: random.Random) -> Rewrites:
     value = re.sub(r"\\[!$]", "", text)
-    yield from (rf"\${value}0" if "." not in value else rf"\$9{value}", rf"{value} \text{{ cents}}", rf"{value}\%", rf"-\${value}")
+    yield from (
+        rf"\${value}0" if "." not in value else rf"\$9{value}",
+        rf"{value} \text{{ cents}}",
+        rf"{value}\%",
+        rf"-\${value}",
+    )
 
 
 def matrix_equal(text: str, rng: random.Random) -> Rewrites:
-    yield from (text, text.replace("pmatrix", "bmatrix"), text.replace(" ", "").replace(r"\begin{pmatrix}", r"\begin{pmatrix} "), f"${text}$")
+    yield from (
+        text,
+        text.replace("pmatrix", "bmatrix"),
+        text.replace(" ", "").replace(r"\begin{pmatrix}", r"\begin{pmatrix} "),
+        f"${text}$",
+    )
     yield re.sub(r"(-?\d+)/(\d+)", r"\\frac{\1}{\2}", text)
 
 
@@ -292,17 +508,41 @@ def matrix_wrong(text: str, rng: random.Random) -> Rewrites:
 
 def grouped_equal(text: str, rng: random.Random) -> Rewrites:
     digits = re.sub(r"\D", "", text)
-    yield from (text, digits, f"{int(digits):,}", f"{int(digits):,}".replace(",", r"\,"), f"{int(digits):,}".replace(",", "{,}"), f"{int(digits):,}".replace(",", " "), f"x = {digits}")
+    yield from (
+        text,
+        digits,
+        f"{int(digits):,}",
+        f"{int(digits):,}".replace(",", r"\,"),
+        f"{int(digits):,}".replace(",", "{,}"),
+        f"{int(digits):,}".replace(",", " "),
+        f"x = {digits}",
+    )
 
 
 def grouped_wrong(text: str, rng: random.Random) -> Rewrites:
     digits = re.sub(r"\D", "", text)
-    yield from (digits[:-3], f"{digits}0", str(int(digits) + 1), digits[-3:], ", ".join((digits[:-3], digits[-3:])), f"{digits}_{{10}} + 1", digits[0])
+    yield from (
+        digits[:-3],
+        f"{digits}0",
+        str(int(digits) + 1),
+        digits[-3:],
+        ", ".join((digits[:-3], digits[-3:])),
+        f"{digits}_{{10}} + 1",
+        digits[0],
+    )
 
 
 def plus_minus_equal(text: str, rng: random.Random) -> Rewrites:
     upper, lower = text.replace(r"\pm", "+").lstrip("+ "), text.replace(r"\pm", "-")
-    yield from (text, f"{upper}, {lower}", f"{lower}, {upper}", rf"{upper} \text{{ or }} {lower}", rf"{upper} \text{{ and }} {lower}", rf"\{{{upper}, {lower}\}}", re.sub(r"\\sqrt\{(\d)\}", r"\\sqrt\1", text))
+    yield from (
+        text,
+        f"{upper}, {lower}",
+        f"{lower}, {upper}",
+        rf"{upper} \text{{ or }} {lower}",
+        rf"{upper} \text{{ and }} {lower}",
+        rf"\{{{upper}, {lower}\}}",
+        re.sub(r"\\sqrt\{(\d)\}", r"\\sqrt\1", text),
+    )
 
 
 def plus_minus_wrong(text: str, rng: random.Random) -> Rewrites:
@@ -311,14 +551,26 @@ def plus_minus_wrong(text: str, rng: random.Random) -> Rewrites:
 
 
 def inequality_equal(text: str, rng: random.Random) -> Rewrites:
-    yield from (text, re.sub(r"\\leq(?:slant)?", r"\\le ", text), f"${text}$", f"{text}.", text.replace("<", " < ").replace(r"\leqslant", r"\leq ").replace(r"\leq", "≤"))
+    yield from (
+        text,
+        re.sub(r"\\leq(?:slant)?", r"\\le ", text),
+        f"${text}$",
+        f"{text}.",
+        text.replace("<", " < ").replace(r"\leqslant", r"\leq ").replace(r"\leq", "≤"),
+    )
     sides = re.split(r"<|\\leq?(?:slant)?(?![a-z])", text)
     signs = re.findall(r"<|\\leq?(?:slant)?(?![a-z])", text)
-    yield "".join(side + sign for side, sign in zip(sides[::-1], [*(">" if sign == "<" else r"\ge " for sign in signs[::-1]), ""], strict=True))
+    yield "".join(
+        side + sign
+        for side, sign in zip(sides[::-1], [*(">" if sign == "<" else r"\ge " for sign in signs[::-1]), ""], strict=True)
+    )
 
 
 def inequality_wrong(text: str, rng: random.Random) -> Rewrites:
-    yield from (text.replace("<", r"\le ", 1) if "<" in text else text.replace(r"\le", "<", 1).replace("<q", "<", 1), text + " + 1")
+    yield from (
+        text.replace("<", r"\le ", 1) if "<" in text else text.replace(r"\le", "<", 1).replace("<q", "<", 1),
+        text + " + 1",
+    )
     yield text.replace("<", ">").replace(r"\le", r"\ge")
 
 

@@ -240,8 +240,10 @@ def _ratio_as_fraction(gold: Ratio, answer: Form, algebra: Algebra) -> bool:
 def _fraction_as_ratio(gold: Form, answer: Ratio, algebra: Algebra) -> bool:
     if answer.half or len(answer.parts) != 2 or not all(isinstance(part, Number) and part.value for part in answer.parts):
         return False
-    return not isinstance(gold, Number) or gold.value.denominator != 1 and _numbers(
-        gold, Number(answer.text, _value(answer.parts[0]) / _value(answer.parts[1])), algebra
+    return (
+        not isinstance(gold, Number)
+        or gold.value.denominator != 1
+        and _numbers(gold, Number(answer.text, _value(answer.parts[0]) / _value(answer.parts[1])), algebra)
     )
 
 
@@ -313,16 +315,22 @@ def _matrices(gold: Matrix, answer: Matrix, algebra: Algebra) -> bool:
 def _vector(gold: Matrix, answer: Items, algebra: Algebra) -> bool:
     cells = [cell for row in gold.rows for cell in row]
     flat = 1 in (len(gold.rows), max(map(len, gold.rows), default=0))
-    return flat and answer.brackets in ("()", "") and len(cells) == len(answer.items) and all(
-        equal(one, other, algebra) for one, other in zip(cells, answer.items, strict=True)
+    return (
+        flat
+        and answer.brackets in ("()", "")
+        and len(cells) == len(answer.items)
+        and all(equal(one, other, algebra) for one, other in zip(cells, answer.items, strict=True))
     )
 
 
 def _as_vector(gold: Items, answer: Matrix, algebra: Algebra) -> bool:
     cells = [cell for row in answer.rows for cell in row]
     flat = 1 in (len(answer.rows), max(map(len, answer.rows), default=0))
-    return flat and gold.brackets in ("()", "") and len(cells) == len(gold.items) and all(
-        equal(one, other, algebra) for one, other in zip(gold.items, cells, strict=True)
+    return (
+        flat
+        and gold.brackets in ("()", "")
+        and len(cells) == len(gold.items)
+        and all(equal(one, other, algebra) for one, other in zip(gold.items, cells, strict=True))
     )
 
 
@@ -416,7 +424,9 @@ def _interval(form: Relation) -> Items | None:
     parts, signs = list(form.parts), list(form.signs)
     if len(parts) == 2:
         infinite = isinstance(parts[0], Number) or not parts[0].text.strip().isalpha()
-        parts, signs = ([*parts, Expression(r"\infty")], [*signs, "<"]) if infinite else ([Expression(r"-\infty"), *parts], ["<", *signs])
+        parts, signs = (
+            ([*parts, Expression(r"\infty")], [*signs, "<"]) if infinite else ([Expression(r"-\infty"), *parts], ["<", *signs])
+        )
     if not parts[1].text.strip().isalpha():
         return None
     brackets = ("(" if signs[0] == "<" else "[") + (")" if signs[1] == "<" else "]")

@@ -60,9 +60,7 @@ def parsed(latex: str) -> Any:
     exact = re.sub(r"(?<![A-Za-z\\])I(?![A-Za-z])", r"\\iota ", exact)  # which the parser takes for the imaginary unit
     exact = exact.replace("'", r"_{prime}").replace("%", r"\%").replace("**", "^")
     try:
-        made = latex2sympy(
-            exact, is_real=None, normalization_config=None, conversion_config=_conversion()
-        )
+        made = latex2sympy(exact, is_real=None, normalization_config=None, conversion_config=_conversion())
     except RecursionError:
         raise Unreadable("it is nested too deep") from None
     except Exception as fault:  # noqa: BLE001 (latex2sympy raises no narrower one for errors of syntax)
@@ -111,7 +109,9 @@ def _all_found(latex: str) -> bool:
     except Unreadable:
         return False
     names = "".join(symbol.name for symbol in other.free_symbols)
-    numbers = {str(part) for atom in other.atoms(sympy.Rational) for part in (abs(atom.p), atom.q)} | set(_NUMERAL.findall(names))
+    numbers = {str(part) for atom in other.atoms(sympy.Rational) for part in (abs(atom.p), atom.q)} | set(
+        _NUMERAL.findall(names)
+    )
     return numbers.issuperset(primes) and set(_LETTER.findall(latex)) <= {*names, "e", "i"}
 
 
@@ -182,7 +182,11 @@ def _value(expression: Any, symbols: list[Any], point: tuple[Fraction, ...], dig
         value = value.evalf(digits, maxn=max(2 * digits, 400))
     except Exception:  # noqa: BLE001 (SymPy raises anything where it cannot work a value out)
         return None
-    return value if value.is_number and value.is_finite and all(part.is_Float or part.is_Rational for part in value.as_real_imag()) else None
+    return (
+        value
+        if value.is_number and value.is_finite and all(part.is_Float or part.is_Rational for part in value.as_real_imag())
+        else None
+    )
 
 
 def _close(one: Any, other: Any, rounded: bool, digits: int) -> bool:
@@ -192,7 +196,9 @@ def _close(one: Any, other: Any, rounded: bool, digits: int) -> bool:
         return bool(one == other)
     within = sympy.Rational(TOLERANCE.numerator, TOLERANCE.denominator) if rounded else sympy.Rational(1, 10 ** (digits - _FEW))
     size = max(abs(one), abs(other))
-    return bool(abs(one - other) <= within * size) or bool(not rounded and size < sympy.Rational(1, 10**digits) and _both_nothing(one, other))
+    return bool(abs(one - other) <= within * size) or bool(
+        not rounded and size < sympy.Rational(1, 10**digits) and _both_nothing(one, other)
+    )
 
 
 def _both_nothing(one: Any, other: Any) -> bool:

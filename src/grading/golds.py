@@ -88,7 +88,9 @@ def _digits(form: Number) -> str:
         places = form.continues if form.continues is not None else _places(value)
         whole = f"{abs(int(value * 10**places)):0{places + 1}d}"
         sign = "-" if value < 0 else ""
-        return f"{sign}{whole[: len(whole) - places]}.{whole[len(whole) - places :]}" + (r"\ldots" * (form.continues is not None))
+        return f"{sign}{whole[: len(whole) - places]}.{whole[len(whole) - places :]}" + (
+            r"\ldots" * (form.continues is not None)
+        )
     return str(value) if value.denominator == 1 else rf"\frac{{{value.numerator}}}{{{value.denominator}}}"
 
 

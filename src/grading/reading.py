@@ -122,9 +122,11 @@ _DOTS = re.compile(r"([+-]?\s*\d*\.\d+)\s*\\ldots")
 _REPEATING = re.compile(r"([+-]?)\s*(\d*)\.(\d*)(?:\\(?:overline|bar|dot)\s*\{?(\d+)\}?|\((\d+)\))(?:\\ldots)?")
 _SMALL = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-NUMBER_WORDS = {word: value for value, word in enumerate(_SMALL.split())} | {
-    word: 10 * place for place, word in enumerate(_TENS.split(), start=2)
-} | {"hundred": 100, "one hundred": 100, "one thousand": 1000, "half": Fraction(1, 2), "one half": Fraction(1, 2)}
+NUMBER_WORDS = (
+    {word: value for value, word in enumerate(_SMALL.split())}
+    | {word: 10 * place for place, word in enumerate(_TENS.split(), start=2)}
+    | {"hundred": 100, "one hundred": 100, "one thousand": 1000, "half": Fraction(1, 2), "one half": Fraction(1, 2)}
+)
 
 _TEXT = re.compile(r"\\text\{([^{}]*)\}")
 _CONDITIONS = frozenset(
@@ -132,16 +134,21 @@ _CONDITIONS = frozenset(
 )
 _VOWEL = re.compile(r"[aeiouy]")
 _SHORT_WORDS = frozenset("no up on in ok yes".split())
-_JOINTS = re.compile(r"\\text\{\s*,?\s*(?:and|or)\s*,?\s*\}|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])|\\(?:lor|vee|land|wedge)(?![A-Za-z])|;")
+_JOINTS = re.compile(
+    r"\\text\{\s*,?\s*(?:and|or)\s*,?\s*\}|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])|\\(?:lor|vee|land|wedge)(?![A-Za-z])|;"
+)
 _SIGNS = re.compile(r"\\(?:le|ge|ne|approx|equiv|in|sim|cong)(?![A-Za-z])|[=<>]")
 _BASE = re.compile(r"(?:\\text\{)?\(?(-?[0-9A-Za-z]+)\)?\}?\s*_\{\s*(?:\\text\{)?\s*(\d+|[a-z]+)\s*\}?\s*\}")
 _BASE_WORDS = re.compile(r"([0-9A-F]+)\s*(?:\\text\{)?\s*\(?\s*(?:in )?base[ -](\d+|[a-z]+)\s*\)?\s*\}?")
 _HALF = re.compile(r"\s*(?:\\text\{)?\s*([aApP])\s*\.?\s*[mM]\s*\.?\s*\}?$")
 _CHOICE = r"\(?\s*(?:\\text\{\s*\(?\s*)?([A-Z])\s*\)?\s*\}?\s*\)?"
 _CHOICE_ALONE = re.compile(
-    rf"(?:\\text\{{)?\s*(?:(?:the )?(?:final )?(?:option|choice|answer)\s*(?:is)?\s*:?\s*)?\}}?\s*{_CHOICE}[.:)]?", re.IGNORECASE
+    rf"(?:\\text\{{)?\s*(?:(?:the )?(?:final )?(?:option|choice|answer)\s*(?:is)?\s*:?\s*)?\}}?\s*{_CHOICE}[.:)]?",
+    re.IGNORECASE,
 )
-_CHOICE_FIRST = re.compile(r"(?:\\text\{\s*)?\(([A-Z])\)\s*\}?[.:]?\s*(?P<rest>\S.*)|(?:\\text\{\s*)?([A-Z])[.:)]\s*\}?\s+(?P<text>\S.*)")
+_CHOICE_FIRST = re.compile(
+    r"(?:\\text\{\s*)?\(([A-Z])\)\s*\}?[.:]?\s*(?P<rest>\S.*)|(?:\\text\{\s*)?([A-Z])[.:)]\s*\}?\s+(?P<text>\S.*)"
+)
 _SUFFIX_UNIT = re.compile(
     r"(?P<value>.*?[\d})a-zA-Z!])\s*(?P<unit>\\?\$|(?:%|\^\{\\circ\})(?:\s*(?:\\text\{\s*)?[CFK]\s*\}?)?"
     r"|(?:\\text\{[^{}]*\}(?:\^\{[23]\})?\s*(?:[/]\s*\\text\{[^{}]*\}(?:\^\{[23]\})?)?)"
@@ -322,7 +329,10 @@ def ratio(text: str) -> Form | None:
     parts = _split(bare, ":")
     if half and len(parts) == 1 and re.fullmatch(r"\d{1,2}", bare.strip()):
         parts = [bare, "00"]
-    if len(parts) < 2 or not all(re.fullmatch(r"[\s\d.]+|\s*\\(?:sqrt|frac)\{.*\}\s*|\s*\d+\s*\\(?:sqrt\{\d+\}|frac\{\d+\}\{\d+\})\s*|\s*[a-z]\s*", part) for part in parts):
+    if len(parts) < 2 or not all(
+        re.fullmatch(r"[\s\d.]+|\s*\\(?:sqrt|frac)\{.*\}\s*|\s*\d+\s*\\(?:sqrt\{\d+\}|frac\{\d+\}\{\d+\})\s*|\s*[a-z]\s*", part)
+        for part in parts
+    ):
         return None
     return Ratio(text, tuple(_read(part) for part in parts), f"{half[1].lower()}m" if half else "")
 
@@ -503,7 +513,9 @@ def union(text: str) -> Form | None:
 
 def named_set(text: str) -> Form | None:
     r"""`\emptyset`, `\text{no solution}`, `\mathbb{R}`, `\mathbb{R} \setminus \{0\}`."""
-    if text in (r"\emptyset", r"\{ \}", r"\{\}") or re.fullmatch(r"(?i)no (?:real )?solutions?|(?:the )?empty set", _TEXT.sub(r"\1", text)):
+    if text in (r"\emptyset", r"\{ \}", r"\{\}") or re.fullmatch(
+        r"(?i)no (?:real )?solutions?|(?:the )?empty set", _TEXT.sub(r"\1", text)
+    ):
         return Items(text, "{}", ())
     found = _REALS.fullmatch(text)
     if found is None:
@@ -544,7 +556,9 @@ def relation(text: str) -> Form | None:
         return None
     edges = [0, *(end for _, end, _ in signs)]
     sides = [text[a:b].strip() for a, b in zip(edges, [start for start, *_ in signs] + [len(text)], strict=True)]
-    about = next((start for place, (start, _, sign) in enumerate(signs) if sign == "approx" and (place or not is_name(sides[0]))), None)
+    about = next(
+        (start for place, (start, _, sign) in enumerate(signs) if sign == "approx" and (place or not is_name(sides[0]))), None
+    )
     if about:  # x = 1/3 \\approx 0.333
         return _read(text[:about], outermost=True)
     kinds = tuple("=" if sign in ("approx", "in") else sign for *_, sign in signs)
@@ -554,7 +568,13 @@ def relation(text: str) -> Form | None:
         return Named(text, _name(sides[0]), _read(sides[1], outermost=True))
     if len(sides) == 2 and kinds == ("=",) and is_name(sides[1]) and number(sides[0]):
         return Named(text, _name(sides[1]), _read(sides[0]))
-    if len(sides) > 2 and set(kinds) == {"="} and is_name(sides[0]) and number(sides[-1]) and not all(map(is_name, sides[1:-1])):
+    if (
+        len(sides) > 2
+        and set(kinds) == {"="}
+        and is_name(sides[0])
+        and number(sides[-1])
+        and not all(map(is_name, sides[1:-1]))
+    ):
         return Named(text, _name(sides[0]), _read(sides[-1]))  # x = 2 + 3 = 5
     return Relation(text, tuple(_read(side) for side in sides), kinds)
 
@@ -619,7 +639,11 @@ def _split_list(text: str) -> list[str]:
     """The parts of a list, at commas, semicolons, "and" and "or"."""
     text = _JOINTS.sub(" , ", _TEXT.sub(_text_split, text))
     spaced = _split(text, ", ")
-    if len(spaced) > 1 and all(_THOUSANDS.fullmatch(part) or "," not in part for part in spaced) and any("," in p for p in spaced):
+    if (
+        len(spaced) > 1
+        and all(_THOUSANDS.fullmatch(part) or "," not in part for part in spaced)
+        and any("," in p for p in spaced)
+    ):
         return spaced  # 1,000, 2,000
     return _split(text, ",")
 

@@ -34,8 +34,11 @@ REWRITES: Sequence[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"(?<!\\)(?:\\\\)+(?=[A-Za-z{}%$!;,:])", lambda m: m[0] if r"\begin" in m.string else "\\"),
     (r"\\\\", ROW),
     (r"\\(?:left|right|middle)\s*\.", ""),
-    (r"\\(?:left|right|middle|[bB]igg?[lrm]?|displaystyle|textstyle|scriptstyle|limits|nolimits|rm|it|bf|normalfont|quad|qquad)"
-     r"(?![A-Za-z])", " "),
+    (
+        r"\\(?:left|right|middle|[bB]igg?[lrm]?|displaystyle|textstyle|scriptstyle|limits|nolimits|rm|it|bf|normalfont|quad|qquad)"
+        r"(?![A-Za-z])",
+        " ",
+    ),
     (r",\s*\\!\s*", ","),
     (r"\\(?:!|-|/)", ""),
     (r"\\(?:hspace|vspace|phantom|label|tag)\*?\s*\{[^{}]*\}", " "),
@@ -52,8 +55,10 @@ REWRITES: Sequence[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"\\(?:lparen|rparen)(?![A-Za-z])", lambda m: "(" if m[0][1] == "l" else ")"),
     (r"\\(?:leqslant|(?:leq|leqq)(?![A-Za-z]))", r"\\le "),
     (r"\\(?:geqslant|(?:geq|geqq)(?![A-Za-z]))", r"\\ge "),
-    (r"\\(?:pmod|bmod|mod)\s*\{?\s*(\w+)\s*\}?|\(\s*\\(?:text\{\s*mod\s*\}|b?mod)\s*(\w+)\s*\)",
-     lambda m: rf"\text{{ mod {m[1] or m[2]}}}"),
+    (
+        r"\\(?:pmod|bmod|mod)\s*\{?\s*(\w+)\s*\}?|\(\s*\\(?:text\{\s*mod\s*\}|b?mod)\s*(\w+)\s*\)",
+        lambda m: rf"\text{{ mod {m[1] or m[2]}}}",
+    ),
     (r"\\neq(?![A-Za-z])", r"\\ne "),
     (r"<=", r"\\le "),
     (r">=", r"\\ge "),
@@ -84,14 +89,18 @@ _REWRITES = [(re.compile(pattern), new) for pattern, new in REWRITES]
 _SHORT_FRAC = re.compile(rf"\\(frac|binom)\s*(?:({_GROUP})\s*({_BARE})|({_BARE})\s*({_GROUP}|{_BARE}))")
 _SHORT_ROOT = re.compile(r"\\sqrt\s*(\[[^\[\]]*\])?\s*(\\[A-Za-z]+|[0-9A-Za-z])")
 _PLAIN_ROOT = re.compile(r"(?:√|(?<![\\A-Za-z])sqrt)\s*(?:\(([^()]*)\)|(\d+|[A-Za-z]))")
-_SCRIPT = re.compile(rf"([_^])\s*(?:(\\(?:frac|sqrt|text|binom|overline)(?:{_GROUP})+|\\[A-Za-z]+)|" r"(-?\d+(?!\.?\d)|[A-Za-z0-9]))")
+_SCRIPT = re.compile(
+    rf"([_^])\s*(?:(\\(?:frac|sqrt|text|binom|overline)(?:{_GROUP})+|\\[A-Za-z]+)|" r"(-?\d+(?!\.?\d)|[A-Za-z0-9]))"
+)
 _SCRIPT_GROUP = re.compile(r"([_^])\s*\{\s*([^{}]*?)\s*\}")
 _FUNCTIONS = r"(?:sin|cos|tan|cot|sec|csc|ln|log|exp)"
 _GLUED = re.compile(rf"\\({_FUNCTIONS}|pi|cdot|times|alpha|beta|theta|sqrt|frac)(?=[A-Za-z])(?!(?:h|eta)\b)")
 _KNOWN = re.compile(r"\\(?:sinh|cosh|tanh|coth|exp|log|ln|sec|pitchfork|times|theta|arc[a-z]+|fraction)(?![A-Za-z])")
 _PLAIN_FUNCTION = re.compile(rf"(?<![\\A-Za-z])(arcsin|arccos|arctan|{_FUNCTIONS})(?=\s*[(^\d\\{{ ])")
 _PLAIN_PI = re.compile(r"(?<![\\A-Za-z])(pi|infinity|infty)(?![A-Za-z])")
-_PREAMBLE = re.compile(r"^\\text\{\s*(?:so |thus |hence |therefore,? )?(?:the )?(?:final )?answer\s*(?:is)?\s*:?\s*\}(?=.)", re.IGNORECASE)
+_PREAMBLE = re.compile(
+    r"^\\text\{\s*(?:so |thus |hence |therefore,? )?(?:the )?(?:final )?answer\s*(?:is)?\s*:?\s*\}(?=.)", re.IGNORECASE
+)
 _DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\[", r"\]"), (r"\(", r"\)"))
 
 
@@ -158,7 +167,11 @@ def _unwrapped(text: str) -> str:
         if text.startswith((r"\boxed{", r"\fbox{")) and _closes(text, text.index("{")) == len(text) - 1:
             text = text[text.index("{") + 1 : -1]
         if text == before:
-            return re.sub(r"\$([^$]*)\$", r" \1 ", text) if text.count("$") - text.count(r"\$") == 2 and r"\$" not in text else text
+            return (
+                re.sub(r"\$([^$]*)\$", r" \1 ", text)
+                if text.count("$") - text.count(r"\$") == 2 and r"\$" not in text
+                else text
+            )
 
 
 def _closes(text: str, opening: int) -> int:

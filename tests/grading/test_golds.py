@@ -63,12 +63,16 @@ def test_a_letter_that_the_parser_drops_is_seen() -> None:
         read(r"\text{ }")
 
 
-@pytest.mark.parametrize("text", [r"\\frac{1}{2}", r"\\{1, 2\\}", r"12\\%", r"1 \\text{ or } 2", r"\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}"])
+@pytest.mark.parametrize(
+    "text", [r"\\frac{1}{2}", r"\\{1, 2\\}", r"12\\%", r"1 \\text{ or } 2", r"\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}"]
+)
 def test_doubled_backslashes_are_told_by_a_row_itself(text: str) -> None:
     assert is_doubled(text) and not is_doubled(halved(text))
     assert canonical(text) == canonical(halved(text))
 
 
-@pytest.mark.parametrize("text", [r"\frac{1}{2}", r"1 \\ 2", r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}", "1/2", r"\begin{cases} x \\y \end{cases}"])
+@pytest.mark.parametrize(
+    "text", [r"\frac{1}{2}", r"1 \\ 2", r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}", "1/2", r"\begin{cases} x \\y \end{cases}"]
+)
 def test_a_row_separator_is_no_doubled_backslash(text: str) -> None:
     assert not is_doubled(text)
