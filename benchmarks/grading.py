@@ -9,29 +9,44 @@ prompts is given apart: in it the workers start, and on both sides math-verify's
 
 Completions are seeded reasoning texts that end right in the gold answer's spelling, right in another spelling, right
 after an earlier box, wrong, without a box, or cut off.
+
+    python benchmarks/grading.py --verdicts [--pairs 3000] [--before CHECKOUT] [--sides NAMES] [--markdown FILE]
+
+How many equal answers are rejected and wrong ones accepted, by form, over rewrites of real gold answers (see `rewrites.py`)
+and over the examples of the rules: by the grader, by math-verify alone, by TRL and as Open-R1 grades, and by the grader of
+another checkout. Each gold answer has the same chance to give a pair; without --pairs all of them are judged, which takes an
+hour.
 """
 
 import argparse
+import json
 import logging
+import os
 import random
 import re
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+from rewrites import Pair, pairs_of
 
 from src.common.types import Verdict
 from src.grading.extraction import box
 from src.grading.grader import Grader, verdict_or_work
 from src.grading.judging import Work
+from src.grading.rules import RULES
 
-REAL = ROOT.parent / "shared" / "data"
+REAL = Path(os.environ.get("REAL_PROBLEMS", ROOT.parent / "shared" / "data"))
 FIRST_PROMPTS = 400  # with one completion each
 GOLDS = [
     *(10, 3, -2, 45, 204, 2016, 0, 9, 17, 64, 120, 1, 7, 25, 36, 5040, 11, 343, 12, 8, 13, 100, 72, 60, 28),
@@ -188,13 +203,149 @@ def make_batches(options: argparse.Namespace) -> list[list[Completion]]:
     ]
 
 
+Judge = Callable[[Sequence[Pair]], list[bool]]
+OTHER = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from src.grading.grader import Grader
+if __name__ == "__main__":
+    with open(sys.argv[2], encoding="utf-8") as file:
+        golds, texts = json.load(file)
+    with Grader(workers=int(sys.argv[3])) as grader:
+        print(json.dumps([verdict.correct for verdict in grader.grade(texts, golds)]))
+"""
+
+
+def by_rules(rules: str, workers: int) -> Judge:
+    def judge(pairs: Sequence[Pair]) -> list[bool]:
+        with Grader(workers=workers, rules=rules) as grader:
+            verdicts = grader.grade([box(pair.answer) for pair in pairs], [pair.gold for pair in pairs])
+        return [verdict.correct for verdict in verdicts]
+
+    return judge
+
+
+def by_checkout(folder: str, workers: int) -> Judge:
+    """The grader of another checkout, in a process of its own."""
+
+    def judge(pairs: Sequence[Pair]) -> list[bool]:
+        with tempfile.TemporaryDirectory() as place:
+            script, content = Path(place) / "judge.py", Path(place) / "pairs.json"
+            script.write_text(OTHER, encoding="utf-8")
+            content.write_text(json.dumps([[p.gold for p in pairs], [box(p.answer) for p in pairs]]), encoding="utf-8")
+            command = [sys.executable, str(script), folder, str(content), str(workers)]
+            done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder, env={"PYTHONPATH": folder})
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return judge
+
+
+def by_math_verify(pairs: Sequence[Pair]) -> list[bool]:
+    """math-verify with its defaults, the gold answer in a box."""
+    from math_verify import parse, verify
+
+    return [verify(parse(box(pair.gold)), parse(box(pair.answer))) for pair in pairs]
+
+
+def by_accuracy_reward(pairs: Sequence[Pair]) -> list[bool]:
+    return by_trl([Completion("", box(pair.answer), pair.gold) for pair in pairs], box)
+
+
+def as_open_r1(pairs: Sequence[Pair]) -> list[bool]:
+    """Settings of Open-R1's accuracy_reward, which gives 1 where it cannot read the gold answer."""
+    from latex2sympy2_extended import NormalizationConfig
+    from math_verify import LatexExtractionConfig, parse, verify
+
+    normal = NormalizationConfig(nits=False, malformed_operators=False, basic_latex=True, boxed="all", units=True)
+    config = LatexExtractionConfig(normalization_config=normal, boxed_match_priority=0, try_extract_without_anchor=False)
+    verdicts = []
+    for pair in pairs:
+        gold = parse(f"${pair.gold}$", extraction_mode="first_match", extraction_config=[LatexExtractionConfig()])
+        answer = parse(box(pair.answer), extraction_mode="first_match", extraction_config=[config])
+        verdicts.append(not gold or verify(answer, gold))
+    return verdicts
+
+
+def real_pairs(count: int | None, rng: random.Random) -> list[Pair]:
+    """Rewrites of all gold answers in the folder of real problems, or so many of them."""
+    import pandas as pd
+
+    files = ("math_500", "guru_math_5120", "aime2024", "amc2023")
+    rows = [row for name in files for row in pd.read_parquet(REAL / f"{name}.parquet")["reward_model"]]
+    pairs = [pair for gold in sorted({row["ground_truth"] for row in rows}) for pair in pairs_of(gold, rng)]
+    if count is None or count >= len(pairs):
+        return pairs
+    forms = Counter(pair.form for pair in pairs)  # the rarer a form, the more of its pairs
+    keyed = sorted(pairs, key=lambda pair: rng.random() ** (forms[pair.form] ** 0.5), reverse=True)
+    return keyed[:count]
+
+
+def rule_pairs() -> list[Pair]:
+    return [
+        Pair(rule.kind, gold, answer, equal)
+        for rule in RULES
+        for pairs, equal in ((rule.right, True), (rule.wrong, False))
+        for gold, answer in pairs
+    ]
+
+
+def verdict_table(pairs: Sequence[Pair], verdicts: dict[str, list[bool]]) -> list[str]:
+    """Markdown: of each form the equal answers that each side rejects, and the wrong ones that it accepts."""
+    lines = [f"| form | equal, wrong | {' | '.join(verdicts)} |", "| --- | --- |" + " --- |" * len(verdicts)]
+    for form in [*sorted({pair.form for pair in pairs}), "all"]:
+        places = [place for place, pair in enumerate(pairs) if form in (pair.form, "all")]
+        equal, wrong = ([place for place in places if pairs[place].equal is kind] for kind in (True, False))
+        cells = [f"{sum(not v[p] for p in equal)}, {sum(v[p] for p in wrong)}" for v in verdicts.values()]
+        if form == "all":
+            shares = [
+                f"{sum(not v[p] for p in equal) / len(equal):.2%}, {sum(v[p] for p in wrong) / len(wrong):.2%}"
+                for v in verdicts.values()
+            ]
+            cells = [f"{cell} ({share})" for cell, share in zip(cells, shares, strict=True)]
+        lines.append(f"| {form} | {len(equal)}, {len(wrong)} | {' | '.join(cells)} |")
+    return lines
+
+
+def print_verdicts(options: argparse.Namespace) -> None:
+    sides: dict[str, Judge] = {
+        "grader": by_rules("by_form", options.workers),
+        "grading.rules=math_verify": by_rules("math_verify", options.workers),
+        "math-verify": by_math_verify,
+        "TRL": by_accuracy_reward,
+        "Open-R1": as_open_r1,
+    }
+    if options.before:
+        sides["commit before"] = by_checkout(options.before, options.workers)
+    sides = {name: judge for name, judge in sides.items() if not options.sides or name in options.sides.split(",")}
+    lines = []
+    for title, pairs in (("Rewrites", real_pairs(options.pairs, random.Random(options.seed))), ("Examples of the rules", rule_pairs())):
+        verdicts, rates = {}, {}
+        for name, judge in sides.items():
+            start = time.perf_counter()
+            verdicts[name] = judge(pairs)
+            rates[name] = len(pairs) / (time.perf_counter() - start)
+        lines += [f"{title}: equal rejected, wrong accepted", "", *verdict_table(pairs, verdicts)]
+        lines += [f"| pairs/s | | {' | '.join(f'{rate:,.0f}' for rate in rates.values())} |", ""]
+    print("\n".join(lines))
+    if options.markdown:
+        Path(options.markdown).write_text("\n".join(lines), encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     defaults = {"prompts": 100, "samples": 6, "batches": 5, "workers": 2, "characters": 12_000, "seed": 0}
     for name, default in defaults.items():
         parser.add_argument(f"--{name}", type=int, default=default, help=f"default {default}")
+    parser.add_argument("--verdicts", action="store_true", help="judge rewrites in the place of measuring throughput")
+    parser.add_argument("--pairs", type=int, help="of rewrites that are judged; default: all")
+    parser.add_argument("--sides", metavar="NAMES", help="who judges, such as grader,TRL; default: all")
+    parser.add_argument("--before", metavar="CHECKOUT", help="also judge by the grader of another checkout")
+    parser.add_argument("--markdown", metavar="FILE", help="also write the tables there")
     options = parser.parse_args()
-    logging.disable(logging.WARNING)
+    logging.disable(logging.ERROR)
+    if options.verdicts:
+        warnings.simplefilter("ignore")  # SymPy warns of what math-verify does with it
+        return print_verdicts(options)
     import trl.rewards  # noqa: F401  (its import is no part of the first batch)
 
     batches = make_batches(options)

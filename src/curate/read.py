@@ -2,14 +2,17 @@
 
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from operator import ne
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from src.common.base import Config
 from src.curate.store import Candidate, Dropped, Writer
-from src.data.loaders import Drop, PoolConfig, question_id
+from src.data.loaders import Drop, PoolConfig, mended_note, question_id
 from src.data.problems import gold_faults
+from src.grading.spelling import halved, is_doubled
 
 if TYPE_CHECKING:
     from src.grading.grader import Grader
@@ -28,13 +31,16 @@ def read(config: ReadConfig, grader: "Grader", writer: Writer, done: Callable[[i
     """Read all sources; returns how many rows they have. Raises UserError for a source that cannot be read at all."""
     total = 0
     for name, pool in config.sources.items():
-        rows = 0
+        rows = doubled = 0
         for part in _parts(_candidates(name, pool)):
-            rows += len(part)
-            _sift(part, grader, writer)
+            mended = [_mended(row) for row in part]
+            rows, doubled = rows + len(part), doubled + sum(map(ne, part, mended))
+            _sift(mended, grader, writer)
             done(len(part))
         if note := pool.remark(rows):
             writer.notes.append(f"{name} has {note}")
+        if doubled:
+            writer.notes.append(mended_note(name, doubled))
         total += rows
     return total
 
@@ -54,6 +60,13 @@ def _sift(part: list[Candidate | Dropped], grader: "Grader", writer: Writer) -> 
 def _parts(rows: Iterator[Candidate | Dropped]) -> Iterator[list[Candidate | Dropped]]:
     while part := list(itertools.islice(rows, ROWS_GRADED_AT_ONCE)):
         yield part
+
+
+def _mended(candidate: Candidate | Dropped) -> Candidate | Dropped:
+    """The row without doubled backslashes in its gold answer; each row by itself, since no column is read as a whole."""
+    if isinstance(candidate, Dropped) or not is_doubled(candidate.answer):
+        return candidate
+    return replace(candidate, answer=halved(candidate.answer))
 
 
 def _candidates(name: str, pool: PoolConfig) -> Iterator[Candidate | Dropped]:

@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from src.common.base import Config
@@ -124,8 +125,8 @@ def _text(source: str, row: Row, path: str, what: str) -> str:
     value = value_at(row.record, path)
     if _is_null(value):
         return ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
+    if isinstance(value, float) and math.isfinite(value):
+        return str(int(value)) if value.is_integer() else f"{Decimal(repr(value)):f}"  # not 1e-07, which reads as e - 7
     if isinstance(value, str) and _HALVES.search(value):
         raise _wrong(source, row, what, "holds half a character (a lone surrogate), which no file can hold")
     if isinstance(value, str | int | float) and not isinstance(value, bool):

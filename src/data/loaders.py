@@ -20,6 +20,7 @@ from src.common.types import Problem
 from src.data.choices import ChoicesConfig, with_choices
 from src.data.columns import ColumnMap, Fields, check_columns, fields_of
 from src.data.rows import Malformed, RawTable, Row, check_file, open_hub, read_file, stream_file, stream_hub
+from src.grading.spelling import halved, is_doubled
 
 if TYPE_CHECKING:
     import datasets
@@ -68,6 +69,28 @@ def normalise(question: str) -> str:
 def question_id(question: str) -> str:
     """Twelve hexadecimal digits, the same for every copy of a question."""
     return hashlib.sha256(normalise(question).encode()).hexdigest()[:12]
+
+
+def mended(pool: Loaded) -> tuple[Loaded, int]:
+    r"""The pool with gold answers as they were before something escaped them once too often, and how many that concerns.
+
+    Where all gold answers with backslashes have them doubled, so has the column, and each is mended; else a row is by itself
+    (see `is_doubled`). Programs are no gold answers in this sense: their backslashes are their own.
+    """
+    answers = [problem.answer for problem in pool.problems]
+    slashed = [answer for answer in answers if "\\" in answer]
+    whole_column = bool(slashed) and all(r"\\" in answer for answer in slashed) and any(map(is_doubled, slashed))
+    doubled = [is_doubled(answer) or whole_column and r"\\" in answer for answer in answers]
+    problems = [
+        replace(problem, answer=halved(problem.answer)) if faulty else problem
+        for problem, faulty in zip(pool.problems, doubled, strict=True)
+    ]
+    return replace(pool, problems=problems), sum(doubled)
+
+
+def mended_note(source: str, count: int) -> str:
+    """A remark on gold answers that were mended."""
+    return f"{source}: {count} gold answers had their backslashes doubled and were mended"
 
 
 class PoolConfig(Choice):

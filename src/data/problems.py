@@ -13,7 +13,7 @@ from pydantic import field_validator, model_validator
 from src.common.base import Config
 from src.common.errors import UserError, refuse_unknown
 from src.common.types import Problem
-from src.data.loaders import DUPLICATE, NO_ANSWER, NO_QUESTION, Drop, Loaded, PoolConfig, normalise
+from src.data.loaders import DUPLICATE, NO_ANSWER, NO_QUESTION, Drop, Loaded, PoolConfig, mended, mended_note, normalise
 from src.grading.code import remark
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def load_pools(
     }
     pools = Pools({}, {}, {}, {}, {}, [])
     for role in wanted:
-        pool, other = loaded[role], config.minus.get(role)
+        (pool, doubled), other = mended(loaded[role]), config.minus.get(role)
         barred = {f"in evaluation suite {name}": problems for name, problems in suites.items()}
         if other:
             barred[f"in role {other}"] = loaded[other].problems
@@ -132,6 +132,8 @@ def load_pools(
         pools.licenses[role] = getattr(config.pools[role], "license", None)
         if note := config.pools[role].remark(pool.rows):
             pools.notes.append(f"{role}: {pool.source} has {note}")
+        if doubled:
+            pools.notes.append(f"{role}: {mended_note(pool.source, doubled)}")
     return replace(pools, by_role=_align_ids(pools.by_role))
 
 
@@ -153,6 +155,7 @@ def load_suite(
         raise UserError(f"suite {name}: no problem of {pool.source} is within the pass-rate thresholds")
     if grading == "code":
         return _with_own_ids(pool.problems), [remark(name, trusted)]
+    pool, doubled = mended(pool)
     faults = gold_faults([problem.answer for problem in pool.problems], grader)
     unreadable = [problem.answer for problem, fault in zip(pool.problems, faults, strict=True) if fault]
     if len(unreadable) == len(pool.problems):
@@ -162,6 +165,8 @@ def load_suite(
         )
     note = config.remark(pool.rows)
     notes = [f"suite {name}: {pool.source} has {note}"] if note else []
+    if doubled:
+        notes.append(f"suite {name}: {mended_note(pool.source, doubled)}")
     if unreadable:
         notes.append(f"suite {name}: {len(unreadable)} gold answers cannot be read, such as {unreadable[0]!r}")
     return _with_own_ids(pool.problems), notes

@@ -62,8 +62,6 @@ class Evaluator:
         return Measured(rows, summarise(rows))
 
     def _key(self, engine: "Engine", weights: str, suite: Suite) -> str:
-        from src.grading.grader import VERSION
-
         content = {
             "weights": weights,
             "problems": [(p.id, p.question, p.answer, p.level) for p in suite.problems],
@@ -75,7 +73,7 @@ class Evaluator:
             "chat_template": self.tokenizer.chat_template,
             "engine": engine.identity,
             "ends": sorted(engine.ends),
-            "grader": VERSION,
+            "grader": self.grader.version,
         } | ({"grading": suite.grading} if suite.grading != "math" else {})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 

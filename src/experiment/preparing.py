@@ -91,7 +91,7 @@ def open_record(config: LabConfig, data: "Data", folder: Path, plan: Plan | None
         return record
     text = yaml.safe_dump(config.published(), sort_keys=False, allow_unicode=True)
     summary = {"experiment": config.name, "scale": config.scale.name, "seed": config.seed}
-    record = Record.open(folder, text, summary | {"problems": data.report()})
+    record = Record.open(folder, text, summary | {"problems": data.report()}, config.grading.rules)
     if plan:
         write_json(folder / "plan.json", asdict(plan))
     record.table("problems", pd.DataFrame([asdict(problem) for problem in data.presentations]))

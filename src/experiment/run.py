@@ -49,7 +49,8 @@ def run(config: LabConfig, screen: Screen | None = None, watches: Sequence["Watc
     from src.grading.grader import Grader
     from src.model.load import generation_not_followed, load_model, load_tokenizer
 
-    with Grader(max(1, config.hardware.grading_workers // world_size())) as grader:
+    workers = max(1, config.hardware.grading_workers // world_size())
+    with Grader(workers, rules=config.grading.rules) as grader:
         tokenizer = load_tokenizer(config.model)
         data = prepare_data(config, tokenizer, grader)
         plan = plan_of(config)

@@ -18,6 +18,12 @@ def end_tokens(tokenizer, generation_config) -> frozenset[int]:
     return frozenset({tokenizer.eos_token_id, *named})
 
 
+def opens_thinking(tokenizer) -> bool:
+    """Whether the chat template ends the prompt with `<think>`, as those of R1 models do."""
+    probe = [{"role": "user", "content": "?"}]
+    return tokenizer.apply_chat_template(probe, tokenize=False, add_generation_prompt=True).rstrip().endswith("<think>")
+
+
 def graded(
     problems: Sequence[Problem], token_ids: Sequence[Sequence[int]], tokenizer, ends: Collection[int], grader: "Grader",
     grading: str = "math",

@@ -43,6 +43,24 @@ class Answer(NamedTuple):
 
 NO_ANSWER = Answer("", "")
 
+READERS = ("boxed", "last_expression")
+"""Where an answer may stand: in a box or announced as the answer; or, without either, in the last formula or number too."""
+
+_BOX_OPENS = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)")
+_BESIDE = re.compile(  # between two boxes that are one answer
+    r"[\s$.;]*(?:(?:,|\band\b|\bor\b|\\(?:text|mbox)\s*\{\s*,?\s*(?:and|or)\s*\}|\\q?quad|\\[,; ])[\s$]*)+"
+)
+_AFTER_BOX = re.compile(  # what belongs to the answer and stands behind its box
+    r"[\s$]*(?:\\?%|percent\b|pct\b)|_\{?\d+\}?|\s*\^\s*\{?\\circ\}?(?:\s*[CF]\b)?|\s*\\(?:text|mbox|mathrm)\s*\{[^{}]{1,30}\}",
+    re.IGNORECASE,
+)
+_NEAR = 60  # characters, at most, between two boxes that are one answer
+_LAST = re.compile(
+    r"(?<![\\$])\$\$?(?P<dollar>[^$]{1,300}?)(?<!\\)\$|\\\((?P<round>.{1,300}?)\\\)|\\\[(?P<square>.{1,300}?)\\\]"
+    r"|(?<![\w.])(?P<number>[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+|(?<=\d))(?:\s?/\s?\d+)?(?:\s?\\?%)?)(?![\w])",
+    re.DOTALL,
+)
+
 
 def box(content: str) -> str:
     r"""`\boxed{content}`."""
@@ -54,6 +72,44 @@ def last_box(text: str) -> str:
     start = text.rfind(BOX)
     end = _closing_brace(text, start + len(BOX), len(text)) if start >= 0 else None
     return "" if end is None else text[start + len(BOX) + 1 : end].strip()
+
+
+def find_answer(text: str, reader: str = "boxed") -> Answer | None:
+    """The answer of a completion as the rules by form read it; None where only math-verify can tell.
+
+    It stands in the last box that is closed and not empty, together with boxes that are listed with it, and with a percent
+    sign, base or unit behind it. Without a box, `read_answer` finds it, and then, with the reader "last_expression", the last
+    formula or number does, as for the graders of the studies.
+
+    >>> find_answer(r"So $\\boxed{3}$ or $\\boxed{4}$.").content
+    '3,4'
+    """
+    content = _in_boxes(text)
+    if content:
+        return Answer(content, box(content))
+    answer = read_answer(text) if BOX not in text else NO_ANSWER
+    if answer is NO_ANSWER and reader == "last_expression":
+        *_, last = (None, *_LAST.finditer(text))
+        content = "" if last is None else next(part for part in last.groups() if part is not None).strip()
+        return Answer(content, box(content)) if content else NO_ANSWER
+    return answer
+
+
+def _in_boxes(text: str) -> str:
+    boxes = [(m.start(), m.end(), _closing_brace(text, m.end(), len(text))) for m in _BOX_OPENS.finditer(text)]
+    whole = [(start, text[opening + 1 : end].strip(), end + 1) for start, opening, end in boxes if end is not None]
+    filled = [(start, content, end) for start, content, end in whole if content]
+    if not filled:
+        return ""
+    start, content, end = filled.pop()
+    if after := _AFTER_BOX.match(text, end):
+        content += after[0].replace("$", "").rstrip()
+    contents = [content]
+    while filled and start - filled[-1][2] <= _NEAR and _BESIDE.fullmatch(text, max(filled[-1][2], 0), max(start, 0)):
+        start, content, _ = filled.pop()
+        contents.insert(0, content)
+    apart = ", " if any(re.fullmatch(r"\d{3}", content) for content in contents[1:]) else ","  # 1,000 is one number
+    return apart.join(dict.fromkeys(contents))
 
 
 def read_answer(text: str) -> Answer | None:

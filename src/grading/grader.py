@@ -1,9 +1,10 @@
-"""Grading: math-verify in worker processes, with a hard time limit for each answer.
+"""Grading: formulas are compared in worker processes, with a hard time limit for each answer.
 
-What is correct is math-verify's decision alone (see `src.grading.judging`). This module decides where and how often that work is
-done. It is done in processes that can be killed, since math-verify's own time limit rests on a signal and so holds on
-the main thread only; and equal work is done once: completions with the same boxed answer to the same gold answer share
-a verdict. Two plain integers are compared by their digits.
+What is correct is decided by form (see `src.grading.rules`), or, with the rules "math_verify", by math-verify alone. This
+module decides where and how often that work is done. Formulas are compared in processes that can be killed, since
+math-verify's own time limit rests on a signal and so holds on the main thread only; and equal work is done once: completions
+with the same boxed answer to the same gold answer share a verdict. What needs no formulas, such as two numbers in digits, is
+compared here.
 """
 
 import re
@@ -18,14 +19,20 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Self
 
 from src.common.types import Verdict
-from src.grading.extraction import NO_ANSWER, box, read_answer
+from src.grading.equality import NoAlgebra, Undecided, equal
+from src.grading.extraction import NO_ANSWER, box, find_answer, read_answer
 from src.grading.judging import Work, judge_all, prepare_worker
+from src.grading.reading import Unreadable, read
 
 if TYPE_CHECKING:
     from pebble import ProcessPool
 
 _LIBRARIES = ("math-verify", "latex2sympy2-extended", "sympy")
-VERSION = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES) + "; boxed first, rules 1"
+VERSIONS = {
+    "by_form": ", ".join(f"{name} {version(name)}" for name in _LIBRARIES) + "; by form, rules 2",
+    "math_verify": ", ".join(f"{name} {version(name)}" for name in _LIBRARIES) + "; boxed first, rules 1, percent signs",
+}
+VERSION = VERSIONS["by_form"]
 """Names the grader and its rules: a verdict that was kept under another version has to be worked out again."""
 
 KEPT_VERDICTS = 200_000  # remembered at most, the least recently used go first; some 100 MB when full
@@ -48,14 +55,19 @@ class Grader:
     workers: int
     """Answers that may be graded at once."""
 
+    version: str
+    """Names the libraries and rules that decide; see VERSION."""
+
     timeouts: int
     """Answers that were given up because they took too long, or brought down the worker that judged them."""
 
-    def __init__(self, workers: int = 2, seconds_per_answer: float = 5.0) -> None:
-        """`workers` processes, at least 1; `seconds_per_answer` by the wall clock, above 0."""
+    def __init__(self, workers: int = 2, seconds_per_answer: float = 5.0, rules: str = "by_form") -> None:
+        """`workers` processes, at least 1; `seconds_per_answer` by the wall clock, above 0; `rules` as in GradingConfig."""
         if workers < 1 or seconds_per_answer <= 0:
             raise ValueError("a grader needs at least 1 worker, and more than 0 seconds for an answer")
         self.timeouts = 0
+        self.version = VERSIONS[rules]
+        self._rules = rules
         self.workers = workers
         self._seconds = seconds_per_answer
         self._kept: OrderedDict[Work, Verdict] = OrderedDict()
@@ -73,12 +85,18 @@ class Grader:
         with self._lock:
             self._stop_pool()
 
-    def grade(self, texts: Sequence[str], golds: Sequence[str]) -> list[Verdict]:
-        """The verdict on each completion by the gold answer at the same place, in the same order."""
-        return self._fill_in([verdict_or_work(text, gold) for text, gold in zip(texts, golds, strict=True)])
+    def grade(self, texts: Sequence[str], golds: Sequence[str], reader: str = "boxed") -> list[Verdict]:
+        """The verdict on each completion by the gold answer at the same place, in the same order.
+
+        `reader`: where an answer may stand, one of `extraction.READERS`.
+        """
+        by_form = self._rules == "by_form"
+        return self._fill_in(
+            [verdict_or_work(text, gold, by_form, reader) for text, gold in zip(texts, golds, strict=True)]
+        )
 
     def check_gold(self, golds: Sequence[str]) -> list[Verdict]:
-        """The verdict on each gold answer by itself; reason "unreadable gold" if math-verify makes no value of it."""
+        """The verdict on each gold answer by itself; reason "unreadable gold" if it cannot be judged by."""
         verdicts = self._fill_in(
             [Verdict(True, gold, "equal") if _PLAIN_INTEGER.fullmatch(gold) else (None, gold) for gold in golds]
         )
@@ -120,6 +138,7 @@ class Grader:
         else:
             raise RuntimeError("the grading workers do not start, or die between answers") from broken
         with self._lock:
+            self.timeouts += sum(verdict.reason == "timeout" for verdict in verdicts.values())
             for item, verdict in verdicts.items():
                 self._keep(item, verdict)
         return verdicts
@@ -131,7 +150,7 @@ class Grader:
         pool = self._running_pool()
         limits = [len(task) * self._seconds + OUTSIDE_LIMIT_SECONDS for task in tasks]
         futures = [
-            pool.schedule(judge_all, args=(task, self._seconds), timeout=limit)
+            pool.schedule(judge_all, args=(task, self._rules, self._seconds), timeout=limit)
             for task, limit in zip(tasks, limits, strict=True)
         ]
         again: list[Sequence[Work]] = []
@@ -143,8 +162,6 @@ class Grader:
                     again += [[item] for item in task]
                 else:
                     verdicts[task[0]] = Verdict(False, "", "timeout")
-                    with self._lock:
-                        self.timeouts += 1
         return again
 
     def _running_pool(self) -> "ProcessPool":
@@ -199,17 +216,27 @@ def _result(
                 raise BrokenProcessPool("the workers do not answer") from None
 
 
-def verdict_or_work(text: str, gold: str) -> Verdict | Work:
-    """The verdict where it needs no math-verify; otherwise what math-verify has to look at."""
-    answer = read_answer(text)
+def verdict_or_work(text: str, gold: str, by_form: bool = True, reader: str = "boxed") -> Verdict | Work:
+    """The verdict where it needs no formulas; otherwise what a worker has to look at."""
+    answer = find_answer(text, reader) if by_form or reader != "boxed" else read_answer(text)
     if answer is None:
         return text, gold
     if answer is NO_ANSWER:
         return Verdict(False, "", "no answer")
-    if _PLAIN_INTEGER.fullmatch(answer.content) and _PLAIN_INTEGER.fullmatch(gold):
-        correct = answer.content == gold
-        return Verdict(correct, answer.content, "equal" if correct else "different")
-    return answer.text, gold
+    correct = _without_formulas(answer.content, gold, by_form)
+    return (answer.text, gold) if correct is None else Verdict(correct, answer.content, "equal" if correct else "different")
+
+
+def _without_formulas(content: str, gold: str, by_form: bool) -> bool | None:
+    """Whether an answer is right; None where only a worker can tell."""
+    if _PLAIN_INTEGER.fullmatch(content) and _PLAIN_INTEGER.fullmatch(gold):
+        return content == gold
+    if not by_form:
+        return None
+    try:
+        return equal(read(gold), read(content), NoAlgebra())
+    except (Undecided, Unreadable):
+        return None
 
 
 def _tasks(work: Sequence[Work]) -> list[Sequence[Work]]:

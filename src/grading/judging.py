@@ -1,6 +1,6 @@
-r"""What a grading worker does: one answer, one gold answer, one verdict, all of it by math-verify.
+r"""What a grading worker does: one answer, one gold answer, one verdict.
 
-A completion is read as TRL's `accuracy_reward` reads it: the answer is boxed, or a LaTeX formula announced as the
+By form (`judge_by_form`): see `src.grading.rules`. By math-verify alone (`judge`): a completion is read as TRL's `accuracy_reward` reads it: the answer is boxed, or a LaTeX formula announced as the
 answer, and the last one counts.
 
 A gold answer is bare LaTeX in most data sets: `3\sqrt{2}`, `\left( 3, \frac{\pi}{2} \right)`, `10`. math-verify looks
@@ -13,17 +13,22 @@ import resource
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from src.common.types import Verdict
-from src.grading.extraction import box
+from src.grading.equality import SympyAlgebra, agree
+from src.grading.expressions import supply_missing_attribute
+from src.grading.extraction import box, find_answer
+from src.grading.golds import gold_fault
 
 if TYPE_CHECKING:
     from math_verify import LatexExtractionConfig
 
 WORKER_BYTES = 1 << 30  # memory for a worker's computations: without a limit `((9!)!)!` fills a machine in seconds
+
+SECONDS_TO_DEATH = 1.0  # of computing, beyond an answer's time
 
 Work = tuple[str | None, str]
 """A text and the gold answer to judge it by; without a text, the gold answer is judged by itself."""
@@ -32,13 +37,16 @@ Work = tuple[str | None, str]
 def prepare_worker() -> None:
     """Import math-verify before any answer's time runs, and limit the process.
 
-    The kernel itself ends the process at SIGALRM. No Python code has to run for that, so it also ends a computation
-    that is stuck inside C code, and one whose parent process is gone.
+    At SIGALRM the answer in hand is given up and the process goes on. The kernel itself ends the process at SIGPROF, which
+    comes after a second more of computing. No Python code has to run for that, so it also ends a computation that is stuck
+    inside C code, and one whose parent process is gone.
     """
     import math_verify  # noqa: F401
 
     parse_in_two_stages()
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    supply_missing_attribute()
+    signal.signal(signal.SIGALRM, _give_up)
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its own time limit is off
     warnings.simplefilter("ignore")  # SymPy warns of what math-verify does with it
@@ -85,18 +93,55 @@ def parse_in_two_stages() -> None:
     _Latex2Sympy.create_parser = create_parser
 
 
-def judge_all(work: Sequence[Work], seconds_per_answer: float) -> list[Verdict]:
-    """Judge one after the other; the process dies if one takes longer than `seconds_per_answer`."""
-    verdicts = []
-    for text, gold in work:
-        signal.setitimer(signal.ITIMER_REAL, seconds_per_answer)
-        verdicts.append(judge_gold(gold) if text is None else judge(text, gold))
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    return verdicts
+class TooLong(BaseException):
+    """An answer's time is over. Not an Exception, which SymPy and math-verify catch by the dozen."""
+
+
+def _give_up(*_: object) -> None:
+    raise TooLong
+
+
+def judge_all(work: Sequence[Work], rules: str, seconds_per_answer: float) -> list[Verdict]:
+    """Judge one after the other, each for at most `seconds_per_answer`; the process dies if one is stuck for longer."""
+    return [_judge_in_time(item, rules, seconds_per_answer) for item in work]
+
+
+def _judge_in_time(item: Work, rules: str, seconds: float) -> Verdict:
+    text, gold = item
+    judge_gold, judge = RULES[rules]
+    try:
+        signal.setitimer(signal.ITIMER_PROF, seconds + SECONDS_TO_DEATH)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        try:
+            return judge_gold(gold) if text is None else judge(text, gold)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
+    except (TooLong, MemoryError):
+        return Verdict(False, "", "timeout")
+
+
+def judge_by_form(text: str, gold: str) -> Verdict:
+    """The verdict on a completion by the form of its answer, without a time limit."""
+    answer = find_answer(text)
+    content = _as_text(parse_answer(text)) if answer is None else answer.content
+    if not content:
+        return Verdict(False, "", "no answer")
+    if agree(gold, content, SympyAlgebra()):
+        return Verdict(True, content, "equal")
+    return Verdict(False, content, "different" if gold_fault(gold) is None else "unreadable gold")
+
+
+def judge_gold_by_form(gold: str) -> Verdict:
+    """Whether a gold answer is read as what it says, and is right by its own standard; `found` says what is wrong."""
+    fault = gold_fault(gold)
+    if fault is not None:
+        return Verdict(False, fault, "unreadable gold")
+    return judge_by_form(box(gold), gold)
 
 
 def judge(text: str, gold: str) -> Verdict:
-    """math-verify's verdict on a completion, without a time limit."""
+    """The verdict of math-verify alone on a completion, without a time limit."""
     from math_verify import verify
 
     gold_parsed, answer_parsed = parse_gold(gold), parse_answer(text)
@@ -118,6 +163,13 @@ def judge_gold(gold: str) -> Verdict:
     if not _has_value(gold_parsed):
         return Verdict(False, _as_text(gold_parsed), "unreadable gold")
     return judge(box(_as_text(gold_parsed)), gold)
+
+
+RULES: dict[str, tuple[Callable[[str], Verdict], Callable[[str, str], Verdict]]] = {
+    "by_form": (judge_gold_by_form, judge_by_form),
+    "math_verify": (judge_gold, judge),
+}
+"""By the name of the rules: what judges a gold answer by itself, and what judges a completion."""
 
 
 @cache

@@ -25,13 +25,16 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
 def has_format(text: str) -> bool:
     r"""Whether exactly one `</think>` stands on a line of its own, with a line before and one after it.
 
+    Counted as Open-RS counts it: of two in lines that follow each other, the second shares its line end with the first, and
+    is not seen (https://github.com/knoveleng/open-rs, src/open_r1/rewards.py, format_reward).
+
     Only the closing tag counts: the chat templates of reasoning models end the prompt with `<think>`, so it is not in
     the completion. A text that begins or ends with `</think>` has no reasoning or no answer, and does not qualify.
 
     >>> has_format("2 + 2 = 4\n</think>\n\\boxed{4}")
     True
     """
-    return len(re.findall(r"\n</think>(?=\n)", text)) == 1
+    return text.count("\n</think>\n") == 1
 
 
 # LaTeX and tags are the same in every language. Spans have a longest length, so that a text full of unclosed

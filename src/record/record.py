@@ -37,17 +37,17 @@ class RecordConfig(Config):
     checkpoints_kept: int = Field(ge=1)
 
 
-def versions() -> dict[str, str]:
-    """Versions of what decides the numbers."""
+def versions(rules: str = "by_form") -> dict[str, str]:
+    """Versions of what decides the numbers; `rules` of grading."""
     import platform
     from importlib.metadata import version
 
     from src import __version__
-    from src.grading.grader import VERSION
+    from src.grading.grader import VERSIONS
 
     packages = ("torch", "transformers", "trl", "math-verify", "datasets", "accelerate")
     found = {package: version(package) for package in packages}
-    return {"python": platform.python_version(), "grpo-lab": __version__} | found | {"grader": VERSION}
+    return {"python": platform.python_version(), "grpo-lab": __version__} | found | {"grader": VERSIONS[rules]}
 
 
 def commit() -> str:
@@ -71,7 +71,7 @@ class Record:
         self._sums = checksums(folder)
 
     @classmethod
-    def open(cls, folder: Path, config_yaml: str, summary: dict[str, Any]) -> "Record":
+    def open(cls, folder: Path, config_yaml: str, summary: dict[str, Any], rules: str = "by_form") -> "Record":
         """Make the folder, which counts as a run from the first `save` on. Raises UserError if it exists or cannot be
         written."""
         try:
@@ -81,7 +81,7 @@ class Record:
             raise UserError(f"run_dir: {folder} exists; give another, or continue it with resume={folder}") from error
         except OSError as error:
             raise UserError(f"run_dir: cannot write {folder} ({error.strerror}); set output_root or run_dir") from error
-        record = cls(folder, {"status": "running"} | summary | {"versions": versions(), "commit": commit()})
+        record = cls(folder, {"status": "running"} | summary | {"versions": versions(rules), "commit": commit()})
         record._sums = {}
         write_text(folder / "config.yaml", config_yaml, record._note("config.yaml"))
         record._take()

@@ -57,9 +57,18 @@ class LanguageConfig(Config):
 
 
 class TagCountConfig(Config):
-    """Whether the prompt ends with `<think>`, so that the completion is to close the tag but not to open it."""
+    """Whether the prompt ends with `<think>`, so that the completion is to close the tag but not to open it.
 
-    opened_by_template: bool = True
+    None: as the model's chat template has it.
+    """
+
+    opened_by_template: bool | None = None
+
+
+class AccuracyConfig(Config):
+    """Whether an answer counts only after thinking, and not inside thinking that is never closed."""
+
+    after_think: bool = True
 
 
 class RewardConfig(Config):
@@ -73,6 +82,7 @@ class RewardConfig(Config):
     repetition: RepetitionConfig = RepetitionConfig()
     language: LanguageConfig = LanguageConfig()
     tag_count: TagCountConfig = TagCountConfig()
+    accuracy: AccuracyConfig = AccuracyConfig()
 
     @field_validator("weights")
     @classmethod
@@ -94,6 +104,7 @@ class RewardBatch:
     completions: Sequence[Completion]  # groups of group_size belong to one prompt each
     group_size: int
     limit_tokens: int  # the length limit of this step, which is also the scale of the length terms
+    opened: bool | None = None  # whether the prompts end with <think>; None where nobody knows
 
     def __post_init__(self) -> None:
         if self.group_size < 1 or len(self.completions) % self.group_size:
@@ -113,12 +124,18 @@ def active(config: RewardConfig) -> dict[str, float]:
 
 
 def accuracy(batch: RewardBatch, config: RewardConfig) -> list[float]:
-    """1 for a correct answer, 0 for any other.
+    """1 for a correct answer, 0 for any other, and with after_think 0 for one inside thinking that is not finished.
 
     Open-RS (arXiv 2503.16219) gives 1 as well where the gold answer is unreadable; here such problems are left out
     when they are loaded.
     """
-    return [float(completion.verdict.correct) for completion in batch.completions]
+    unfinished = [config.accuracy.after_think and _unfinished(c.text, batch.opened) for c in batch.completions]
+    return [float(c.verdict.correct and not open_) for c, open_ in zip(batch.completions, unfinished, strict=True)]
+
+
+def _unfinished(text: str, opened: bool | None) -> bool:
+    """Whether thinking begins, in the prompt or in the text, and does not end."""
+    return "</think>" not in text and (opened is True or "<think>" in text)
 
 
 def format_(batch: RewardBatch, config: RewardConfig) -> list[float]:
@@ -231,22 +248,29 @@ def language(batch: RewardBatch, config: RewardConfig) -> list[float]:
 
 
 def tag_count(batch: RewardBatch, config: RewardConfig) -> list[float]:
-    """Half a point for exactly one `<think>` line, half for exactly one `</think>` line (after Open-R1's tag count).
+    """Half a point for exactly one `<think>` line, half for exactly one `</think>` line (Open-R1's tag count).
 
-    Open-R1 counts four tags for a quarter each; the two around the answer are left out, since the answer is boxed.
-    With opened_by_template the `<think>` at the end of the prompt counts as the completion's first line.
+    Open-R1 counts four tags for a quarter each; the two around the answer are left out, as Open-RS leaves them out, since
+    the answer is boxed. Where the template opens `<think>`, a completion gets the half for it by closing it without opening
+    it again: what the prompt holds is no merit of a text that has no tag at all.
     """
-    opening = "<think>\n" if config.tag_count.opened_by_template else ""
-    texts = [opening + completion.text for completion in batch.completions]
-    return [0.5 * (text.count("<think>\n") == 1) + 0.5 * has_format(text) for text in texts]
+    opened = batch.opened if config.tag_count.opened_by_template is None else config.tag_count.opened_by_template
+    return [_tags(completion.text, opened) for completion in batch.completions]
 
 
-# "Step 2:", a numbered line, a line with a bullet, a word of order.
-_STEP = re.compile(r"Step \d+:|^\d+\.|^[-*]|First,|Second,|Next,|Finally,", re.MULTILINE)
+def _tags(text: str, opened: bool | None) -> float:
+    openings, closed = text.count("<think>\n"), has_format(text)
+    opened_once = openings == 1 if opened is False or openings else closed
+    return 0.5 * (opened_once and not (opened is True and openings > 0)) + 0.5 * closed
+
+
+# "Step 2:", a number that the text begins with, a bullet in a later line, a word of order: Open-R1's pattern has no flag for
+# lines (https://github.com/huggingface/open-r1/blob/0056faa/src/open_r1/rewards.py), so ^ is the beginning of the text.
+_STEP = re.compile(r"Step \d+:|^\d+\.|\n[-*]|First,|Second,|Next,|Finally,")
 
 
 def reasoning_steps(batch: RewardBatch, config: RewardConfig) -> list[float]:
-    """min(1, n / 3) for n signs of a step in the text: numbered or bulleted lines and words of order (Open-R1)."""
+    """min(1, n / 3) for n signs of a step in the text, counted as Open-R1 does: steps, bulleted lines, words of order."""
     return [min(1.0, len(_STEP.findall(completion.text)) / 3) for completion in batch.completions]
 
 

@@ -16,7 +16,7 @@ from trl import GRPOTrainer, RLOOTrainer
 
 from src.common.errors import RunFailed
 from src.common.types import Problem
-from src.grading.completions import end_tokens, graded
+from src.grading.completions import end_tokens, graded, opens_thinking
 from src.grading.grader import Grader
 from src.hardware.ranks import gather
 from src.record.checkpoints import Checkpoints, Progress
@@ -133,7 +133,7 @@ class LabTrainerMixin(NarrowPasses):
         with self.harness.ledger.phase("grading"):
             self.problems_B = [self.harness.problems[row["problem"]] for row in inputs]
             answers = graded(self.problems_B, completion_ids_list, self.processing_class, self.ends, self.harness.grader)
-            self.batch = RewardBatch(answers, self.num_generations, self.limit)
+            self.batch = RewardBatch(answers, self.num_generations, self.limit, opens_thinking(self.processing_class))
             self.rewards_BR = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         return self.rewards_BR
 

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from src.common.errors import UserError
 from src.common.types import Problem
 from src.data.columns import paths_of, value_at
-from src.data.loaders import FilePool, MicroPool, PoolConfig, normalise
+from src.data.loaders import FilePool, MicroPool, PoolConfig, mended, normalise
 from src.data.problems import ROLES, ProblemsConfig, check_pools, load_pools, load_suite
 from src.grading.code import grade_programs, remark
 from src.grading.grader import Grader
@@ -240,6 +240,28 @@ def test_a_count_that_differs_from_the_publication_is_noted(tmp_path, grader):
     config = ProblemsConfig(name="files", pools={"core": file_pool(path, published_rows=3)})
     assert load_pools(config, ["core"], {}, grader).notes == [f"core: {path} has 2 rows where the publication counts 3"]
     assert file_pool(path, published_rows=2).remark(2) is None
+
+
+def test_doubled_backslashes_are_mended_counted_and_said(tmp_path, grader):
+    golds = [r"\\frac{1}{2}", r"19 \\text{ and } 30", r"\sqrt{2}", r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}", "5"]
+    path = write(tmp_path / "a.jsonl", rows(*((str(number), gold) for number, gold in enumerate(golds))))
+    pools = load_pools(ProblemsConfig(name="files", pools={"core": file_pool(path)}), ["core"], {}, grader)
+    assert [problem.answer for problem in pools.by_role["core"]] == [r"\frac{1}{2}", r"19 \text{ and } 30", *golds[2:]]
+    assert pools.notes == [f"core: {path}: 2 gold answers had their backslashes doubled and were mended"]
+    assert load_suite(file_pool(path), "x", grader)[1] == [f"suite x: {pools.notes[0].removeprefix('core: ')}"]
+
+
+def test_a_column_of_doubled_backslashes_is_mended_as_a_whole(tmp_path, grader):
+    golds = [r"\\frac{1}{2}", r"1 \\ 2"]  # the second says nothing of itself
+    path = write(tmp_path / "a.jsonl", rows(*((str(number), gold) for number, gold in enumerate(golds))))
+    pool, count = mended(file_pool(path).load(""))
+    assert ([problem.answer for problem in pool.problems], count) == ([r"\frac{1}{2}", "1 \\ 2"], 2)
+
+
+@pytest.mark.parametrize(("value", "text"), [(1e-7, "0.0000001"), (2.5e-05, "0.000025"), (1e22, str(10**22)), (-1e-5, "-0.00001")])
+def test_a_float_is_written_without_an_exponent(tmp_path, value, text):
+    path = write(tmp_path / "a.jsonl", rows(("a", value)))
+    assert [problem.answer for problem in file_pool(path).load("").problems] == [text]
 
 
 def test_suites_keep_every_problem(tmp_path, grader):
@@ -502,7 +524,8 @@ def test_real_pool_against_real_suites(tmp_path, grader):
     assert outside["core"] + outside["easy"] == 480  # a rate is a number of sixteenths, so each row is in one pool
     suite_drops = Counter(drop.reason for drop in loaded.drops if "suite" in drop.reason)
     assert suite_drops == {"in evaluation suite amc2023": 1, "in evaluation suite math_500": 2}  # one of them twice
-    assert "unreadable gold answer" in loaded.counts("easy")  # such as 49.5 % written with an escaped sign
+    assert r"49.5\%" in {problem.answer for problem in loaded.by_role["easy"]}  # which math-verify could not read
+    assert any("had their backslashes doubled and were mended" in note for note in loaded.notes)
     for role in pools:
         assert len(loaded.by_role[role]) + sum(loaded.counts(role).values()) == 480
 

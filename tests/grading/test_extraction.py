@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from src.grading.extraction import NO_ANSWER, Answer, read_answer
+from src.grading.extraction import NO_ANSWER, Answer, find_answer, read_answer
 from src.grading.judging import parse_answer
 
 LONG = "and so it goes on for quite a while, in a line that is long enough to keep two boxes apart"
@@ -68,3 +68,46 @@ def test_a_shortened_text_is_read_like_the_whole() -> None:
 
 def test_a_text_without_an_answer_is_told_by_identity() -> None:
     assert read_answer("no") is NO_ANSWER == Answer("", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "content"),
+    [
+        (r"So $\boxed{35}\%$.", r"35\%"),
+        (r"So $\boxed{35}$ percent.", "35 percent"),
+        (r"$\boxed{52}_8$", "52_8"),
+        (r"$\boxed{90}^\circ$", r"90^\circ"),
+        (r"$\boxed{5} \text{ km}$", r"5 \text{ km}"),
+        (r"$\boxed{5}$ of $100$", "5"),
+        (r"$\boxed{3}$ or $\boxed{4}$", "3,4"),
+        (r"\boxed{100} and \boxed{200}", "100, 200"),
+        ("\\boxed{4}\n\n\\boxed{4}", "4"),
+        (r"\boxed{1} is too small. \boxed{2}", "2"),
+        (r"\boxed{7} and then \boxed{", "7"),
+        (r"\boxed{7} \boxed{}", "7"),
+        (r"\boxed {7}", "7"),
+        (r"\fbox{3} or \boxed{4}", "3,4"),
+        ("no box, but 7", ""),
+    ],
+)
+def test_boxes_and_what_belongs_to_them(text: str, content: str) -> None:
+    answer = find_answer(text)
+    assert answer is not None and answer.content == content
+
+
+@pytest.mark.parametrize(
+    ("text", "content"),
+    [
+        ("It is 42", "42"),
+        ("The final sum is $x + 1$, I think", "x + 1"),
+        (r"We get \( \frac{1}{2} \) in 3 steps", "3"),
+        ("so 1,250 apples, or 12.5%", "12.5%"),
+        (r"\boxed{5}, not 6", "5"),
+        ("none", ""),
+    ],
+)
+def test_the_last_expression_counts_only_for_its_reader(text: str, content: str) -> None:
+    last = find_answer(text, "last_expression")
+    assert last is not None and last.content == content
+    boxed = find_answer(text)
+    assert boxed is not None and boxed.content == (content if "boxed" in text else "")

@@ -92,7 +92,7 @@ def real_golds(name: str) -> list[str]:
 
 
 @real_data
-def test_verdicts_are_those_of_math_verify(grader: Grader) -> None:
+def test_verdicts_are_those_of_math_verify_where_the_rules_are() -> None:
     rng = random.Random(0)
     golds = [
         gold
@@ -100,7 +100,8 @@ def test_verdicts_are_those_of_math_verify(grader: Grader) -> None:
         for gold in rng.sample(sorted(set(real_golds(name))), count)
     ]
     pairs = [(text, gold) for gold in golds for text in spellings(gold, rng.choice(golds))]
-    verdicts = grader.grade([text for text, _ in pairs], [gold for _, gold in pairs])
+    with Grader(rules="math_verify") as grader:
+        verdicts = grader.grade([text for text, _ in pairs], [gold for _, gold in pairs])
     expected = [plain_math_verify(text, gold) for text, gold in pairs]
     assert [verdict.correct for verdict in verdicts] == expected
     assert 150 < sum(expected) < len(expected) - 150
@@ -148,6 +149,47 @@ def test_a_hanging_answer_is_killed_and_counted_wrong() -> None:
             assert grader.grade([box(HANGS)], ["5"])[0].reason == "timeout"
             seconds.append(time.perf_counter() - start)
         assert min(seconds) < 0.1 and grader.timeouts == 1  # it does not get a second chance
+
+
+def test_an_answer_that_is_slow_in_python_costs_its_limit_and_no_worker() -> None:
+    pieces = " + ".join(f"x_{{{n}}}^{{{n}}}" for n in range(1, 9))
+    slow = [box(rf"({pieces})^{{{n}}}") for n in (40, 41)]
+    with Grader(workers=1, seconds_per_answer=1.0, rules="math_verify") as grader:
+        grader.grade([box("x + x")], ["2x"])
+        workers = {child.pid for child in multiprocessing.active_children()}
+        start = time.perf_counter()
+        verdicts = grader.grade([*slow, box("x + x")], [rf"({pieces})^{{39}} + 1"] * 2 + ["2x"])
+        seconds = time.perf_counter() - start
+        assert [verdict.reason for verdict in verdicts] == ["timeout", "timeout", "equal"]
+        assert seconds < 4 and grader.timeouts == 2
+        assert workers <= {child.pid for child in multiprocessing.active_children()}
+
+
+def test_two_spellings_of_an_absolute_value_are_told_equal_in_time() -> None:
+    gold, answer = "y=|x^3-x^2-2x|/3-|x+1|", r"y = \frac{|x^3 - x^2 - 2x|}{3} - |x+1|"
+    with Grader(workers=1, seconds_per_answer=5.0) as grader:
+        start = time.perf_counter()
+        assert [v.correct for v in grader.grade([box(answer), box(f"{answer} + 1")], [gold] * 2)] == [True, False]
+        assert time.perf_counter() - start < 15 and grader.timeouts == 0
+
+
+def test_the_rules_have_versions_of_their_own() -> None:
+    assert Grader(rules="math_verify").version != Grader().version == VERSION
+
+
+@pytest.mark.parametrize("rules", ["by_form", "math_verify"])
+def test_a_percent_sign_can_be_read(rules: str) -> None:
+    """Fails where the generated parser breaks again: latex2sympy2_extended 1.11.0 with antlr 4.9 lacks FUNC_GAMMA."""
+    with Grader(workers=1, rules=rules) as grader:
+        assert grader.check_gold([r"35\%"])[0].reason == "equal"
+        assert [v.correct for v in grader.grade([box(r"35\%"), box(r"36\%"), box("0.35")], [r"35\%"] * 3)] == [True, False, True]
+
+
+def test_rules_can_be_the_library_alone() -> None:
+    texts, golds = [box("52_7"), box("2^{-80}"), box("nope")], ["52_8", "2^{-81}", "open"]
+    with Grader(workers=1, rules="math_verify") as library, Grader(workers=1) as grader:
+        assert [verdict.correct for verdict in library.grade(texts, golds)] == [True, True, True]
+        assert [verdict.correct for verdict in grader.grade(texts, golds)] == [False, False, False]
 
 
 def test_equal_work_is_done_once() -> None:

@@ -1,6 +1,7 @@
 """Reward terms: values worked out by hand, TRL's own where there is one, and the shipped combinations."""
 
 import math
+import re
 
 import pytest
 from conftest import ROOT
@@ -59,7 +60,7 @@ def test_accuracy():
         ("2 + 2 = 4 </think>\n\\boxed{4}", False),
         ("2 + 2 = 4\n</think> \\boxed{4}", False),
         ("2 + 2 = 4\n</think>\nno\n</think>\n\\boxed{4}", False),
-        ("2 + 2 = 4\n</think>\n</think>\n\\boxed{4}", False),
+        ("2 + 2 = 4\n</think>\n</think>\n\\boxed{4}", True),  # as Open-RS counts: they share a line end
         ("2 + 2 = 4\n</think>", False),  # no answer follows
         ("</think>\n\\boxed{4}", False),  # no reasoning precedes
         ("2 + 2 = 4", False),
@@ -184,16 +185,37 @@ def test_language_reads_unclosed_maths_quickly():
     assert script_share("\\(" * 5_000 + "$" * 5_000 + "是", "latin") == 0.0
 
 
+def tags(*contents: str, opened: bool | None = None, **settings) -> list[float]:
+    config = RewardConfig(weights={"tag_count": 1.0}, tag_count=settings)
+    return REWARDS["tag_count"](RewardBatch([completion(text=text) for text in contents], len(contents), 100, opened), config)
+
+
 def test_tag_count():
-    good, no_close, twice, opened = "a\n</think>\nb", "a", "a\n</think>\nb\n</think>\nc", "<think>\na\n</think>\nb"
-    assert texts("tag_count", good, no_close, twice, opened) == [1.0, 0.5, 0.5, 0.5]
-    bare = {"opened_by_template": False}
-    assert texts("tag_count", good, no_close, twice, opened, tag_count=bare) == [0.5, 0.0, 0.0, 1.0]
+    closed, bare, twice = "a\n</think>\nb", "\\boxed{4}", "a\n</think>\nb\n</think>\nc"
+    whole, open_ = "<think>\n2+2\n</think>\n\n\\boxed{4}", "<think>\n2+2"
+    assert tags(closed, bare, twice, whole, opened=True) == [1.0, 0.0, 0.0, 0.5]  # the template opens; once more is too often
+    assert tags(closed, bare, twice, whole, open_, opened=False) == [0.5, 0.0, 0.0, 1.0, 0.5]
+    assert tags(closed, bare, twice, whole) == [1.0, 0.0, 0.0, 1.0]  # nobody knows the template
+    assert tags(closed, whole, opened=True, opened_by_template=False) == [0.5, 1.0]  # the config is stronger
+
+
+def test_an_answer_inside_unfinished_thinking_counts_only_where_it_is_told_to():
+    inside, after, plain = "<think>\nso \\boxed{4}", "<think>\nso\n</think>\n\\boxed{4}", "\\boxed{4}"
+    assert texts("accuracy", inside, after, plain) == [0.0, 1.0, 1.0]
+    assert texts("accuracy", inside, after, plain, accuracy={"after_think": False}) == [1.0, 1.0, 1.0]
+    opened = RewardBatch([completion(text=plain), completion(text="so\n</think>\n\\boxed{4}")], 2, 100, opened=True)
+    assert REWARDS["accuracy"](opened, RewardConfig(weights={"accuracy": 1.0})) == [0.0, 1.0]
 
 
 def test_reasoning_steps():
-    one, three, many = "Step 1: add", "First, add.\n2. Check.\n- done", "1. a\n2. b\n3. c\n4. d\nFinally, e"
+    one, three, many = "Step 1: add", "First, add.\n- Check.\n* done", "1. a\n- b\n- c\n4. d\nFinally, e"
     assert texts("reasoning_steps", "add", one, three, many) == [0.0, pytest.approx(1 / 3), 1.0, 1.0]
+
+
+@pytest.mark.parametrize("text", ["1. a\n2. b\n3. c", "- a\n- b", "x\n1. a\n* b", "* a", "2. x\n- y\nNext, z\nStep 3: w"])
+def test_reasoning_steps_are_those_of_open_r1(text):
+    pattern = r"(Step \d+:|^\d+\.|\n-|\n\*|First,|Second,|Next,|Finally,)"  # its own, with re.findall and no flags
+    assert texts("reasoning_steps", text) == pytest.approx([min(1.0, len(re.findall(pattern, text)) / 3)])
 
 
 def test_a_batch_holds_whole_groups():
