@@ -17,7 +17,7 @@ from omegaconf import OmegaConf, open_dict
 
 from src.config.continuing import config_from
 from src.config.tree import LabConfig
-from src.hardware.config import visible_gpus
+from src.hardware.gpus import visible_gpus
 from src.run import CONF
 
 ROOT = Path(__file__).parent.parent

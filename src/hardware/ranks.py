@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from src.common.errors import UserError
+from src.hardware.gpus import visible_gpus
 from src.hardware.processes import die_with_parent
 
 SET_FOLDER = "GRPO_LAB_SET"  # environment: where the processes that launch.py started leave word
@@ -44,13 +45,20 @@ def adopt_slurm() -> None:
     job = int(os.environ["SLURM_JOB_ID"])
     os.environ |= {
         "RANK": os.environ["SLURM_PROCID"],
-        "LOCAL_RANK": os.environ["SLURM_LOCALID"],
+        "LOCAL_RANK": "0" if has_own_gpu() else os.environ["SLURM_LOCALID"],  # torch takes it for the number of its GPU
         "WORLD_SIZE": str(tasks),
         # "4(x2),3": as many tasks on this node as on the first, which is what torch wants to know
         "LOCAL_WORLD_SIZE": re.split(r"\D", os.environ.get("SLURM_STEP_TASKS_PER_NODE", str(tasks)))[0],
     }
     os.environ.setdefault("MASTER_ADDR", _first_host(os.environ.get("SLURM_STEP_NODELIST", "127.0.0.1")))
     os.environ.setdefault("MASTER_PORT", str(FIRST_PORT + job % 10_000))
+
+
+def has_own_gpu() -> bool:
+    """Whether Slurm has given this task a GPU that the others do not see, as `srun --gpus-per-task=1` does."""
+    by_task = "SLURM_GPUS_PER_TASK", "SLURM_NTASKS_PER_GPU"
+    asked = any(name in os.environ for name in by_task) or "gpu" in os.environ.get("SLURM_TRES_PER_TASK", "")
+    return asked and int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1 and len(visible_gpus()) == 1
 
 
 def _first_host(nodes: str) -> str:

@@ -59,7 +59,7 @@ class Plan:
 
 def make_plan(config: LabConfig) -> Plan:
     """The plan of a run. Raises UserError where the hardware has no spec or the model's shape is not known."""
-    spec = config.hardware.spec
+    spec = config.hardware.known_spec
     if spec is None:
         raise UserError(
             f"hardware.spec: nothing is known of {config.hardware.name}; choose hardware= or give its numbers"

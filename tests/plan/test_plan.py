@@ -42,7 +42,7 @@ EXPERIMENTS = ("high_quality_data", "mix_easy_hard", "cosine_length")
 def planned(*overrides):
     """The workload and the spec of a command line."""
     config = configured(*overrides)
-    return workload(config, architecture(config.model)), config.hardware.spec
+    return workload(config, architecture(config.model)), config.hardware.known_spec
 
 
 @pytest.mark.parametrize("path", ["embedded/micro", "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"])

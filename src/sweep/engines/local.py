@@ -11,7 +11,7 @@ import time
 from dataclasses import asdict, replace
 
 from src.common.errors import RunFailed, UserError
-from src.hardware.config import visible_gpus
+from src.hardware.gpus import visible_gpus
 from src.sweep.engines.engine import Ended, FileEngine
 from src.sweep.engines.trial import TrialSpec
 
