@@ -1,15 +1,17 @@
 """From a command line to a validated configuration, and from an error to one line and an exit code. All of Hydra is here."""
 
 import os
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from src.common.errors import RunFailed, UserError
@@ -20,6 +22,7 @@ from src.experiment.preparing import check_machine
 from src.experiment.run import run
 from src.hardware.launch import launch, needs_launch
 from src.hardware.ranks import adopt_slurm, failure_noted
+from src.plan import auto
 from src.plan.plan import show_plan
 
 CONF = Path(__file__).parent.parent / "conf"
@@ -37,7 +40,7 @@ def hydra_main(cfg: DictConfig) -> float | list[float] | None:
         os.environ.pop("HYDRA_FULL_ERROR")  # main set it for Hydra; processes started from here must not inherit it
     try:
         hydra_config = HydraConfig.get()
-        choices = {group: name for group, name in hydra_config.runtime.choices.items() if "/" not in group and name}
+        choices = chosen_options(hydra_config.runtime.choices)
         content = OmegaConf.to_container(cfg, resolve=True)
         given = [change.partition("=")[0] for change in hydra_config.overrides.task]
         if content["resume"] and all(key in ("resume", "plan") or key.startswith(OF_A_SESSION) for key in given):
@@ -116,8 +119,41 @@ def main() -> None:
     swept = sweeping(sys.argv[1:])
     sys.argv[1:] = [spelled_out(argument, swept) for argument in sys.argv[1:]]
     offer_sweeps(sys.argv[1:])
+    if auto.asked_for(sys.argv[1:]):
+        spell_out_auto()
     with failure_noted():
         run_or_end()
+
+
+def spell_out_auto() -> None:
+    """Put what `auto` comes to on this machine in its place on the command line, and say it."""
+    overrides = [text for text in sys.argv[1:] if "=" in text and text[0] != "-" or text[0] == "~"]
+    swept = [text for text in overrides if OverridesParser.create().parse_override(text).is_sweep_override()]
+    try:
+        spelled, chosen = auto.explicit([text for text in overrides if text not in swept], composed)
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        end(error)
+    sys.argv[1:] = [*spelled, *swept, *(text for text in sys.argv[1:] if text not in overrides)]
+    print(f"auto: {chosen}\n  python -m src.run {shlex.join(sys.argv[1:])}", flush=True)
+
+
+def composed(arguments: Sequence[str]) -> dict[str, Any]:
+    """The resolved content of a command line. Raises UserError where it has none."""
+    try:
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            cfg = hydra.compose("config", overrides=list(arguments), return_hydra_config=True)
+        choices = chosen_options(cfg.hydra.runtime.choices)
+        with open_dict(cfg):
+            del cfg.hydra
+        content: Any = OmegaConf.to_container(cfg, resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explain_hydra(LabConfig, error)) from error
+    return {**content, "name": content["name"] or choices.get("experiment", "custom"), "choices": choices}
+
+
+def chosen_options(choices: Mapping[str, str | None]) -> dict[str, str]:
+    """The option chosen in each group of the configuration's own."""
+    return {group: name for group, name in choices.items() if "/" not in group and name}
 
 
 def run_or_end() -> None:

@@ -73,6 +73,11 @@ class HardwareConfig(Config):
         return self
 
     @property
+    def title(self) -> str:
+        """Its name, with the number of GPUs where there are several of one name."""
+        return self.name if self.gpus < 2 or self.name.startswith(f"{self.gpus} x ") else f"{self.gpus} x {self.name}"
+
+    @property
     def known_spec(self) -> Spec | None:
         """`spec` with this machine's memory where it gives none: of the smallest GPU here, or the host's without GPUs. Raises
         UserError where there is no GPU to ask."""

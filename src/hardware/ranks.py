@@ -37,9 +37,14 @@ def in_set() -> bool:
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
+def slurm_tasks() -> int:
+    """Tasks that srun has started together, this one among them."""
+    return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))  # not set in a batch script
+
+
 def adopt_slurm() -> None:
     """Under srun with several tasks, name this process's place in the way of torchrun, which torch understands."""
-    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))  # set by srun alone, not in a batch script
+    tasks = slurm_tasks()
     if in_set() or tasks == 1:
         return
     job = int(os.environ["SLURM_JOB_ID"])
@@ -58,7 +63,7 @@ def has_own_gpu() -> bool:
     """Whether Slurm has given this task a GPU that the others do not see, as `srun --gpus-per-task=1` does."""
     by_task = "SLURM_GPUS_PER_TASK", "SLURM_NTASKS_PER_GPU"
     asked = any(name in os.environ for name in by_task) or "gpu" in os.environ.get("SLURM_TRES_PER_TASK", "")
-    return asked and int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1 and len(visible_gpus()) == 1
+    return asked and slurm_tasks() > 1 and len(visible_gpus()) == 1
 
 
 def _first_host(nodes: str) -> str:

@@ -89,8 +89,7 @@ def changes(config: LabConfig, w: Workload) -> dict[str, dict[str, Any]]:
         if not w.engine_sleeps:
             found["rollout.sleep=true"] = {"engine_sleeps": True}
         found |= {f"rollout.gpu_memory_share={share}": {"engine_share": share} for share in SHARES}
-        longest = max(w.longest, *(w.prompt_longest + e.limit for e in w.evaluations))
-        if longest < w.engine_positions:
+        if (longest := longest_needed(w)) < w.engine_positions:
             found[f"trainer.vllm_max_model_length={longest}"] = {"engine_positions": longest}
     if config.model.lora is None:
         lora = {"trained_parameters": w.architecture.lora_parameters(LORA), "reference": False}
@@ -109,6 +108,11 @@ def changes(config: LabConfig, w: Workload) -> dict[str, dict[str, Any]]:
         limits = tuple(round(share * limit) for limit in w.limits)
         found[f"length.fraction={share * config.length.fraction:g}"] = {"limits": limits}
     return found
+
+
+def longest_needed(w: Workload) -> int:
+    """Tokens of the longest sequence that is sampled."""
+    return max(w.longest, *(w.prompt_longest + e.limit for e in w.evaluations))
 
 
 def flash_attention() -> str:

@@ -119,7 +119,7 @@ def rows(config: LabConfig, plan: Plan) -> dict[str, str]:
     hours = "  ".join(f"{phase} {duration(size)}" for phase, size in plan.seconds.items())
     result = {
         "model": f"{config.model.path}, {plan.parameters / 1e6:,.1f}M parameters{adapted}",
-        "hardware": f"{config.hardware.name}: {config.hardware.processes} training process(es), rollout "
+        "hardware": f"{config.hardware.title}: {config.hardware.processes} training process(es), rollout "
         f"{config.rollout.engine}",
         f"GB per {device}": parts,
         "at the peak": f"{peaks}; {plan.available_gb:.1f} GB there",
@@ -150,7 +150,7 @@ def estimate(config: LabConfig, plan: Plan) -> str:
     whole = plan.hours * 3600
     return (
         f"about {duration(training)} of training, ${cost(training):.2f}; with evaluation {duration(whole)}, "
-        f"${plan.usd:.2f}, on {config.hardware.name}"
+        f"${plan.usd:.2f}, on {config.hardware.title}"
     )
 
 

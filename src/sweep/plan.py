@@ -153,7 +153,7 @@ def _usd(cell: PlanCell) -> tuple[float, float]:
 def _labelled(model: tuple[int, str], cells: Sequence[PlanCell], whole: bool, runs: float) -> str:
     """One model's share of a grid; of a search, what one run of it takes."""
     hardware = cells[0].config.hardware
-    where = f"on {hardware.gpus} x {hardware.name}" if hardware.gpus > 1 else f"on {hardware.name}"
+    where = f"on {hardware.title}"
     if whole:
         costs = {key: sum(cell.cost[key] for cell in cells) * runs for key in FIGURES}
         return f"{model[1]} ({model[0] / 1e6:,.1f}M): {len(cells) * runs:.0f} runs, {_figures(costs)}, {where}"
