@@ -27,7 +27,7 @@ from src.plan.workload import workload
 AUTO = ("scale=auto", "hardware=auto")
 SEEN = "hardware.seen="  # GPUs to plan for as if they were here, see `described`
 SCALES = ("h200", "qwen2_5")  # on GPUs: the first that the experiment has numbers for
-MARGIN = 0.9  # of the memory; the rest is for what the plan is wrong by
+MARGINS = (0.9, 1.0)  # of the memory: the rest is for what the plan is wrong by; all of it where nothing fits otherwise
 LIMITS = 8  # samplings that stand for all of them where settings are compared
 SIZES = 3  # of a pass that are compared, the largest that fit
 MIG_SHARES = 7  # of computing, in a whole card
@@ -138,11 +138,11 @@ def quickest(base: Sequence[str], asked: Asked, there: Machine, compose: Compose
     contents = [(engine, compose([*base, *map(written, engine, engine.values()), *asked.arguments]))
                 for engine in engines(asked, there)]
     adapted = (contents[0][1]["model"]["lora"] is not None,) if asked.sets("model.lora") else (False, True)
-    for kernel, adapters in product((None, flash_attention()), adapted):
+    for margin, kernel, adapters in product(MARGINS, (None, flash_attention()), adapted):
         found = [
             replace(choice, settings=engine | choice.settings) for engine, content in contents
             for layout in layouts(content, asked, there, adapters)
-            for choice in variants(content, layout, asked, kernel)
+            for choice in variants(content, layout, asked, kernel, margin)
         ]
         if found:
             return min(found, key=lambda choice: (choice.hours, choice.workload.processes, -choice.workload.device_batch))
@@ -179,7 +179,7 @@ def layouts(content: Content, asked: Asked, there: Machine, adapters: bool) -> I
             yield {key: value for key, value in settings.items() if not asked.sets(key)}
 
 
-def variants(content: Content, layout: Settings, asked: Asked, kernel: str | None) -> Iterator[Choice]:
+def variants(content: Content, layout: Settings, asked: Asked, kernel: str | None, margin: float) -> Iterator[Choice]:
     """The settings on each GPU that fit a layout: with and without checkpointing, the largest passes."""
     group = content["algorithm"]["completions_per_prompt"]
     try:  # passes of a prompt's completions come out even wherever the layout does
@@ -187,7 +187,7 @@ def variants(content: Content, layout: Settings, asked: Asked, kernel: str | Non
     except UserError:  # the batch cannot be shared out over so many processes, for one
         return
     whole, spec = workload(config, architecture(config.model)), config.hardware.known_spec
-    usable = spec.model_copy(update={"memory_gb": MARGIN * spec.memory_gb})
+    usable = spec.model_copy(update={"memory_gb": margin * spec.memory_gb})
     shown = replace(whole, limits=whole.limits[:: -(-len(whole.limits) // LIMITS)])
     if kernel and not asked.sets("model.attention"):
         layout, shown = layout | {"model.attention": kernel}, replace(shown, attention=kernel)

@@ -44,30 +44,39 @@ def test_every_card_is_known_by_its_name_and_has_an_option():
         option_of("Tesla T4")
 
 
-@pytest.mark.parametrize("number", range(len(CARDS)), ids=list(CARDS))
-def test_a_model_on_a_card_fits_or_the_setting_is_named(number):
-    card, model = list(CARDS)[number], MODELS[number % len(MODELS)]
-    arguments = ("+experiment=mix_easy_hard", f"model={model}", "length.fraction=0.5" if number % 2 else "seed=1")
-    _, said, config = on(f"[{card}]", *arguments)
-    assert not make_plan(config).faults and config.hardware.name in said
-    # and without auto, on the settings of the scale
-    given = ("scale=h200", f"hardware={card}", *arguments)
+@pytest.fixture(scope="module")
+def models():
+    """What each of the models makes of `scale=h200`."""
+    return {name: composed(["+experiment=mix_easy_hard", "scale=h200", f"model={name}"]) for name in MODELS}
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_a_model_on_a_card_fits_or_is_told_the_settings(card, models):
+    hardware = composed(["scale=h200", f"hardware={card}"])["hardware"]
+    for name, content in models.items():
+        plan = make_plan(parse(content | {"hardware": hardware}))
+        assert bool(plan.faults) == bool(plan.remedies), name
+
+
+@pytest.mark.parametrize(("card", "model"), [("rtx_a4000", "qwen3_1_7b"), ("l4", "smollm2_360m"), ("rtx5090", "qwen3_0_6b")])
+def test_what_a_card_is_told_fits_and_auto_finds_as_much(card, model):
+    given = ("+experiment=mix_easy_hard", "scale=h200", f"hardware={card}", f"model={model}")
     plan = make_plan(configured(*given))
-    assert bool(plan.faults) == bool(plan.remedies)
-    for remedy in plan.remedies[:1]:
+    for remedy in plan.remedies:
         words = [spelled_out(word, swept=False) for word in shlex.split(remedy)]
         assert not make_plan(configured(*given, *words)).faults, remedy
+    _, said, config = on(f"[{card}]", "+experiment=mix_easy_hard", f"model={model}")
+    assert not make_plan(config).faults and config.hardware.name in said
 
 
-@pytest.mark.parametrize("seen", MACHINES)
-def test_the_three_experiments_are_planned_on_machines_of_five_kinds(seen):
-    for experiment in EXPERIMENTS:
-        spelled, said, config = on(seen, f"+experiment={experiment}")
-        gpus = described(seen)
-        assert config.hardware.gpus <= len(gpus) and not make_plan(config).faults
-        assert (config.hardware.device, config.scale.name) == (("cuda", "h200") if gpus else ("cpu", "micro"))
-        assert not any("auto" in argument or "seen" in argument for argument in spelled)
-        assert said.startswith(config.hardware.title) or not gpus
+@pytest.mark.parametrize("number", range(len(MACHINES)), ids=MACHINES)
+def test_an_experiment_is_planned_on_machines_of_five_kinds(number):
+    seen, gpus = MACHINES[number], described(MACHINES[number])
+    spelled, said, config = on(seen, f"+experiment={EXPERIMENTS[number % len(EXPERIMENTS)]}")
+    assert config.hardware.gpus <= len(gpus) and not make_plan(config).faults
+    assert (config.hardware.device, config.scale.name) == (("cuda", "h200") if gpus else ("cpu", "micro"))
+    assert not any("auto" in argument or "seen" in argument for argument in spelled)
+    assert said.startswith(config.hardware.title) or not gpus
 
 
 def test_all_weights_are_trained_where_they_fit_and_adapters_where_not():
