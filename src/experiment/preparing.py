@@ -16,6 +16,7 @@ from src.experiment.serving import check_server
 from src.hardware.config import HardwareConfig, check_device, check_sharding
 from src.hardware.ranks import is_first
 from src.model.load import resolve
+from src.plan.disk import check_disk
 from src.plan.plan import Plan
 from src.record.checkpoints import Checkpoints
 from src.record.record import Record
@@ -41,6 +42,7 @@ def check_machine(config: LabConfig) -> None:
     check_device(config.hardware)
     check_sharding(config.hardware)
     check_server(config)
+    check_disk(config)
 
 
 def prepare_libraries(config: LabConfig) -> None:

@@ -112,6 +112,8 @@ def carry_out(session: "Session", screen: Screen, watches: Sequence["Watch"]) ->
         close(session, measurements.results, stop, screen)
         if config.hub.push and stop is None:
             push(config.hub, record, session.checkpoints.at(session.progress.best_step), tokenizer, screen)
+        if config.record.checkpoint == "weights" and stop is None:
+            session.checkpoints.keep_weights(session.progress.best_step)
     finally:
         tracker.finish(record.summary)
 

@@ -24,6 +24,7 @@ from src.plan.cost_model import (
     tokens,
     training_flops,
 )
+from src.plan.disk import disk_bytes, free_bytes
 from src.plan.fit import faults, largest_batch, remedies
 from src.plan.workload import workload
 from src.training.algorithm import bound_to_passes
@@ -39,6 +40,7 @@ class Plan:
     engine_gb: dict[str, float]  # of vLLM, by part; empty without it
     engine_sequences: int  # of the longest length that its cache holds
     peak_gb: dict[str, float]  # in training and in sampling, which take turns
+    disk_gb: dict[str, float]  # of a checkpoint by part, of all that lie there at once, and of what is kept
     available_gb: float
     largest_device_batch: int | None  # completions in a pass; None if not even one fits
     tokens: dict[str, float]
@@ -78,6 +80,7 @@ def make_plan(config: LabConfig) -> Plan:
         engine_gb={name: size / GB for name, size in engine.items()},
         engine_sequences=int(engine.get("KV cache", 0.0) / (w.longest * engine_cache_per_token(w))),
         peak_gb={"training": training / GB, "sampling": sampling / GB},
+        disk_gb={name: size / GB for name, size in disk_bytes(config, w).items()},
         available_gb=spec.memory_bytes / GB,
         largest_device_batch=largest_batch(w, spec),
         tokens=tokens(w),
@@ -125,6 +128,7 @@ def rows(config: LabConfig, plan: Plan) -> dict[str, str]:
         "at the peak": f"{peaks}; {plan.available_gb:.1f} GB there",
         "largest batch": f"{plan.largest_device_batch or 'not even 1'} completions in a pass "
         f"(hardware.device_batch_size={config.hardware.device_batch_size})",
+        "disk": f"{disk_in_words(plan)}; {free_bytes(Path(config.output_root)) / GB:.1f} GB are free here",
         "tokens": "  ".join(f"{name} {number / 1e6:.2f}M" for name, number in plan.tokens.items()),
         "FLOPs": "  ".join(f"{name} {number:.2e}" for name, number in plan.flops.items()),
         "time": hours,
@@ -142,6 +146,15 @@ def rows(config: LabConfig, plan: Plan) -> dict[str, str]:
             f"{duration(all_steps)} of training"
         )
     return result
+
+
+def disk_in_words(plan: Plan) -> str:
+    """What the checkpoints take."""
+    disk = plan.disk_gb
+    return (
+        f"a checkpoint {disk['weights'] + disk['state']:.1f} GB (weights {disk['weights']:.1f}), at once {disk['at once']:.1f} GB, "
+        f"kept {disk['kept']:.1f} GB"
+    )
 
 
 def estimate(config: LabConfig, plan: Plan) -> str:

@@ -7,7 +7,7 @@ import json
 import subprocess
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -23,6 +23,11 @@ class RecordConfig(Config):
     completions_every_steps: int = Field(ge=1)
     checkpoint_every_steps: int = Field(ge=1)
     checkpoints_kept: int = Field(ge=1)
+    checkpoint: Literal["all", "weights"] | None = None  # that a finished run keeps; null = all, and in a sweep weights
+
+    def of_a_trial(self) -> "RecordConfig":
+        """The same in a sweep, where many runs finish."""
+        return self.model_copy(update={"checkpoint": self.checkpoint or "weights"})
 
 
 def versions() -> dict[str, str]:

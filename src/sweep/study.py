@@ -22,6 +22,7 @@ from src.common.errors import UserError
 from src.common.locks import FileLock, held, is_held
 from src.sweep.space import Space
 
+NOT_GIVEN = ("None", "{}")  # defaults, as text
 OWNER = "sweeper"  # user attribute of a trial
 
 
@@ -144,6 +145,8 @@ def _differences(known: dict[str, Any], asked: dict[str, Any], what: str) -> str
     for key in sorted(known.keys() | asked.keys()):
         if key not in asked:
             found.append(f"{key} is no longer varied" if what == "search space" else f"{key} was {known[key]}")
+        elif key not in known and asked[key] in NOT_GIVEN:
+            pass  # a key that came later
         elif key not in known:
             found.append(f"{key} is new" if what == "search space" else f"{key} is new ({asked[key]})")
         elif known[key] != asked[key]:
