@@ -85,8 +85,8 @@ def explicit(arguments: Sequence[str], compose: Compose) -> tuple[list[str], str
         raise UserError("auto: it chooses the number of processes, and here they run already; give what it says for one process")
     if asked.sets("resume"):
         raise UserError("auto: a run goes on as it began; give hardware.<key>=... for what is to be different")
-    if not there.gpus and not asked.sets("hardware"):
-        return [*(["scale=micro"] if asked.scales else []), "hardware=cpu", *asked.arguments], "no GPU here: on the CPU"
+    if not (there.gpus or asked.sets("hardware")) or "hardware=cpu" in asked.arguments:
+        return [*(["scale=micro"] if asked.scales else []), "hardware=cpu", *asked.arguments], "no GPU: on the CPU"
     base = grounds(asked, there, compose)
     best = quickest(base, asked, there, compose)
     spelled = [*base, *(written(key, value) for key, value in best.settings.items()), *asked.arguments]
@@ -117,7 +117,8 @@ def grounds(asked: Asked, there: Machine, compose: Compose) -> list[str]:
             refused = refused or error
         else:
             return [*base, *(different(gpu, content["hardware"]) if gpu and hardware else [])]
-    raise refused or AssertionError
+    assert refused
+    raise refused
 
 
 def different(gpu: Gpu, card: Content) -> list[str]:
@@ -146,7 +147,11 @@ def quickest(base: Sequence[str], asked: Asked, there: Machine, compose: Compose
         ]
         if found:
             return min(found, key=lambda choice: (choice.hours, choice.workload.processes, -choice.workload.device_batch))
-    raise UserError(refusal(make_plan(parse(contents[0][1]))))
+    engine, content = contents[0]
+    plan = make_plan(config := parse(content))
+    if plan.faults:
+        raise UserError(refusal(plan))
+    return Choice(engine, workload(config, architecture(config.model)), plan.hours)
 
 
 def engines(asked: Asked, there: Machine) -> list[Settings]:
@@ -187,6 +192,7 @@ def variants(content: Content, layout: Settings, asked: Asked, kernel: str | Non
     except UserError:  # the batch cannot be shared out over so many processes, for one
         return
     whole, spec = workload(config, architecture(config.model)), config.hardware.known_spec
+    assert spec and spec.memory_gb
     usable = spec.model_copy(update={"memory_gb": margin * spec.memory_gb})
     shown = replace(whole, limits=whole.limits[:: -(-len(whole.limits) // LIMITS)])
     if kernel and not asked.sets("model.attention"):
@@ -252,11 +258,9 @@ def written(key: str, value: Any) -> str:
 
 def in_words(config: LabConfig) -> str:
     hardware, lora = config.hardware, config.model.lora
+    size = f"{hardware.device_batch_size} completion{'s' if hardware.device_batch_size > 1 else ''} in a pass"
     learnt = f"adapters of rank {lora.rank}" if lora else f"all weights ({config.model.dtype})"
     share = getattr(config.rollout, "gpu_memory_share", None)
     sampled = f"{config.rollout.engine} with {share:g} of the GPU" if share else config.rollout.engine
     spread = f"{hardware.processes} processes{'' if hardware.sharding == 'none' else f' ({hardware.sharding})'}, "
-    return (
-        f"{hardware.title}: {learnt}, {spread if hardware.processes > 1 else ''}{sampled}, "
-        f"{hardware.device_batch_size} completions in a pass"
-    )
+    return f"{hardware.title}: {learnt}, {spread if hardware.processes > 1 else ''}{sampled}, {size}"

@@ -112,7 +112,8 @@ def test_a_slice_has_its_share_of_its_card_and_is_used_alone():
 
 
 def test_the_smallest_of_different_cards_decides():
-    assert on("[h100,rtx4090 24 GB]", "+experiment=mix_easy_hard")[2].hardware.spec.memory_gb <= 80
+    config = on("[h100 80 GB,2 x rtx4090 24 GB]", "+experiment=mix_easy_hard")[2]
+    assert config.hardware.title == "3 x NVIDIA GeForce RTX 4090 24 GB"
 
 
 def test_an_unknown_card_is_planned_with_its_own_memory():
@@ -158,4 +159,4 @@ def test_a_sweep_keeps_what_it_varies(tmp_path):
 
 def test_without_a_gpu_auto_is_the_embedded_model_on_the_cpu(tmp_path):
     result = command("+experiment=mix_easy_hard", "plan=true", "scale=auto", "hardware.seen=[]", cwd=tmp_path)
-    assert result.stdout.startswith("auto: no GPU here: on the CPU\n  python -m src.run scale=micro hardware=cpu ")
+    assert result.stdout.startswith("auto: no GPU: on the CPU\n  python -m src.run scale=micro hardware=cpu ")
