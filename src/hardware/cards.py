@@ -3,7 +3,7 @@
 import re
 
 from src.common.errors import UserError
-from src.hardware.gpus import PROFILE, Gpu
+from src.hardware.gpus import Gpu, slice_size
 
 # Option: what the name holds. The first that is found counts.
 CARDS = {
@@ -59,7 +59,7 @@ def described(text: str) -> list[Gpu]:
     cards, with their memory or a MIG profile behind them."""
     found: list[Gpu] = []
     for words in filter(None, (part.strip(" '\"") for part in text.strip("[]").split(","))):
-        number, name, profile, size = WORDS.fullmatch(words).groups()
-        memory = float(size or (PROFILE.search(profile)[2] if profile else 0))
-        found += [Gpu(name, memory, profile=profile or "")] * int(number or 1)
+        if parts := WORDS.fullmatch(words):
+            number, name, profile, size = (part or "" for part in parts.groups())
+            found += [Gpu(name, float(size or slice_size(profile)[1]), profile=profile)] * int(number or 1)
     return found

@@ -55,15 +55,16 @@ def listed(text: str, sizes: str) -> list[Gpu]:
             found.append((Gpu(whole["name"], memory, whole["index"], whole["uuid"]), []))
         elif part := SLICE.match(line):
             card, slices = found[-1]
-            slices.append(Gpu(card.name, gigabytes(part["profile"]), uuid=part["uuid"], profile=part["profile"]))
+            slices.append(Gpu(card.name, slice_size(part["profile"])[1], uuid=part["uuid"], profile=part["profile"]))
     devices = [gpu for card, slices in found for gpu in slices or [card]]
     mixed = any(gpu.profile for gpu in devices)  # CUDA takes numbers or UUIDs, not both
     return [replace(gpu, handle=gpu.uuid) for gpu in devices] if mixed else devices
 
 
-def gigabytes(profile: str) -> float:
-    """Memory of a MIG slice."""
-    return float(PROFILE.search(profile)[2])
+def slice_size(profile: str) -> tuple[int, float]:
+    """Computing, in sevenths of the card, and memory in GB of a MIG profile such as 3g.40gb; nothing of none."""
+    found = PROFILE.search(profile)
+    return (int(found[1]), float(found[2])) if found else (0, 0.0)
 
 
 def named_among(gpus: Iterable[Gpu], names: Sequence[str]) -> list[Gpu]:

@@ -16,7 +16,7 @@ from src.common.screen import duration
 from src.config.tree import LabConfig, parse
 from src.hardware.cards import described, option_of
 from src.hardware.config import Spec
-from src.hardware.gpus import PROFILE, Gpu, gpus_here
+from src.hardware.gpus import Gpu, gpus_here, slice_size
 from src.hardware.ranks import in_set, slurm_tasks
 from src.model.architecture import architecture
 from src.plan.cost_model import Workload, seconds
@@ -30,7 +30,6 @@ SCALES = ("h200", "qwen2_5")  # on GPUs: the first that the experiment has numbe
 MARGINS = (0.9, 1.0)  # of the memory: the rest is for what the plan is wrong by; all of it where nothing fits otherwise
 LIMITS = 8  # samplings that stand for all of them where settings are compared
 SIZES = 3  # of a pass that are compared, the largest that fit
-MIG_SHARES = 7  # of computing, in a whole card
 BATCH, CHECKPOINTING = "hardware.device_batch_size", "hardware.gradient_checkpointing"
 POSITIONS = "trainer.vllm_max_model_length"
 LORA_SETTING = {"rank": LORA.rank, "alpha": LORA.alpha}
@@ -124,8 +123,9 @@ def grounds(asked: Asked, there: Machine, compose: Compose) -> list[str]:
 def different(gpu: Gpu, card: Content) -> list[str]:
     """What a device has less than its card: a MIG slice, or a part that a hypervisor gives."""
     spec, found = card["spec"], {}
-    if part := PROFILE.search(gpu.profile):
-        computing, memory = float(part[1]) / MIG_SHARES, float(part[2])
+    sevenths, memory = slice_size(gpu.profile)
+    if sevenths:
+        computing = sevenths / 7
         bandwidth = spec["bandwidth_gb_per_s"] * memory / (spec["memory_gb"] or memory)
         found = {"spec.memory_gb": memory, "spec.peak_tflops": computing * spec["peak_tflops"],
                  "spec.bandwidth_gb_per_s": bandwidth, "price_usd_per_gpu_hour": computing * card["price_usd_per_gpu_hour"]}

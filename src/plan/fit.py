@@ -55,7 +55,7 @@ def remedies(config: LabConfig, w: Workload, spec: Spec) -> list[str]:
     """Settings each of which alone would make the run fit, then those that do with a smaller batch; where there are none,
     two together, or three."""
     size, options = largest_batch(w, spec), changes(config, w)
-    found = {(): f"hardware.device_batch_size={size}"} if size else {}
+    found: dict[tuple[str, ...], str] = {(): f"hardware.device_batch_size={size}"} if size else {}
     together: dict[tuple[str, ...], str] = {}
     for number in range(1, MOST_TOGETHER + 1):
         for names in combinations(options, number):
