@@ -140,14 +140,17 @@ def layer_bytes_per_token(a: Architecture, element_bytes: int, stream_bytes: int
     return norms + element_bytes * (3 * a.queries + 2 * a.keys + 4 * a.mlp)
 
 
-def activation_bytes(w: Workload) -> float:
-    """Kept for the backward pass at the longest length, and the layer in hand."""
-    a = w.architecture
+def layer_input_bytes(w: Workload) -> float:
+    """Each layer's input at the longest length, from which checkpointing computes the layer again."""
     tokens = w.learnt * w.device_batch * w.longest
-    layer = tokens * layer_bytes_per_token(a, w.compute_bytes, w.stream_bytes)
-    if w.checkpointing:  # each layer's input, and one layer computed again with its gradients
-        return a.layers * tokens * a.hidden * w.stream_bytes + 2 * layer
-    return a.layers * layer + 0.5 * layer
+    return w.architecture.layers * tokens * w.architecture.hidden * w.stream_bytes if w.checkpointing else 0.0
+
+
+def activation_bytes(w: Workload) -> float:
+    """Kept for the backward pass at the longest length, and the layer in hand; with checkpointing one layer and its gradients."""
+    tokens = w.learnt * w.device_batch * w.longest
+    layer = tokens * layer_bytes_per_token(w.architecture, w.compute_bytes, w.stream_bytes)
+    return 2 * layer if w.checkpointing else (w.architecture.layers + 0.5) * layer
 
 
 def mask_bytes(w: Workload) -> float:
@@ -211,7 +214,7 @@ def memory(w: Workload, spec: Spec) -> dict[str, float]:
     return {
         "weights": weights, "gradients": gradients, "optimiser": optimiser, "reference model": reference,
         "gathered weights": gathered_bytes(w), "weights to measure": measured_bytes(w),
-        "activations": activation_bytes(w), "attention mask": mask_bytes(w), "logits": logit_bytes(w),
+        "layer inputs": layer_input_bytes(w), "activations": activation_bytes(w), "attention mask": mask_bytes(w), "logits": logit_bytes(w),
         "KV cache": max(cache_bytes(w), evaluation_cache_bytes(w)),
         "vLLM": vllm, "libraries": spec.base_gb * GB,
     }
@@ -220,7 +223,7 @@ def memory(w: Workload, spec: Spec) -> dict[str, float]:
 def peak_memory(w: Workload, parts: dict[str, float]) -> tuple[float, float]:
     """The most bytes at once in training and in sampling, which take turns."""
     held = sum(parts[name] for name in ("weights", "gradients", "optimiser", "reference model", "libraries"))
-    training = held + sum(parts[name] for name in ("gathered weights", "activations", "attention mask", "logits"))
+    training = held + sum(parts[name] for name in ("gathered weights", "layer inputs", "activations", "attention mask", "logits"))
     sampling = held - parts["gradients"] + parts["weights to measure"] + parts["KV cache"] + parts["vLLM"]
     return training + (0.0 if w.engine_sleeps else parts["vLLM"]), sampling
 

@@ -14,10 +14,10 @@ from src.experiment.announce import warnings
 from src.experiment.watches import BudgetWatch
 from src.model.architecture import FOLDER, architecture
 from src.plan.cost_model import (
-    activation_bytes,
     engine_cache_per_token,
     engine_memory,
     layer_bytes_per_token,
+    layer_input_bytes,
     longest_length,
     mask_bytes,
     mean_length,
@@ -122,9 +122,8 @@ def test_under_autocast_layers_hand_on_float32(numbers):
     last = (4 + (4 if mixed else 2)) * 800 * a.hidden  # of the norm after the last layer
     assert kept - last == pytest.approx(a.layers * 800 * a.hidden * (4 if mixed else 2), rel=0.03)
     held, bare = (of_8_x_100(element_bytes=element_bytes, mixed=mixed, checkpointing=c) for c in (True, False))
-    two_layers = 2 * 800 * layer_bytes_per_token(a, held.compute_bytes, held.stream_bytes)
-    assert activation_bytes(held) - two_layers == a.layers * 800 * a.hidden * held.stream_bytes
-    assert activation_bytes(bare) > activation_bytes(held)
+    assert layer_input_bytes(held) == a.layers * 800 * a.hidden * (4 if mixed else 2) and layer_input_bytes(bare) == 0
+    assert layer_input_bytes(replace(held, sharding="fsdp2")) == a.layers * 800 * a.hidden * 2  # it casts them
 
 
 @pytest.mark.parametrize("numbers", NUMBERS)
@@ -178,7 +177,8 @@ def test_memory_by_hand():
     assert parts["KV cache"] == parts["vLLM"] == 0  # they are on the server's GPU
     longest = 512 + 3584
     per_layer = 6 * longest * 1536 * 2
-    assert parts["activations"] == 28 * per_layer + 2 * 6 * longest * layer_bytes_per_token(w.architecture, 2, 2)
+    assert parts["layer inputs"] == 28 * per_layer
+    assert parts["activations"] == 2 * 6 * longest * layer_bytes_per_token(w.architecture, 2, 2)
 
     alone, spec = planned("scale=open_rs", "rollout=transformers", "hardware=h200", "+experiment=mix_easy_hard")
     parts = memory(alone, spec)
@@ -186,7 +186,7 @@ def test_memory_by_hand():
     cache_per_token = 2 * 28 * 2 * 128 * 2
     assert parts["KV cache"] == max(72 * longest, 256 * (512 + 32768)) * cache_per_token
     without = replace(alone, checkpointing=False)
-    assert memory(without, spec)["activations"] > 5 * parts["activations"]
+    assert memory(without, spec)["activations"] > 5 * (parts["layer inputs"] + parts["activations"])
 
 
 def test_fsdp2_shares_out_all_that_is_held():
