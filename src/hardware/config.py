@@ -85,8 +85,8 @@ class HardwareConfig(Config):
             return self.spec
         if self.device == "cpu":
             memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-        elif gpus := gpus_here():
-            memory = min(gpu.memory_gb for gpu in gpus)
+        elif sizes := [gpu.memory_gb for gpu in gpus_here() if gpu.memory_gb]:
+            memory = min(sizes)
         else:
             raise UserError("hardware.spec.memory_gb: no GPU here to read it from; give it in GB")
         return self.spec.model_copy(update={"memory_gb": memory})

@@ -18,7 +18,7 @@ class Gpu:
     """A device that one process can use."""
 
     name: str  # of the card
-    memory_gb: float
+    memory_gb: float  # 0 = not known
     handle: str = ""  # as CUDA_VISIBLE_DEVICES takes it
     uuid: str = ""
     profile: str = ""  # of a slice, such as 3g.40gb
@@ -51,7 +51,8 @@ def listed(text: str, sizes: str) -> list[Gpu]:
     found: list[tuple[Gpu, list[Gpu]]] = []
     for line in text.splitlines():
         if whole := WHOLE.match(line):
-            memory = float(total.get(whole["uuid"], 0)) * MIB
+            size = total.get(whole["uuid"], "")  # [N/A] where GPU and host share theirs
+            memory = float(size) * MIB if size.isdigit() else 0.0
             found.append((Gpu(whole["name"], memory, whole["index"], whole["uuid"]), []))
         elif part := SLICE.match(line):
             card, slices = found[-1]
