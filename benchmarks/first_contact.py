@@ -36,7 +36,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.gpu import Clock, Work, figures, forced
-from src.hardware.config import visible_gpus
+from src.hardware.gpus import visible_gpus
 
 # Of the limit: no two alike, the longest first in the row, as in training they are.
 SHARES = (1.0, 0.9, 0.62, 0.45, 0.3, 0.17)

@@ -35,7 +35,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from src.hardware.config import visible_gpus
+from src.hardware.gpus import visible_gpus
 
 WARM_UP = 1
 NATURAL = 6000 / 3584  # mean length of a completion that nothing cuts off, over the limit: conf/scale/h200.yaml
@@ -264,7 +264,7 @@ def figures(work: Work, config, clock: Clock) -> dict:
 
     steps = clock.steps[WARM_UP:]
     seconds = {phase: statistics.median(step.get(phase, 0.0) for step in steps) for phase in PHASES}
-    shape, spec = architecture(config.model), config.hardware.spec
+    shape, spec = architecture(config.model), config.hardware.known_spec
     w = workload(config, shape)
     sequences, prompt = work.prompts * work.group, w.prompt_mean
     learnt = round(statistics.fmean(clock.lengths)) if clock.lengths else work.tokens  # of a completion, padding not counted

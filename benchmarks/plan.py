@@ -20,7 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from src.hardware.config import visible_gpus
+from src.hardware.gpus import visible_gpus
 from src.record.record import read_steps
 
 WARM_UP = 2
@@ -87,7 +87,7 @@ def calibrate(steps: int, folder: Path, extra: tuple[str, ...]) -> None:
 
     full, half = (measure(steps, folder / name, (*o, *extra)) for name, o in (("full", ()), ("half", HALF)))
     config = parse(yaml.safe_load((folder / "full" / "config.yaml").read_text()))
-    shape, spec = architecture(config.model), config.hardware.spec
+    shape, spec = architecture(config.model), config.hardware.known_spec
     w = workload(config, shape)
     forwards = longest_length(w.natural, w.limits[0], w.completions)
     by_row = (full["seconds"]["rollout"] - half["seconds"]["rollout"]) / (w.completions / 2) / forwards

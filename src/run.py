@@ -2,14 +2,16 @@
 
 import os
 import re
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
 import yaml
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -19,11 +21,12 @@ from src.common.secrets import redacted
 from src.common.streams import protect
 from src.config.continuing import config_from, config_to_continue, of_a_session, picked
 from src.config.faults import explain_hydra, has_key, names_within
-from src.config.tree import OPEN_KEYS, LabConfig
+from src.config.tree import OPEN_KEYS, LabConfig, parse
 from src.experiment.preparing import check_machine
 from src.experiment.run import run
 from src.hardware.launch import launch, needs_launch
 from src.hardware.ranks import adopt_slurm, failure_noted
+from src.plan import auto
 from src.plan.plan import show_plan
 
 CONF = Path(__file__).parent.parent / "conf"
@@ -39,7 +42,7 @@ def hydra_main(cfg: DictConfig) -> float | list[float] | None:
         os.environ.pop("HYDRA_FULL_ERROR")  # main set it for Hydra; processes started from here must not inherit it
     try:
         hydra_config = HydraConfig.get()
-        choices = {group: name for group, name in hydra_config.runtime.choices.items() if "/" not in group and name}
+        choices = chosen_options(hydra_config.runtime.choices)
         content = OmegaConf.to_container(cfg, resolve=True)
         given = [change.partition("=")[0].lstrip("+") for change in hydra_config.overrides.task]
         if content["resume"] and of_a_session(given):
@@ -64,20 +67,9 @@ def hydra_main(cfg: DictConfig) -> float | list[float] | None:
     return summary.get("objective")
 
 
-def composed(*overrides: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """The content of a command line's configuration, resolved, and the option chosen in each group; for scripts."""
-    with hydra.initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
-        cfg = hydra.compose("config", overrides=list(overrides), return_hydra_config=True)
-    choices = {group: name for group, name in cfg.hydra.runtime.choices.items() if "/" not in group and name}
-    with open_dict(cfg):
-        del cfg.hydra
-    content: Any = OmegaConf.to_container(cfg, resolve=True)
-    return content, choices
-
-
 def configured(*overrides: str) -> LabConfig:
     """The validated configuration of a command line, for scripts and notebooks: `run(configured("scale.steps=10"))`."""
-    return config_from(*composed(*overrides))
+    return parse(composed(overrides))
 
 
 def end(error: Exception) -> NoReturn:
@@ -184,8 +176,41 @@ def main() -> None:
     if swept:
         sys.argv.append("++hydra.sweeper._recursive_=false")  # a sampler's _target_ is a name to us, nothing to be made
     offer_sweeps(sys.argv[1:])
+    if auto.asked_for(sys.argv[1:]):
+        spell_out_auto()
     with failure_noted():
         run_or_end()
+
+
+def spell_out_auto() -> None:
+    """Put what `auto` comes to on this machine in its place on the command line, and say it."""
+    overrides = [text for text in sys.argv[1:] if "=" in text and text[0] != "-" or text[0] == "~"]
+    swept = [text for text in overrides if OverridesParser.create().parse_override(text).is_sweep_override()]
+    try:
+        spelled, chosen = auto.explicit([text for text in overrides if text not in swept], composed)
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        end(error)
+    sys.argv[1:] = [*spelled, *swept, *(text for text in sys.argv[1:] if text not in overrides)]
+    print(f"auto: {chosen}\n  python -m src.run {shlex.join(sys.argv[1:])}", flush=True)
+
+
+def composed(arguments: Sequence[str]) -> dict[str, Any]:
+    """The resolved content of a command line. Raises UserError where it has none."""
+    try:
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            cfg = hydra.compose("config", overrides=list(arguments), return_hydra_config=True)
+        choices = chosen_options(cfg.hydra.runtime.choices)
+        with open_dict(cfg):
+            del cfg.hydra
+        content: Any = OmegaConf.to_container(cfg, resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explain_hydra(LabConfig, error)) from error
+    return {**content, "name": content["name"] or choices.get("experiment", "custom"), "choices": choices}
+
+
+def chosen_options(choices: Mapping[str, str | None]) -> dict[str, str]:
+    """The option chosen in each group of the configuration's own."""
+    return {group: name for group, name in choices.items() if "/" not in group and name}
 
 
 def run_or_end() -> None:

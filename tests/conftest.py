@@ -13,8 +13,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 
-from src.hardware.config import visible_gpus
-from src.run import composed as composed_with_choices
+from src.hardware.gpus import visible_gpus
+from src.run import composed as content_of
 from src.run import configured
 
 ROOT = Path(__file__).parent.parent
@@ -50,8 +50,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def composed(*overrides: str) -> dict:
     """The configuration of a command line, resolved, as plain values."""
-    content, choices = composed_with_choices(*overrides)
-    return content | {"name": choices.get("experiment", "custom")}
+    return content_of(overrides)
 
 
 def command(*arguments: str, cwd: Path, patience_s: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -18,6 +18,7 @@ from src.hardware.config import HardwareConfig, check_device, check_sharding
 from src.hardware.processes import endings
 from src.hardware.ranks import is_first
 from src.model.load import resolve
+from src.plan.disk import check_disk
 from src.plan.plan import Plan
 from src.record.checkpoints import Checkpoints
 from src.record.record import Record
@@ -45,6 +46,7 @@ def check_machine(config: LabConfig) -> None:
     check_device(config.hardware)
     check_sharding(config.hardware)
     check_server(config)
+    check_disk(config)
 
 
 def prepare_libraries(config: LabConfig) -> None:

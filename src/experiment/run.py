@@ -122,6 +122,8 @@ def carry_out(session: "Session", screen: Screen, watches: Sequence["Watch"]) ->
         if config.hub.push and stop is None:
             best = session.checkpoints.at(session.progress.best_step)
             push(config.hub, record, best, tokenizer, screen, config.trainer.get("hub_token"))
+        if config.record.checkpoint == "weights" and stop is None:
+            session.checkpoints.keep_weights(session.progress.best_step)
     finally:
         tracker.finish(record.summary)
 

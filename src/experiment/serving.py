@@ -5,7 +5,7 @@ from pathlib import Path
 
 from src.common.errors import UserError
 from src.config.tree import LabConfig
-from src.hardware.config import visible_gpus
+from src.hardware.gpus import visible_gpus
 from src.hardware.ranks import is_first
 from src.model.load import resolve
 from src.plan.workload import positions

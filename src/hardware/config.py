@@ -1,19 +1,20 @@
 """The `hardware` group: how many processes and GPUs, and what an hour of them costs."""
 
 import os
-import subprocess
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from src.common.base import Config
 from src.common.errors import UserError
+from src.hardware.gpus import gpus_here, sliced, visible_gpus
+from src.hardware.ranks import has_own_gpu
 
 
 class Spec(Config):
     """What one device can do; the shares say how much of its peak a real run gets."""
 
-    memory_gb: float | None = Field(gt=0)  # null = this machine's
+    memory_gb: float | None = Field(gt=0)  # null = this machine's, see HardwareConfig.known_spec
     peak_tflops: float = Field(gt=0)  # dense matrix products in the type that is trained in
     bandwidth_gb_per_s: float = Field(gt=0)  # of its memory
     link_gb_per_s: float = Field(gt=0)  # on which weights go to the sampler
@@ -27,9 +28,8 @@ class Spec(Config):
 
     @property
     def memory_bytes(self) -> float:
-        if self.memory_gb is not None:
-            return self.memory_gb * 1e9
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+        assert self.memory_gb is not None, "known_spec has it"
+        return self.memory_gb * 1e9
 
     @property
     def training_flops_per_s(self) -> float:
@@ -72,6 +72,25 @@ class HardwareConfig(Config):
             raise ValueError("sharding zero2 needs GPUs; set hardware.sharding=none or fsdp2")
         return self
 
+    @property
+    def title(self) -> str:
+        """Its name, with the number of GPUs where there are several of one name."""
+        return self.name if self.gpus < 2 or self.name.startswith(f"{self.gpus} x ") else f"{self.gpus} x {self.name}"
+
+    @property
+    def known_spec(self) -> Spec | None:
+        """`spec` with this machine's memory where it gives none: of the smallest GPU here, or the host's without GPUs. Raises
+        UserError where there is no GPU to ask."""
+        if self.spec is None or self.spec.memory_gb is not None:
+            return self.spec
+        if self.device == "cpu":
+            memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+        elif sizes := [gpu.memory_gb for gpu in gpus_here() if gpu.memory_gb]:
+            memory = min(sizes)
+        else:
+            raise UserError("hardware.spec.memory_gb: no GPU here to read it from; give it in GB")
+        return self.spec.model_copy(update={"memory_gb": memory})
+
     def cost_usd(self, seconds: float) -> float:
         """Price of `seconds` of wall-clock time on all devices."""
         return max(1, self.gpus) * seconds / 3600 * self.price_usd_per_gpu_hour
@@ -79,17 +98,6 @@ class HardwareConfig(Config):
     def gpu_hours(self, seconds: float) -> float:
         """GPU-hours of `seconds` of wall-clock time; 0 without GPUs."""
         return self.gpus * seconds / 3600
-
-
-def visible_gpus() -> list[str]:
-    """The GPUs this process may use, by the names that CUDA_VISIBLE_DEVICES takes."""
-    if (named := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
-        return [name for name in named.split(",") if name and name != "-1"]
-    try:
-        listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return []  # no driver, no GPUs
-    return [str(number) for number in range(len(listed.splitlines()))]
 
 
 def check_sharding(hardware: HardwareConfig) -> None:
@@ -110,8 +118,15 @@ def check_device(hardware: HardwareConfig) -> None:
         return
     import torch
 
+    if hardware.gpus > 1 and sliced(visible_gpus()):
+        raise UserError(
+            f"hardware: {hardware.gpus} GPUs asked for, and here are MIG slices, which NCCL does not connect; set hardware.gpus=1 "
+            "hardware.processes=1 (trials of a sweep get a slice each)"
+        )
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
     here = int(os.environ.get("LOCAL_WORLD_SIZE", hardware.processes))
+    if has_own_gpu():
+        found *= here
     asked = here if here < hardware.processes else hardware.gpus
     if found < asked:
         raise UserError(

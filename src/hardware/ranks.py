@@ -14,6 +14,7 @@ from typing import Any
 
 from src.common.errors import UserError
 from src.common.pace import PACE
+from src.hardware.gpus import visible_gpus
 from src.hardware.processes import die_with_parent
 
 SET_FOLDER = "GRPO_LAB_SET"  # environment: where the processes that launch.py started leave word
@@ -37,21 +38,33 @@ def in_set() -> bool:
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
+def slurm_tasks() -> int:
+    """Tasks that srun has started together, this one among them."""
+    return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))  # not set in a batch script
+
+
 def adopt_slurm() -> None:
     """Under srun with several tasks, name this process's place in the way of torchrun, which torch understands."""
-    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))  # set by srun alone, not in a batch script
+    tasks = slurm_tasks()
     if in_set() or tasks == 1:
         return
     job = int(os.environ["SLURM_JOB_ID"])
     os.environ |= {
         "RANK": os.environ["SLURM_PROCID"],
-        "LOCAL_RANK": os.environ["SLURM_LOCALID"],
+        "LOCAL_RANK": "0" if has_own_gpu() else os.environ["SLURM_LOCALID"],  # torch takes it for the number of its GPU
         "WORLD_SIZE": str(tasks),
         # "4(x2),3": as many tasks on this node as on the first, which is what torch wants to know
         "LOCAL_WORLD_SIZE": re.split(r"\D", os.environ.get("SLURM_STEP_TASKS_PER_NODE", str(tasks)))[0],
     }
     os.environ.setdefault("MASTER_ADDR", _first_host(os.environ.get("SLURM_STEP_NODELIST", "127.0.0.1")))
     os.environ.setdefault("MASTER_PORT", str(FIRST_PORT + job % 10_000))
+
+
+def has_own_gpu() -> bool:
+    """Whether Slurm has given this task a GPU that the others do not see, as `srun --gpus-per-task=1` does."""
+    by_task = "SLURM_GPUS_PER_TASK", "SLURM_NTASKS_PER_GPU"
+    asked = any(name in os.environ for name in by_task) or "gpu" in os.environ.get("SLURM_TRES_PER_TASK", "")
+    return asked and slurm_tasks() > 1 and len(visible_gpus()) == 1
 
 
 def _first_host(nodes: str) -> str:

@@ -17,7 +17,13 @@ from src.model.config import LoraConfig, ModelConfig
 from src.model.places import EMBEDDED, located
 
 FOLDER = Path(__file__).parent / "architectures"
-KNOWN = {"deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B": FOLDER / "deepseek_r1_distill_qwen_1_5b"}
+KNOWN = {
+    "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B": FOLDER / "deepseek_r1_distill_qwen_1_5b",
+    "Qwen/Qwen3-0.6B": FOLDER / "qwen3_0_6b",
+    "Qwen/Qwen3-1.7B": FOLDER / "qwen3_1_7b",
+    "HuggingFaceTB/SmolLM2-135M-Instruct": FOLDER / "smollm2_135m",
+    "HuggingFaceTB/SmolLM2-360M-Instruct": FOLDER / "smollm2_360m",
+}
 FAMILIES = ("qwen2", "qwen3", "llama", "mistral")
 BIASED, NORMED = ("qwen2",), ("qwen3",)  # with biases at queries, keys and values; with norms over queries and keys
 

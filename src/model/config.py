@@ -1,6 +1,6 @@
 """The `model` group: hub name or folder, dtype, attention, LoRA, revision."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -26,3 +26,4 @@ class ModelConfig(Config):
     variant: Literal["base", "instruct"] | None = None
     init: Literal["weights", "random"] = "weights"  # random: the architecture alone is taken from `path`
     tokenizer: str | None = None  # hub name or folder; null = the model's own
+    chat_template_kwargs: dict[str, Any] = {}  # values for names in the chat template, such as enable_thinking: false

@@ -1,6 +1,8 @@
 """Loading: a model's tokenizer, weights and adapters, and the fingerprint by which equal weights are known."""
 
 import hashlib
+import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,7 +57,18 @@ def load_tokenizer(model: ModelConfig):
         raise UserError(f"model.path: the tokenizer of {source} knows no text; is its tokenizer.json there?")
     if tokenizer.chat_template is None:
         raise UserError(f"model.path: {model.path} has no chat template; choose an instruct or reasoning model")
+    tokenizer.chat_template = with_values(tokenizer.chat_template, model.chat_template_kwargs)
     return tokenizer
+
+
+def with_values(template: str, values: Mapping[str, Any]) -> str:
+    """A chat template that takes these values for names that its caller leaves open. Written into the template, they hold in
+    training and evaluation alike, and go with the trained model. Raises UserError for a name that the template does not have."""
+    for name in values:
+        if not re.search(rf"\b{re.escape(name)}\b", template):
+            raise UserError(f"model.chat_template_kwargs: the model's chat template has no {name}")
+    settings = (f"{{%- set {name} = {name} if {name} is defined else {json.dumps(value)} %}}" for name, value in values.items())
+    return "".join(settings) + template
 
 
 def load_model(model: ModelConfig):

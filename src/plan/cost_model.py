@@ -17,6 +17,7 @@ from typing import Literal
 from src.hardware.config import Spec
 from src.model.architecture import Architecture
 from src.rollout.config import RolloutConfig
+from src.training.algorithm import ALONE_FROM
 
 GB = 1e9
 # TRL's log-probabilities hold a tile of the logits at a time (trl.kernels.chunked_logprob): tokens x vocabulary.
@@ -51,6 +52,7 @@ class Workload:
     reference: bool  # a copy of the first weights is held
     extra_forwards: int  # over all completions, without gradients: the reference's and the sampler's check
     checkpointing: bool
+    attention: str  # transformers' name of the kernel
     sharding: Literal["none", "zero2", "fsdp2"]
     engine: type[RolloutConfig]
     engine_share: float  # of a GPU's memory for vLLM
@@ -68,6 +70,11 @@ class Workload:
     def compute_bytes(self) -> int:
         """Of a weight or activation in training."""
         return 2 if self.mixed else self.element_bytes
+
+    @property
+    def stream_bytes(self) -> int:
+        """Of what a layer hands to the next one: under autocast float32 embeddings keep it in float32; FSDP2 casts them."""
+        return 4 if self.mixed and self.sharding != "fsdp2" else self.compute_bytes
 
     @property
     def longest(self) -> int:
@@ -123,21 +130,38 @@ def pass_lengths(w: Workload, limit: int, scoring: bool = False) -> tuple[float,
 # Memory, in bytes for one process's GPU ------------------------------------------------------------------------------
 
 
-def layer_bytes_per_token(a: Architecture, element_bytes: int) -> float:
+def layer_bytes_per_token(a: Architecture, element_bytes: int, stream_bytes: int) -> float:
     """What autograd keeps of one layer for each token: inputs of the norms (in float32), of the matrices and of
     attention, and four tensors of the gated feed-forward layer."""
-    norms = 2 * (12 * a.hidden if element_bytes == 4 else 8 * a.hidden)
+    if stream_bytes > element_bytes:  # autocast makes each of five matrices a copy of a norm's output
+        norms = 2 * 8 * a.hidden + 5 * a.hidden * element_bytes
+    else:
+        norms = 2 * (12 * a.hidden if element_bytes == 4 else 8 * a.hidden)
     return norms + element_bytes * (3 * a.queries + 2 * a.keys + 4 * a.mlp)
 
 
-def activation_bytes(w: Workload) -> float:
-    """Kept for the backward pass at the longest length, and the layer in hand."""
-    a, size = w.architecture, w.compute_bytes
+def layer_input_bytes(w: Workload) -> float:
+    """Each layer's input at the longest length, from which checkpointing computes the layer again."""
     tokens = w.learnt * w.device_batch * w.longest
-    layer = tokens * layer_bytes_per_token(a, size)
-    if w.checkpointing:  # each layer's input, and one layer computed again with its gradients
-        return a.layers * tokens * a.hidden * size + 2 * layer
-    return a.layers * layer + 0.5 * layer
+    return w.architecture.layers * tokens * w.architecture.hidden * w.stream_bytes if w.checkpointing else 0.0
+
+
+def activation_bytes(w: Workload) -> float:
+    """Kept for the backward pass at the longest length, and the layer in hand; with checkpointing one layer and its gradients."""
+    tokens = w.learnt * w.device_batch * w.longest
+    layer = tokens * layer_bytes_per_token(w.architecture, w.compute_bytes, w.stream_bytes)
+    return 2 * layer if w.checkpointing else (w.architecture.layers + 0.5) * layer
+
+
+def mask_bytes(w: Workload) -> float:
+    """What sdpa takes where a pass has padding: transformers makes a mask of rows x tokens x tokens, a byte each, and torch
+    the numbers that are added to the scores, which autograd keeps of each layer. A completion by itself has no padding, and long
+    ones are computed so (src/training/passes.py); the flash kernels and flex_attention make no mask."""
+    alone = w.padding != "padded" and (w.device_batch == 1 or w.longest >= ALONE_FROM)
+    if w.attention != "sdpa" or alone:
+        return 0.0
+    kept = 1 if w.checkpointing else w.architecture.layers
+    return w.learnt * w.device_batch * w.longest**2 * (1 + kept * w.compute_bytes)
 
 
 def logit_bytes(w: Workload) -> float:
@@ -191,7 +215,7 @@ def memory(w: Workload, spec: Spec) -> dict[str, float]:
     return {
         "weights": weights, "gradients": gradients, "optimiser": optimiser, "reference model": reference,
         "gathered weights": gathered_bytes(w), "weights to measure": measured_bytes(w),
-        "activations": activation_bytes(w), "logits": logit_bytes(w),
+        "layer inputs": layer_input_bytes(w), "activations": activation_bytes(w), "attention mask": mask_bytes(w), "logits": logit_bytes(w),
         "KV cache": max(cache_bytes(w), evaluation_cache_bytes(w)),
         "vLLM": vllm, "libraries": spec.base_gb * GB,
     }
@@ -200,7 +224,7 @@ def memory(w: Workload, spec: Spec) -> dict[str, float]:
 def peak_memory(w: Workload, parts: dict[str, float]) -> tuple[float, float]:
     """The most bytes at once in training and in sampling, which take turns."""
     held = sum(parts[name] for name in ("weights", "gradients", "optimiser", "reference model", "libraries"))
-    training = held + parts["gathered weights"] + parts["activations"] + parts["logits"]
+    training = held + sum(parts[name] for name in ("gathered weights", "layer inputs", "activations", "attention mask", "logits"))
     sampling = held - parts["gradients"] + parts["weights to measure"] + parts["KV cache"] + parts["vLLM"]
     return training + (0.0 if w.engine_sleeps else parts["vLLM"]), sampling
 

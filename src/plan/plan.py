@@ -25,6 +25,7 @@ from src.plan.cost_model import (
     tokens,
     training_flops,
 )
+from src.plan.disk import disk_bytes, free_bytes
 from src.plan.fit import faults, largest_batch, remedies
 from src.plan.workload import workload
 from src.training.algorithm import bound_to_passes
@@ -40,6 +41,7 @@ class Plan:
     engine_gb: dict[str, float]  # of vLLM, by part; empty without it
     engine_sequences: int  # of the longest length that its cache holds
     peak_gb: dict[str, float]  # in training and in sampling, which take turns
+    disk_gb: dict[str, float]  # of a checkpoint by part, of all that lie there at once, and of what is kept
     available_gb: float
     largest_device_batch: int | None  # completions in a pass; None if not even one fits
     tokens: dict[str, float]
@@ -60,7 +62,7 @@ class Plan:
 
 def make_plan(config: LabConfig) -> Plan:
     """The plan of a run. Raises UserError where the hardware has no spec or the model's shape is not known."""
-    spec = config.hardware.spec
+    spec = config.hardware.known_spec
     if spec is None:
         raise UserError(
             f"hardware.spec: nothing is known of {config.hardware.name}; choose hardware= or give its numbers"
@@ -79,6 +81,7 @@ def make_plan(config: LabConfig) -> Plan:
         engine_gb={name: size / GB for name, size in engine.items()},
         engine_sequences=int(engine.get("KV cache", 0.0) / (w.longest * engine_cache_per_token(w))),
         peak_gb={"training": training / GB, "sampling": sampling / GB},
+        disk_gb={name: size / GB for name, size in disk_bytes(config, w).items()},
         available_gb=spec.memory_bytes / GB,
         largest_device_batch=largest_batch(w, spec),
         tokens=tokens(w),
@@ -120,12 +123,13 @@ def rows(config: LabConfig, plan: Plan) -> dict[str, str]:
     hours = "  ".join(f"{phase} {duration(size)}" for phase, size in plan.seconds.items())
     result = {
         "model": f"{config.model.path}, {plan.parameters / 1e6:,.1f}M parameters{adapted}",
-        "hardware": f"{config.hardware.name}: {config.hardware.processes} training process(es), rollout "
+        "hardware": f"{config.hardware.title}: {config.hardware.processes} training process(es), rollout "
         f"{config.rollout.engine}",
         f"GB per {device}": parts,
         "at the peak": f"{peaks}; {plan.available_gb:.1f} GB there",
         "largest batch": f"{plan.largest_device_batch or 'not even 1'} completions in a pass "
         f"(hardware.device_batch_size={config.hardware.device_batch_size})",
+        "disk": f"{disk_in_words(plan)}; {free_bytes(Path(config.output_root)) / GB:.1f} GB are free here",
         "tokens": "  ".join(f"{name} {number / 1e6:.2f}M" for name, number in plan.tokens.items()),
         "FLOPs": "  ".join(f"{name} {number:.2e}" for name, number in plan.flops.items()),
         "time": hours,
@@ -145,13 +149,22 @@ def rows(config: LabConfig, plan: Plan) -> dict[str, str]:
     return result
 
 
+def disk_in_words(plan: Plan) -> str:
+    """What the checkpoints take."""
+    disk = plan.disk_gb
+    return (
+        f"a checkpoint {disk['weights'] + disk['state']:.1f} GB (weights {disk['weights']:.1f}), at once {disk['at once']:.1f} GB, "
+        f"kept {disk['kept']:.1f} GB"
+    )
+
+
 def estimate(config: LabConfig, plan: Plan) -> str:
     """Time and cost in one line."""
     training, cost = plan.training_seconds, config.hardware.cost_usd
     whole = plan.hours * 3600
     return (
         f"about {duration(training)} of training, ${cost(training):.2f}; with evaluation {duration(whole)}, "
-        f"${plan.usd:.2f}, on {config.hardware.name}"
+        f"${plan.usd:.2f}, on {config.hardware.title}"
     )
 
 

@@ -45,6 +45,7 @@ def workload(config: LabConfig, shape: Architecture) -> Workload:
         reference=bool(beta) and lora is None,
         extra_forwards=bool(beta) + scores_again(config, fields),
         checkpointing=hardware.gradient_checkpointing,
+        attention=config.model.attention,
         sharding=hardware.sharding,
         engine=type(rollout),
         engine_share=getattr(rollout, "gpu_memory_share", 0.0),

@@ -23,6 +23,8 @@ PARTS = (
     ("optimizer.pt", "optimizer.bin", "optimizer_*", "global_step*"), ("scheduler.pt", "global_step*"), ("rng_state*.pth",),
 )
 UNREADABLE = (ValueError, TypeError, AttributeError, OSError, RecursionError)
+# Of a checkpoint: what only a run that goes on needs; by far the most of it.
+STATE = ("optimizer*", "scheduler*", "rng_state*", "global_step*", "zero_to_fp32.py", "latest", "pytorch_model_fsdp*")
 
 
 @dataclass
@@ -143,6 +145,14 @@ class Checkpoints:
         steps = self.steps()
         for step in set(steps) - {*steps[-self.kept :], progress.best_step}:
             self._remove(step)
+
+    def keep_weights(self, step: int) -> None:
+        """Of a finished run, keep this checkpoint's weights and nothing to go on from."""
+        for other in set(self.steps()) - {step}:
+            self._remove(other)
+        for path in (path for pattern in STATE for path in self.at(step).glob(pattern)):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        seal(self.at(step))
 
     def _remove(self, step: int) -> None:
         """Delete a checkpoint. It loses its name first, so that a kill leaves none that is half there."""

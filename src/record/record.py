@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 from pydantic import Field
@@ -35,6 +35,11 @@ class RecordConfig(Config):
     completions_every_steps: int = Field(ge=1)
     checkpoint_every_steps: int = Field(ge=1)
     checkpoints_kept: int = Field(ge=1)
+    checkpoint: Literal["all", "weights"] | None = None  # that a finished run keeps; null = all, and in a sweep weights
+
+    def of_a_trial(self) -> "RecordConfig":
+        """The same in a sweep, where many runs finish."""
+        return self.model_copy(update={"checkpoint": self.checkpoint or "weights"})
 
 
 def versions(rules: str = "by_form") -> dict[str, str]:

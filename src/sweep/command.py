@@ -25,7 +25,7 @@ from src.sweep.composer import Composer, base_of, check_all, directions_of, obje
 from src.sweep.config import SweepConfig, parse_sweep
 from src.sweep.engines.engine import TrialEngine
 from src.sweep.engines.trial import TrialSpec
-from src.sweep.plan import bill
+from src.sweep.plan import bill, check_sweep_disk
 from src.sweep.pruners import build_pruner
 from src.sweep.results import write_results, write_yaml
 from src.sweep.samplers import SamplerMaker, check_sampler
@@ -68,6 +68,7 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"sweep.dir: cannot write {folder} ({error.strerror})") from error
+        check_sweep_disk(first, config, n_trials, folder)
         with leaving_nothing(folder), storage_in_words(config.storage, UserError):
             storage = open_storage(config.storage, folder)
             study = open_study(storage, name, folder, directions, space, base_of(first, space))

@@ -144,5 +144,6 @@ def seeds_of(config: LabConfig, seeds: int, folder: Path) -> list[dict[str, Any]
     for number in range(seeds):
         seed = config.seed + number
         run_dir = folder if seeds == 1 else folder / f"seed_{seed}"
-        configs.append(config.model_copy(update={"seed": seed, "run_dir": str(run_dir)}).model_dump(mode="json"))
+        own = {"seed": seed, "run_dir": str(run_dir), "record": config.record.of_a_trial()}
+        configs.append(config.model_copy(update=own).model_dump(mode="json"))
     return configs

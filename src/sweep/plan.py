@@ -16,7 +16,9 @@ from src.common.errors import UserError
 from src.common.files import write_json
 from src.common.screen import duration
 from src.config.tree import LabConfig
-from src.plan.plan import Plan, make_plan
+from src.plan.cost_model import GB
+from src.plan.disk import check_room, size_of
+from src.plan.plan import Plan, disk_in_words, make_plan, plan_of
 from src.sweep.composer import Composer, ends
 from src.sweep.config import SweepConfig
 from src.sweep.space import Space, written
@@ -72,6 +74,7 @@ def bill(
     cells = []
     for point in points(space, whole):
         config = composer.of_trial(space, point)
+        config = config.model_copy(update={"record": config.record.of_a_trial()})
         cells.append(PlanCell(point, config, make_plan(config)))
     runs = n_trials * sweep.seeds
     low, high = total(cells, whole, runs, min), total(cells, whole, runs, max)
@@ -114,7 +117,21 @@ def said(
         for label, cell in (("cheapest", min(cells, key=_usd)), ("dearest", max(cells, key=_usd))):
             yield f"  {label} run: {_figures(cell.cost)}  {cell.title}"
     yield f"  in all: {_range(low, high)}; {sweep.n_jobs} at once: {_spread(low, high, lambda c: _hours(c['hours'] / sweep.n_jobs))}"
+    yield f"  disk: {disk_gb([cell.plan for cell in cells], sweep, n_trials):,.1f} GB at most, of the dearest run {disk_in_words(max(cells, key=_usd).plan)}"
     yield from left_out(sweep, high)
+
+
+def disk_gb(plans: Sequence[Plan], sweep: SweepConfig, n_trials: int) -> float:
+    """Of all checkpoints: those of the trials that run at once, and what the finished ones keep."""
+    runs = n_trials * sweep.seeds
+    return max(min(sweep.n_jobs, runs) * plan.disk_gb["at once"] + runs * plan.disk_gb["kept"] for plan in plans)
+
+
+def check_sweep_disk(first: LabConfig, sweep: SweepConfig, n_trials: int, folder: Path) -> None:
+    """Raise UserError where the sweep's checkpoints would not find room, judged by its first trial."""
+    if plan := plan_of(first.model_copy(update={"record": first.record.of_a_trial()})):
+        needed = disk_gb([plan], sweep, n_trials) * GB - size_of(folder / "trials")
+        check_room(folder, needed, "record.checkpoints_kept=1, fewer sweep.n_trials or output_root=<a folder with more room>")
 
 
 def left_out(sweep: SweepConfig, high: Mapping[str, float]) -> Iterator[str]:
@@ -153,7 +170,7 @@ def _usd(cell: PlanCell) -> tuple[float, float]:
 def _labelled(model: tuple[int, str], cells: Sequence[PlanCell], whole: bool, runs: float) -> str:
     """One model's share of a grid; of a search, what one run of it takes."""
     hardware = cells[0].config.hardware
-    where = f"on {hardware.gpus} x {hardware.name}" if hardware.gpus > 1 else f"on {hardware.name}"
+    where = f"on {hardware.title}"
     if whole:
         costs = {key: sum(cell.cost[key] for cell in cells) * runs for key in FIGURES}
         return f"{model[1]} ({model[0] / 1e6:,.1f}M): {len(cells) * runs:.0f} runs, {_figures(costs)}, {where}"

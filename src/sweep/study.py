@@ -26,6 +26,7 @@ from src.common.secrets import is_secret, without_password
 from src.sweep.composer import counting
 from src.sweep.space import Space
 
+NOT_GIVEN = ("None", "{}")  # defaults, as text
 OWNER = "sweeper"  # user attribute of a trial
 _GOES_ON = "what trials have saved is kept, and the same command goes on from there"
 
@@ -224,6 +225,8 @@ def _differences(known: dict[str, Any], asked: dict[str, Any], what: str) -> str
     for key in sorted(known.keys() | asked.keys()):
         if key not in asked:
             found.append(f"{key} is no longer varied" if what == "search space" else f"{key} was {known[key]}")
+        elif key not in known and asked[key] in NOT_GIVEN:
+            pass  # a key that came later
         elif key not in known:
             found.append(f"{key} is new" if what == "search space" else f"{key} is new ({asked[key]})")
         elif known[key] != asked[key]:

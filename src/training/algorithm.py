@@ -14,6 +14,8 @@ from src.common.base import Config
 from src.common.errors import refuse_unknown
 from src.hardware.config import HardwareConfig
 
+ALONE_FROM = 1024  # tokens, prompt included: a pass that long keeps a GPU busy with one completion
+
 
 class AlgorithmConfig(Config):
     """A TRL trainer, the shape of one batch, and the fields of TRL's config that make the method."""

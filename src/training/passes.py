@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch.nn.functional import pad
 
+from src.training.algorithm import ALONE_FROM
+
 # TRL's metrics that are means over the tokens of a pass; those of RATIOS are not where ratios are of whole completions.
 OF_TOKENS = ("kl", "entropy")
 RATIOS = ("clip_ratio/low_mean", "clip_ratio/high_mean", "clip_ratio/region_mean", "cispo_clip_ratio")
-
-ALONE_FROM = 1024  # tokens: a pass that long keeps a GPU busy with one completion
 
 Pass = dict[str, torch.Tensor | None]  # of completions, each tensor's first dimension, or a number for all of them
 

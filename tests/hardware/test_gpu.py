@@ -18,7 +18,7 @@ import pytest
 from conftest import ROOT, TOY, command, configured
 from test_launch import STEPS, lines, start, wait_for_steps
 
-from src.hardware.config import visible_gpus
+from src.hardware.gpus import visible_gpus
 from src.record.checkpoints import Checkpoints
 from src.record.record import read_summary
 

@@ -2,16 +2,27 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
+import trl
 from conftest import configured
 from safetensors.torch import save_file
 
 from src.common.errors import UserError
-from src.data.prompt import prompt_token_ids
-from src.model.architecture import architecture
-from src.model.load import fingerprint, generation_not_followed, load_model, load_tokenizer, load_weights, peft_config, resolve
+from src.data.prompt import NO_PROMPT, prompt_token_ids
+from src.model.architecture import architecture, config_json
+from src.model.load import (
+    fingerprint,
+    generation_not_followed,
+    load_model,
+    load_tokenizer,
+    load_weights,
+    peft_config,
+    resolve,
+    with_values,
+)
 from src.model.places import EMBEDDED
 
 
@@ -132,3 +143,61 @@ def test_an_embedded_model_that_is_not_made_says_how(monkeypatch, tmp_path):
     monkeypatch.setitem(EMBEDDED, "embedded/micro_large", tmp_path)
     with pytest.raises(UserError, match="--size large"):
         resolve(configured("model.path=embedded/micro_large").model)
+
+
+TRL_TEMPLATES = Path(trl.__file__).parent / "chat_templates"
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"),  # as their cards say
+    [("qwen3_0_6b", 596), ("qwen3_1_7b", 1721), ("smollm2_135m", 134.5), ("smollm2_360m", 361.8),
+     ("qwen2_5_0_5b", 494), ("qwen2_5_1_5b", 1544), ("deepseek_r1_distill_qwen_1_5b", 1777)],
+)
+def test_small_models_are_known_without_a_hub(name, millions, monkeypatch):
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    config = configured(f"model={name}").model
+    shape = architecture(config)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config_json(config)))
+    assert shape.parameters == model.num_parameters() == pytest.approx(millions * 1e6, rel=2e-3)
+    assert type(model).__name__ == config_json(config)["architectures"][0]
+
+
+def asked(template, **values):
+    """The prompt that a chat template makes of one question, through transformers."""
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    question = [[{"role": "user", "content": "1 + 1?"}]]
+    return render_jinja_template(question, chat_template=template, add_generation_prompt=True, **values)[0][0]
+
+
+def test_thinking_is_turned_off_in_the_template_itself():
+    template = (TRL_TEMPLATES / "qwen3.jinja").read_text()  # Qwen3's own
+    off = with_values(template, configured("model=qwen3_0_6b", "model.chat_template_kwargs.enable_thinking=false").model.chat_template_kwargs)
+    on = with_values(template, configured("model=qwen3_0_6b").model.chat_template_kwargs)
+    assert asked(on) == asked(template) and asked(on).endswith("<|im_start|>assistant\n")
+    assert asked(off) == asked(template, enable_thinking=False) and asked(off).endswith("<think>\n\n</think>\n\n")
+    assert asked(off, enable_thinking=True) == asked(template)  # who asks for it gets it
+    assert with_values(template, {}) == template
+    with pytest.raises(UserError, match="has no enable_thinkin$"):
+        with_values(template, {"enable_thinkin": False})
+
+
+def test_a_value_for_the_chat_template_goes_with_the_model(tmp_path):
+    source = tmp_path / "model"
+    shutil.copytree(EMBEDDED["embedded/micro"], source)
+    template = load_tokenizer(configured().model).chat_template
+    for file in source.glob("chat_template*"):
+        file.unlink()
+    settings = json.loads((source / "tokenizer_config.json").read_text())
+    closing = "{% if add_generation_prompt and not thoughts %}No thoughts. {% endif %}"
+    (source / "tokenizer_config.json").write_text(json.dumps(settings | {"chat_template": template + closing}))
+    tokenizer = load_tokenizer(configured(f"model.path={source}", "+model.chat_template_kwargs.thoughts=true").model)
+    shutil.copytree(source, tmp_path / "trained")
+    tokenizer.save_pretrained(tmp_path / "trained")
+    trained = load_tokenizer(configured(f"model.path={tmp_path / 'trained'}").model)
+    bare = load_tokenizer(configured(f"model.path={source}").model)
+    asked_by = [tokenizer.decode(prompt_token_ids(tokenizer, NO_PROMPT, "1 + 1?")) for tokenizer in (bare, tokenizer, trained)]
+    assert "No thoughts" in asked_by[0] and asked_by[1] == asked_by[2] and "No thoughts" not in asked_by[1]

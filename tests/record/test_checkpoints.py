@@ -76,7 +76,7 @@ def test_out_of_memory_is_one_line_with_the_plan_and_what_would_fit(error):
     with pytest.raises(RunFailed) as raised, memory_in_words(config, make_plan(config)):
         raise error
     said = str(raised.value)
-    assert "\n" not in said and "activations 7.3" in said and "hardware.device_batch_size=3" in said
+    assert "\n" not in said and "layer inputs 4.2" in said and "hardware.device_batch_size=3" in said
 
 
 @pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)

@@ -14,7 +14,7 @@ from conftest import ROOT, configured
 
 from src.common.errors import RunFailed, ServerDied, UserError
 from src.experiment.serving import server_command, server_gpus
-from src.hardware.config import visible_gpus
+from src.hardware.gpus import visible_gpus
 from src.rollout.server import Server, serving, survive
 from src.rollout.vllm import VllmEngine
 

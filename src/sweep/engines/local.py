@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 
 from src.common.errors import RunFailed, UserError
 from src.common.files import NO_ROOM
-from src.hardware.config import visible_gpus
+from src.hardware.gpus import visible_gpus
 from src.sweep.engines.engine import Ended, FileEngine
 from src.sweep.engines.trial import TrialSpec
 
