@@ -76,7 +76,7 @@ def test_exact_accuracy_and_gain(tmp_path):
     analysis = analyse([tmp_path])
     row = next(table for table in all_tables(analysis) if table.name == "results").rows[0]
     assert [cell.value for cell in row[3:6]] == [0.2, 0.7, 0.5]
-    assert (row[8].value, row[9].value) == (0.7, 0.7)  # pass@2 and majority@2, all samples of a problem being alike
+    assert (row[9].value, row[10].value) == (0.7, 0.7)  # pass@2 and majority@2, all samples of a problem being alike
 
 
 def test_factorial_effects_are_exact(tmp_path):

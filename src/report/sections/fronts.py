@@ -8,15 +8,15 @@ from src.drawing.chart import Figure, chart, short, zoom
 from src.report.analysis import Analysis
 from src.report.findings.configurations import Configuration, Group
 from src.report.sections.shown import colour, shown_at_first
-from src.statistics import Interval, bootstrap_means, mean_over_seeds
+from src.statistics import Interval, Side, mean_of, share_of
 
 
 def fronts(analysis: Analysis, group: Group) -> list[Figure]:
     """Accuracy against mean tokens, and against cost where anything cost something, else against time."""
-    accuracy = {c.key: mean_over_seeds(group.accuracy_SP(c)) for c in group.configurations}
-    tokens = {c.key: token_interval(group, c) for c in group.configurations}
+    accuracy = {c.key: share_of(group.side(c)) for c in group.configurations}
+    tokens = {c.key: mean_of(group.tokens_side(c)) for c in group.configurations}
     base = group.measures(group.configurations[0], "before")[0]
-    with_base = [("base", Interval(base.tokens, base.tokens, base.tokens), mean_over_seeds(base.accuracy_P))]
+    with_base = [("base", Interval(base.tokens, base.tokens, base.tokens), share_of(Side(base.accuracy_P, samples=base.samples)))]
     points = [(c.label, tokens[c.key], accuracy[c.key]) for c in group.configurations]
     figures = [_front(analysis, group, "tokens", "mean tokens", [*with_base, *points])]
     spent = {c.key: _spent(group, c) for c in group.configurations}
@@ -115,9 +115,3 @@ def _front(
     title = f"{group.name}: accuracy against {'tokens' if kind == 'tokens' else unit}"
     caption = "Bars: 95 % intervals. Dashed: the Pareto front, more accurate than all that is cheaper."
     return Figure(f"{kind}_{group.suite}_{group.protocol['set of problems']}", title, caption, "fronts", spec)
-
-
-def token_interval(group: Group, configuration: Configuration) -> Interval:
-    """Mean tokens of the final weights, over problems."""
-    tokens_P = np.mean([measure.tokens_P for measure in group.measures(configuration)], axis=0)
-    return bootstrap_means(tokens_P[None])[0]

@@ -1,14 +1,16 @@
 """Several samples a problem: pass@k and majority@k."""
 
+from collections.abc import Sequence
 
 import numpy as np
 
 from src.drawing.chart import Figure, short, zoom
 from src.drawing.table import Table, share_with, table
+from src.record.measures import Measure
 from src.report.analysis import Analysis
 from src.report.findings.configurations import Group
 from src.report.sections.shown import chart_of, colour
-from src.statistics import mean_over_seeds
+from src.statistics import Interval, Side, share_of
 
 
 def several_samples(analysis: Analysis) -> Table:
@@ -17,11 +19,9 @@ def several_samples(analysis: Analysis) -> Table:
     for group in analysis.groups:
         if group.measure.samples == 1:
             continue
-        base = group.configurations[0]
-        for name, measures in [("base", group.measures(base, "before")[:1]), *((c.label, group.measures(c)) for c in group.configurations)]:
+        for name, measures in _measured(group):
             for k in group.measure.ks:
-                passed = mean_over_seeds(np.stack([m.pass_at_P(k) for m in measures]))
-                majority = mean_over_seeds(np.stack([m.majority_at_P(k) for m in measures]))
+                passed, majority = (_over_seeds([of(m, k) for m in measures]) for of in (Measure.pass_at_P, Measure.majority_at_P))
                 rows.append([group.name, name, len(measures), k, share_with(passed), share_with(majority)])
     note = (
         "pass@k: the chance that one of k samples is correct, without bias (Chen et al. 2021). majority@k: the chance that the "
@@ -31,14 +31,21 @@ def several_samples(analysis: Analysis) -> Table:
     return table("several_samples", "With several samples a problem", note, "suite, configuration, #seeds, #k, #pass@k, #majority@k", rows)
 
 
+def _measured(group: Group) -> list[tuple[str, list[Measure]]]:
+    base = group.measures(group.configurations[0], "before")[:1]
+    return [("base", base), *((c.label, group.measures(c)) for c in group.configurations)]
+
+
+def _over_seeds(values_SP: Sequence[np.ndarray]) -> Interval:
+    return share_of(Side(np.stack(values_SP), tuple(range(len(values_SP)))))
+
+
 def several_samples_figure(analysis: Analysis, group: Group) -> Figure:
     """pass@k over k, of the base and of each configuration."""
-    measures = {"base": group.measures(group.configurations[0], "before")[:1]}
-    measures |= {c.label: group.measures(c) for c in group.configurations}
     rows = []
-    for label, found in measures.items():
+    for label, found in _measured(group):
         for k in group.measure.ks:
-            interval = mean_over_seeds(np.stack([m.pass_at_P(k) for m in found]))
+            interval = _over_seeds([m.pass_at_P(k) for m in found])
             low, high = short(interval.low), short(interval.high)
             rows.append({"configuration": label, "k": k, "share": short(interval.mean), "low": low, "high": high})
     x = {"field": "k", "type": "quantitative", "scale": {"type": "log", "base": 2}, "axis": {"values": group.measure.ks, "format": "d"}}
