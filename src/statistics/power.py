@@ -31,9 +31,9 @@ class Components:
 
     def parts(self, design: Design) -> tuple[Part, Part]:
         """Variance of the mean between seeds, which holds the noise, and what problems add to it; see `contrast`."""
-        noise = (self.cell + self.sample / design.samples) / design.problems
-        between = (self.seed + noise) / design.seeds
-        return Part(between, design.seeds - 1), Part((self.problem + self.fixed / design.samples) / design.problems, design.problems - 1)
+        samples = max(design.samples, 1)
+        between = (self.seed + (self.cell + self.sample / samples) / design.problems) / design.seeds
+        return Part(between, design.seeds - 1), Part((self.problem + self.fixed / samples) / design.problems, design.problems - 1)
 
 
 @dataclass(frozen=True)
