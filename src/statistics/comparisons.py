@@ -91,7 +91,7 @@ class Difference:
     mean: float
     between_seeds: Part
     by_problem: tuple[Part, ...]  # by suite
-    least: float  # variance that sampling leaves where all samples came out alike
+    least: float  # variance that samples alone leave, however alike seeds and problems came out
     split: Split
     design: Design
     loading: float  # sum of weight^2 / seeds: the variance between seeds by that of a single run
@@ -103,7 +103,7 @@ class Difference:
 
     @property
     def variance(self) -> float:
-        return max(self.between_seeds.variance + sum(part.variance for part in self.by_problem), self.least)
+        return self.between_seeds.variance + sum(part.variance for part in self.by_problem)
 
     @property
     def freedom(self) -> float:
@@ -118,9 +118,8 @@ class Difference:
         """Two-sided."""
         from scipy.special import stdtr
 
-        if self.variance == 0:
-            return 1.0 if self.mean == 0 else 0.0
-        return float(2 * stdtr(self.freedom, -abs(self.mean) / self.variance**0.5))
+        parts = [(variance, freedom) for variance, freedom in self._known if variance]
+        return float(max((2 * stdtr(freedom, -abs(self.mean) / variance**0.5) for variance, freedom in parts), default=self.mean == 0))
 
     @property
     def equal_within(self) -> float:
@@ -132,8 +131,13 @@ class Difference:
         """The interval that misses with probability `error`."""
         from scipy.special import stdtrit
 
-        half = -float(stdtrit(self.freedom, error / 2)) * self.variance**0.5
+        half = max(-float(stdtrit(freedom, error / 2)) * variance**0.5 for variance, freedom in self._known)
         return Interval(self.mean, self.mean - half, self.mean + half)
+
+    @property
+    def _known(self) -> tuple[tuple[float, float], ...]:
+        """The variance with its degrees of freedom; and the least, known without error: three seeds can lie close by chance."""
+        return (self.variance, self.freedom), (self.least, inf)
 
 
 def joint_freedom(parts: Sequence[Part]) -> float:
@@ -167,16 +171,23 @@ def contrast(sides: Sequence[Side]) -> Difference:
     between = Part(float((by_seed**2).sum()), _freedom(trained, by_seed))
     smallest, samples = min(sum_P.size for sum_P in sums.values()), min(side.samples for side in sides)
     design = Design(min((len(side.seeds) for side in trained), default=1), smallest, samples)
+    split = _split(sides, between.variance, sum(part.variance for part in by_problem), sum(noise.values()))
     return Difference(
         float(sum(sum_P.mean() for sum_P in sums.values())),
         between,
         by_problem,
-        1 / (smallest * samples * design.seeds + 2) ** 2 if samples else 0.0,  # half a sample of each kind more: Agresti & Min 2005
-        _split(sides, between.variance, sum(part.variance for part in by_problem), sum(noise.values())),
+        max(split.samples + split.fixed if samples > 1 else 0.0, _alike_samples(design)),
+        split,
         design,
         sum(side.weight**2 / len(side.seeds) for side in trained),
-        tuple(zip(_seeds(trained), by_seed.tolist(), strict=True)) if rows and not _alike(trained) else (),
+        tuple(zip(_seeds(trained), by_seed.tolist(), strict=True)) if rows and not _pooled(trained) else (),
     )
+
+
+def _alike_samples(design: Design) -> float:
+    """The variance of a share where all samples came out alike, as if half a one more of each kind had been drawn (Agresti &
+    Min 2005); none for what is no share."""
+    return 1 / (design.seeds * design.problems * design.samples + 2) ** 2 if design.samples else 0.0
 
 
 def _deviations(trained: Sequence[Side]) -> dict[str, Any]:
@@ -192,11 +203,12 @@ def _deviations(trained: Sequence[Side]) -> dict[str, Any]:
     rows, first = {}, 0
     for side in trained:
         count, problems = side.values_SP.shape
-        if _alike(trained):
+        if _pooled(trained):
             scale, at, height = (loading / own) ** 0.5, slice(first, first + count), own + len(trained)
         else:
             scale, at, height = side.weight / (count * (count - 1)) ** 0.5, [place[seed] for seed in side.seeds], len(place)
-        rows.setdefault(side.problems, np.zeros((height, problems)))[at] += scale * (side.values_SP - side.values_SP.mean(axis=0))
+        table = rows.setdefault(side.problems, np.zeros((height, problems)))
+        np.add.at(table, at, scale * (side.values_SP - side.values_SP.mean(axis=0)))
         first += count
     return rows
 
@@ -206,7 +218,7 @@ def _seeds(trained: Sequence[Side]) -> list[int]:
     return list(dict.fromkeys(seed for side in trained for seed in side.seeds))
 
 
-def _alike(trained: Sequence[Side]) -> bool:
+def _pooled(trained: Sequence[Side]) -> bool:
     """Whether sides have to be taken to spread alike between seeds, since one has a single seed."""
     return any(len(side.seeds) == 1 for side in trained)
 
@@ -214,7 +226,7 @@ def _alike(trained: Sequence[Side]) -> bool:
 def _freedom(trained: Sequence[Side], by_seed: Any) -> float:
     """Degrees of freedom of the variance between seeds: those of the pooled t, or Welch's (1947) over the sets of seeds that
     the same sides have, of which there is one where all have the same."""
-    if _alike(trained) or not by_seed.any():
+    if _pooled(trained) or not by_seed.any():
         return max(sum(len(side.seeds) - 1 for side in trained), 1)
     sets: dict[tuple[bool, ...], list[float]] = defaultdict(list)
     for seed, deviation in zip(_seeds(trained), by_seed.tolist(), strict=True):

@@ -66,12 +66,17 @@ def pooled_deviation(groups: Sequence[Sequence[float]]) -> Interval:
     return Interval(pooled**0.5, float(low**0.5), float(high**0.5))
 
 
-def t_interval(values: Sequence[float]) -> Interval:
-    """Mean of independent values, such as one per seed, with Student's 95 % interval; without width for one value."""
+def t_interval(values: Sequence[float], step: float = 0.0) -> Interval:
+    """Mean of independent values, such as one per seed, with Student's 95 % interval; without width for one value.
+
+    Values that can only lie a `step` apart, such as shares of a few pairs, deviate by at least what rounding to it adds,
+    step / sqrt(12) (Sheppard 1898): that three of them are equal is no certainty."""
     import numpy as np
     from scipy.stats import t
 
     array = np.asarray(values, float)
     mean = float(array.mean())
-    half = float(t.ppf(0.975, array.size - 1) * array.std(ddof=1) / np.sqrt(array.size)) if array.size > 1 else 0.0
+    if array.size < 2:
+        return Interval(mean, mean, mean)
+    half = float(t.ppf(0.975, array.size - 1) * max(array.std(ddof=1), step / 12**0.5) / np.sqrt(array.size))
     return Interval(mean, mean - half, mean + half)

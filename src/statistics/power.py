@@ -65,7 +65,7 @@ def detectable(components: Components, design: Design, chance: float = POWER, er
 
 def detectable_by(measured: Difference, chance: float = POWER, error: float = ERROR) -> float:
     """The difference that another measurement of the same size would find with a given chance."""
-    return measured.variance**0.5 * _in_deviations(round(min(measured.freedom, 1e4), 1), chance, error)
+    return max(measured.variance, measured.least) ** 0.5 * _in_deviations(round(min(measured.freedom, 1e4), 1), chance, error)
 
 
 def cheapest(components: Components, difference: float, price: Price, designs: Iterable[Design]) -> Design | None:

@@ -205,7 +205,7 @@ def test_models_are_not_mixed(tmp_path):
     ("sign", "sign_of_last_seed", "expected"), [(1, 1, "supported"), (-1, -1, "contradicted"), (1, -1, "undecided")]
 )
 def test_tokens_fall_with_alpha_or_not(sign, sign_of_last_seed, expected, tmp_path):
-    alphas(tmp_path, {alpha: sign * alpha for alpha in (0.0, 0.1, 0.4)})
+    alphas(tmp_path, {alpha: sign * alpha for alpha in (0.0, 0.1, 0.2, 0.4)})
     for run in tmp_path.glob("alpha_family/*_2"):
         plant(run, sign_of_last_seed * float(run.name.split("_")[0]))
     # Divided by the std, and more of it: another recipe, which the claim does not speak of.

@@ -244,6 +244,12 @@ def test_t_interval_is_scipy_s():
     assert (t_interval(values).low, t_interval(values).high) == pytest.approx((low, high))
 
 
+def test_three_equal_values_on_a_grid_are_no_certainty():
+    found = t_interval([1.0, 1.0, 1.0], step=1 / 3)  # six pairs, all won
+    assert found.high - 1 == pytest.approx(stats.t.ppf(0.975, 2) * (1 / 3) / 12**0.5 / 3**0.5)
+    assert t_interval([1.0, 2.0, 4.0], step=0.1) == t_interval([1.0, 2.0, 4.0])
+
+
 def test_pooled_deviation_by_hand():
     spread = pooled_deviation([[0.0, 1.0, 2.0], [5.0, 6.0, 7.0], [9.0]])  # two variances of 1, with 2 degrees of freedom each
     assert spread.mean == 1.0

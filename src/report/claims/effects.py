@@ -146,12 +146,13 @@ def _over_seeds(
                 by_variant = curves.setdefault(run.seed, {})
                 by_variant.setdefault(run.config.get("model.variant"), []).append((value, *np.array(curve).T))
                 used[configuration.key] = configuration
-    values = []
+    values, counts = [], []
     for by_variant in curves.values():
-        found = [of(runs) for runs in by_variant.values() if len({value for value, *_ in runs}) >= 3]
-        if known := [each for each in found if each is not None]:
-            values.append(float(np.mean(known)))
-    return effect_of(t_interval(values), len(values), list(used.values())) if values else None
+        chosen = [(runs, count) for runs in by_variant.values() if (count := len({value for value, *_ in runs})) >= 3]
+        if known := [(each, count) for runs, count in chosen if (each := of(runs)) is not None]:
+            values.append(float(np.mean([each for each, _ in known])))
+            counts += [count for _, count in known]
+    return effect_of(t_interval(values, _step(min(counts))), len(values), list(used.values())) if values else None
 
 
 def _won(curves: Sequence[Curve]) -> float | None:
@@ -184,7 +185,13 @@ def _rank_correlation(by_seed: dict[int, list[tuple[float, float]]], used: Seque
         for points in by_seed.values()
         if len({x for x, _ in points}) >= 3 and len({y for _, y in points}) > 1
     ]
-    return effect_of(t_interval(taus), len(taus), used) if taus else None
+    step = _step(min((len(points) for points in by_seed.values()), default=0))
+    return effect_of(t_interval(taus, step), len(taus), used) if taus else None
+
+
+def _step(values: int) -> float:
+    """Between two rank correlations of so many values: a pair more or less."""
+    return 4 / (values * (values - 1)) if values > 1 else 0.0
 
 
 def fitted(records: Records, number: str, less: str | None = None) -> ClaimEffect | None:
