@@ -84,8 +84,8 @@ class Difference:
     """A weighted sum of means. Its variance is that between seeds, which holds the noise, plus what problems add to it.
 
     Degrees of freedom are those of the parts by their shares, 1/f = sum of share_i / f_i: Satterthwaite's (1946) with shares
-    in the place of their squares, since squares of a variance known on two degrees of freedom overrate it (the referee's
-    table: coverage of 92.1 % becomes 94.2 %).
+    in the place of their squares, since squares of a variance known on two degrees of freedom overrate it (the referee:
+    over worlds of three seeds coverage of 92.9 % becomes 94.6 %).
     """
 
     mean: float
