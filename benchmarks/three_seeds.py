@@ -4,7 +4,7 @@
 
 Every run is `python -m src.run +experiment=NAME seed=SEED` in a process of its own, one after the other; one that is
 complete already is not run again. Accuracies are means over the seeds in percent. The interval of a gain holds both its
-spread over seeds and over problems (`src.statistics.contrast`).
+spread over seeds and over problems (`src.statistics.mean_of`).
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from src.statistics import contrast
+from src.statistics import Side, mean_of
 
 EXPERIMENTS = ("high_quality_data", "mix_easy_hard", "cosine_length")
 
@@ -55,7 +55,7 @@ def row(experiment: str, suite: str, folders: list[Path]) -> str:
         return statistics.fmean(result[when][figure] for result in results)
 
     gains = gains_SP(folders, suite)
-    interval = contrast([(1.0, gains)]).interval
+    interval = mean_of(Side(gains, tuple(range(len(gains)))))
     low, high = interval.low, interval.high
     each = ", ".join(f"{100 * result['after']['gain']['mean']:+.0f}" for result in results)
     return (

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from src.common.errors import BAD_INPUT
+from src.statistics import MOST_LOOKS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,6 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "folders", nargs="*", type=Path, help="run or sweep folders, or folders that hold some (default: outputs)"
     )
     parser.add_argument("--output", type=Path, default=Path("report"), help="folder to write to (default: report)")
+    parser.add_argument(
+        "--looks", type=int, default=1, choices=range(1, MOST_LOOKS + 1), metavar="N",
+        help="how often verdicts are read, seeds being added in between because of what they say (default: 1)",
+    )  # fmt: skip
     parser.add_argument("--wandb", action="store_true", help="also make the report on Weights & Biases")
     parser.add_argument("--wandb-project", help="ENTITY/PROJECT of the W&B report (default: that of the runs)")
     options = parser.parse_args(arguments)
@@ -28,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from src.report.analysis import analyse
     from src.report.page import write_report
 
-    analysis = analyse(folders)
+    analysis = analyse(folders, options.looks)
     for entry in (*analysis.left_out, *analysis.unfinished):
         print(f"left out: {entry.folder}: {entry.reason}", file=sys.stderr)
     if not analysis.runs and not analysis.sweeps:

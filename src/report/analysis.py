@@ -34,6 +34,7 @@ class Analysis:
     unfinished: tuple[LeftOut, ...]  # runs with curves and without a verdict
     scaling_figures: tuple[Figure, ...]
     scaling_tables: tuple[Table, ...]
+    looks: int  # at growing records, over which the errors are spent
 
     @property
     def ranked(self) -> list[Group]:
@@ -41,16 +42,16 @@ class Analysis:
         return benchmarks(self.groups)
 
 
-def analyse(paths: Sequence[Path]) -> Analysis:
-    """Read and judge all records in and below `paths`."""
+def analyse(paths: Sequence[Path], looks: int = 1) -> Analysis:
+    """Read and judge all records in and below `paths`; one of several `looks` takes stronger evidence."""
     runs, left_out = read_records(paths)
     sweeps, unreadable_sweeps = read_sweeps(paths)
     fits, unreadable_fits = read_fits(paths)
     figures, tables, unreadable_parts = of_sweeps({sweep.name: sweep.folder for sweep in sweeps})
     found, repeats = configurations(runs)
     grouped = groups(found)
-    verdict = judge(grouped)
-    designs = factorials(grouped)
+    verdict = judge(grouped, looks)
+    designs = factorials(grouped, looks)
     unfinished = [LeftOut(str(run.folder), _state(run)) for run in runs if not run.measures]
     return Analysis(
         tuple(paths),
@@ -62,11 +63,12 @@ def analyse(paths: Sequence[Path]) -> Analysis:
         tuple(why_apart(grouped)),
         tuple(designs),
         tuple(sweeps),
-        tuple(test_claims(grouped, found, fits)),
+        tuple(test_claims(grouped, found, fits, looks)),
         (*left_out, *repeats, *unreadable_sweeps, *unreadable_fits, *unreadable_parts),
         tuple(unfinished),
         tuple(figures),
         tuple(tables),
+        looks,
     )
 
 

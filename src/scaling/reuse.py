@@ -7,7 +7,7 @@ import numpy as np
 
 from src.record.read import Run
 from src.record.recipe import AMONG_SIZES, recipe_of
-from src.statistics import compare
+from src.statistics import Side, difference
 
 KEY = "mix.repeats"
 WITH_IT = ("mix.subsets", "mix.size")  # may go along with the number of repeats
@@ -36,20 +36,25 @@ def _recipe(run: Run) -> tuple:
     return (measured, run.config.get("model.path"), *sorted((key, str(value)) for key, value in kept.items()))
 
 
+def _loss(runs: Sequence[Run]) -> Side:
+    """The share of validation problems that is not solved at the end, by seed and problem."""
+    measures = [run.measures["validation", "after"] for run in runs]
+    return Side(1 - np.stack([m.accuracy_P for m in measures]), tuple(run.seed for run in runs), samples=measures[0].samples)
+
+
 def _costs(by_tau: dict[int, list[Run]]) -> list[dict[str, Any]]:
-    accuracy = {tau: np.stack([r.measures["validation", "after"].accuracy_P for r in runs]) for tau, runs in by_tau.items()}
-    fewest = next(iter(accuracy))
-    others = [tau for tau in accuracy if tau != fewest]
-    differences = compare([(1 - accuracy[tau], 1 - accuracy[fewest]) for tau in others])
+    losses = {tau: _loss(runs) for tau, runs in by_tau.items()}
+    fewest, *others = losses
     model = next(iter(by_tau.values()))[0].config.get("model.path")
     rows = []
-    for tau, difference in zip(others, differences, strict=True):
-        found = difference.interval
+    for tau in others:
+        more = difference(losses[tau], losses[fewest])
+        found = more.interval
         rows.append(
             {
-                "model": model, "repeats": tau, "against_repeats": fewest, "seeds": difference.seeds,
-                "loss": float(1 - accuracy[tau].mean()), "loss_against": float(1 - accuracy[fewest].mean()),
-                "extra_loss": {"value": found.mean, "low": found.low, "high": found.high}, "p": difference.p,
+                "model": model, "repeats": tau, "against_repeats": fewest, "seeds": more.seeds,
+                "loss": float(losses[tau].values_SP.mean()), "loss_against": float(losses[fewest].values_SP.mean()),
+                "extra_loss": {"value": found.mean, "low": found.low, "high": found.high}, "p": more.p,
             }
         )
     return rows

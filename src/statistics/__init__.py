@@ -1,46 +1,51 @@
-"""Intervals for accuracies, comparisons paired by problem, pass@k and majority@k; on scipy where it has them.
+"""Intervals and comparisons over seeds and problems, families of them, power, pass@k and majority@k; on scipy where it has them.
 
 numpy and scipy are imported when something is worked out, so that the configuration can be validated without them.
 """
 
 from src.statistics.comparisons import (
+    ERROR,
     FEWEST_SEEDS,
-    POWER,
+    Design,
     Difference,
-    compare,
+    Side,
     contrast,
-    holm,
-    mean_over_seeds,
-    permutation_p_values,
+    difference,
+    mean_of,
+    share_of,
 )
-from src.statistics.intervals import (
-    RESAMPLES,
-    Interval,
-    bootstrap_mean,
-    bootstrap_means,
-    paired_gain,
-    pooled_deviation,
-    t_interval,
-)
+from src.statistics.families import MOST_LOOKS, error_at_each_of, holm, steady_p_values
+from src.statistics.intervals import Interval, bootstrap_mean, paired_gain, pooled_deviation, t_interval
+from src.statistics.power import POWER, Components, Price, cheapest, detectable, detectable_by, power
 from src.statistics.samples import Votes, majority_at_k, pass_at_k
 
 __all__ = [
+    "ERROR",
     "FEWEST_SEEDS",
+    "MOST_LOOKS",
     "POWER",
-    "RESAMPLES",
+    "Components",
+    "Design",
     "Difference",
     "Interval",
+    "Price",
+    "Side",
     "Votes",
     "bootstrap_mean",
-    "bootstrap_means",
-    "compare",
+    "cheapest",
     "contrast",
+    "detectable",
+    "detectable_by",
+    "difference",
+    "error_at_each_of",
     "holm",
     "majority_at_k",
-    "mean_over_seeds",
+    "mean_of",
     "paired_gain",
     "pass_at_k",
-    "permutation_p_values",
     "pooled_deviation",
+    "power",
+    "share_of",
+    "steady_p_values",
     "t_interval",
 ]

@@ -1,15 +1,10 @@
 """Intervals for a mean, with the problem as the unit of resampling.
 
-Shapes: P problems, N things that were measured on the same problems, R resamples.
+Shape: P problems.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import numpy as np
 
 RESAMPLES = 10_000
 
@@ -42,36 +37,6 @@ def bootstrap_mean(values_P: Sequence[float], seed: int = 0) -> Interval:
     return Interval(mean, float(result.confidence_interval.low), float(result.confidence_interval.high))
 
 
-def bootstrap_means(values_NP: Any) -> list[Interval]:
-    """`bootstrap_mean` for N rows over the same P problems, from one set of resamples: paired, and N times cheaper."""
-    import numpy as np
-
-    values = np.asarray(values_NP, dtype=np.float32)
-    if values.ndim != 2 or values.shape[1] == 0:
-        raise ValueError("no values to average")
-    means_RN = _resampled_shares(values.shape[1]) @ values.T
-    lows, highs = np.percentile(means_RN, [2.5, 97.5], axis=0)
-    means = np.asarray(values_NP, dtype=float).mean(axis=1)
-    return [
-        Interval(float(mean), min(float(low), float(mean)), max(float(high), float(mean)))
-        for mean, low, high in zip(means, lows, highs, strict=True)
-    ]
-
-
-@lru_cache(maxsize=2)
-def _resampled_shares(problems: int) -> "np.ndarray":
-    """R resamples of P problems, each as the share that every problem has in it; (R, P)."""
-    import numpy as np
-
-    rng = np.random.default_rng(0)
-    shares = np.empty((RESAMPLES, problems), dtype=np.float32)
-    for start in range(0, RESAMPLES, 1000):  # in slices, since the drawn indices take twice the room of the result
-        drawn = rng.integers(0, problems, size=(1000, problems)) + np.arange(1000)[:, None] * problems
-        shares[start : start + 1000] = np.bincount(drawn.ravel(), minlength=1000 * problems).reshape(1000, problems)
-    shares /= problems
-    return shares
-
-
 def paired_gain(before_P: Sequence[float], after_P: Sequence[float], seed: int = 0) -> Interval:
     """Mean change over the same P problems, with the interval of the paired differences.
 
@@ -101,12 +66,17 @@ def pooled_deviation(groups: Sequence[Sequence[float]]) -> Interval:
     return Interval(pooled**0.5, float(low**0.5), float(high**0.5))
 
 
-def t_interval(values: Sequence[float]) -> Interval:
-    """Mean of independent values, such as one per seed, with Student's 95 % interval; without width for one value."""
+def t_interval(values: Sequence[float], step: float = 0.0) -> Interval:
+    """Mean of independent values, such as one per seed, with Student's 95 % interval; without width for one value.
+
+    Values that can only lie a `step` apart, such as shares of a few pairs, deviate by at least what rounding to it adds,
+    step / sqrt(12) (Sheppard 1898): that three of them are equal is no certainty."""
     import numpy as np
     from scipy.stats import t
 
     array = np.asarray(values, float)
     mean = float(array.mean())
-    half = float(t.ppf(0.975, array.size - 1) * array.std(ddof=1) / np.sqrt(array.size)) if array.size > 1 else 0.0
+    if array.size < 2:
+        return Interval(mean, mean, mean)
+    half = float(t.ppf(0.975, array.size - 1) * max(array.std(ddof=1), step / 12**0.5) / np.sqrt(array.size))
     return Interval(mean, mean - half, mean + half)

@@ -8,11 +8,11 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from benchmarks.records import write_run
+from benchmarks.records import write_run, write_table
 from src.report.analysis import analyse
 from src.report.claims.claims import read_claims
 from src.report.claims.decision import ClaimEffect, TestConfig, decide
-from src.report.claims.effects import KINDS, difference, mean_gain, won_at_equal
+from src.report.claims.effects import KINDS, difference, late_change, mean_gain, won_at_equal
 from src.report.claims.records import Records
 from src.report.reference.read import reference
 from src.report.sections.claims import PUBLISHED
@@ -70,6 +70,25 @@ def test_too_few_seeds_decide_nothing_and_the_bill_is_named():
     test = TestConfig(kind="gain", of={}, direction="up", margin=0)
     outcome, reason = decide(test, ClaimEffect(Interval(5, 4, 6), seeds=1, usd_per_seed=21))
     assert outcome == "undecided" and "takes 2 more (about $42 more)" in reason
+
+
+def test_a_claim_that_is_looked_at_again_takes_more(tmp_path):
+    test = TestConfig(kind="gain", of={}, direction="up", margin=0)
+    effect = ClaimEffect(Interval(5, 0.5, 9.5), seeds=6)
+    assert decide(test, effect)[0] == "supported" and decide(test, effect, looks=4)[0] == "undecided"
+    assert decide(test, ClaimEffect(Interval(4, -0.5, 8.5), seeds=6))[1].endswith("as --looks 2")
+
+
+def test_late_change_is_paired_by_run(tmp_path):
+    """Planted: the last weights of each run are 10 points below its best, and runs lie 20 points apart."""
+    for seed in range(3):
+        folder = write_run(tmp_path / f"run{seed}", seed=seed, name="high_quality_data", problems=400, suites=("chains",))
+        for when, solved in (("best", 100 + 80 * seed), ("after", 60 + 80 * seed)):
+            write_table(folder, "chains", when, (np.arange(400) < solved).astype(float), 2, np.random.default_rng(0))
+    analysis = analyse([tmp_path])
+    found = late_change(Records(tuple(analysis.groups), tuple(analysis.configurations)), "high_quality_data", "chains")
+    assert found.interval.mean == pytest.approx(-10) and found.interval.high < -8
+    assert outcome(analysis, "A2").at_micro == "supported"
 
 
 def test_a_micro_model_s_verdict_is_never_shown_as_the_paper_s(tmp_path):
@@ -216,8 +235,6 @@ def test_a_difference_is_taken_between_runs_that_differ_in_nothing_else(tmp_path
 
 
 def test_the_mean_gain_over_suites_is_exact(tmp_path):
-    from benchmarks.records import write_table
-
     folder = write_run(tmp_path / "run", problems=10, suites=("chains", "chains_long"))
     for suite, solved in (("chains", 5), ("chains_long", 3)):
         for when, count in (("before", 2), ("after", 2), ("best", solved)):

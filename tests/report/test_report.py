@@ -79,7 +79,7 @@ def test_exact_accuracy_and_gain(tmp_path):
     analysis = analyse([tmp_path])
     row = tables_of(analysis)["results"].rows[0]
     assert [cell.value for cell in row[3:6]] == [0.2, 0.7, 0.5]
-    assert (row[8].value, row[9].value) == (0.7, 0.7)  # pass@2 and majority@2, all samples of a problem being alike
+    assert (row[9].value, row[10].value) == (0.7, 0.7)  # pass@2 and majority@2, all samples of a problem being alike
 
 
 def test_factorial_effects_are_exact(tmp_path):
@@ -311,6 +311,78 @@ def test_many_configurations_are_compared_with_the_best_alone(tmp_path):
         )
     found = analyse([tmp_path]).verdict.between
     assert len(found) == 9 and len({finding.first.key for finding in found}) == 1
+
+
+def plant(folder, name, gains, **rest):
+    """A run for each seed, with the true gain that it is given."""
+    for seed, gain in enumerate(gains):
+        write_run(folder / f"{name}{seed}", seed=seed, gain=gain, suites=("chains",), settings={"mix.easy_share": name}, **rest)
+
+
+def test_what_seeds_do_to_all_recipes_does_not_hide_a_difference(tmp_path):
+    shared = np.array([-0.15, -0.05, 0.0, 0.05, 0.15, 0.0])
+    plant(tmp_path, "a", 0.1 + shared, problems=300, samples=8)
+    plant(tmp_path, "b", 0.05 + shared, problems=300, samples=8)
+    analysis = analyse([tmp_path])
+    (found,) = analysis.verdict.between
+    assert found.standing == "better" and found.difference.interval.low > 0.03
+    assert all(one.difference.interval.high - one.difference.mean > 0.1 for one in analysis.verdict.with_base)
+
+
+def test_equal_configurations_have_no_winner_however_many(tmp_path):
+    for name in "abcdefghijkl":
+        plant(tmp_path, name, [0.1, 0.1, 0.1], seed_spread=0.03)
+    found = analyse([tmp_path]).verdict.between
+    assert min(f.difference.p for f in found) < 0.05  # by chance
+    assert {f.standing for f in found} == {"not resolved"}
+
+
+def test_one_seed_against_six_is_as_uncertain_as_seeds_are(tmp_path):
+    plant(tmp_path, "a", [0.0, 0.05, 0.1, 0.15, 0.2, 0.1], problems=400, samples=8)
+    plant(tmp_path, "b", [0.2], problems=400, samples=8)
+    (found,) = analyse([tmp_path]).verdict.between
+    assert (found.standing, found.enough_seeds) == ("not resolved", False)
+    assert found.difference.interval.high - found.difference.mean > 0.15  # about 2.57 x 0.071 x sqrt(1 + 1/6)
+
+
+def test_beside_what_is_not_resolved_stands_what_it_is_shown_to_be_within(tmp_path):
+    plant(tmp_path, "a", [0.1] * 3, problems=400, samples=8)
+    plant(tmp_path, "b", [0.1] * 3, problems=400, samples=8)
+    analysis = analyse([tmp_path])
+    (found,) = analysis.verdict.between
+    assert 0 < found.difference.equal_within < 0.05
+    assert f"equal within {100 * found.difference.equal_within:.1f} points" in " ".join(analysis.sentences[0][1])
+    pairs = tables_of(analysis)["pairs"]
+    assert dict(zip([name for name, _ in pairs.columns], pairs.rows[0], strict=True))["equal within points"].value == pytest.approx(
+        found.difference.equal_within, abs=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("gains", "sizes", "bought"),
+    [
+        ([0.0, 0.1, 0.2], {"problems": 400, "samples": 8}, "seeds"),
+        ([0.1, 0.1, 0.1], {"problems": 40, "samples": 2}, "samples"),
+        ([0.2], {"problems": 40, "samples": 2}, "seeds"),  # one seed says nothing of seeds
+    ],
+)
+def test_the_report_says_what_to_buy_next(gains, sizes, bought, tmp_path):
+    plant(tmp_path, "a", gains, **sizes)
+    limits = tables_of(analyse([tmp_path]))["limits"]
+    row = dict(zip([name for name, _ in limits.columns], limits.rows[0], strict=True))
+    assert row["buy next"].value == bought
+    shares = [row[f"from {source}"].value for source in ("samples", "problems", "seeds")]
+    assert sum(share for share in shares if share) == pytest.approx(1, abs=0.01)
+
+
+def test_looking_again_takes_stronger_evidence_and_is_said(tmp_path):
+    plant(tmp_path, "a", [0.14, 0.1, 0.16], problems=400, samples=8)
+    plant(tmp_path, "b", [0.04, 0.04, 0.04], problems=400, samples=8)
+    once, often = (analyse([tmp_path], looks) for looks in (1, 8))
+    (first,), (last,) = once.verdict.between, often.verdict.between
+    assert first.p == last.p and 0.012 < first.p < 0.05
+    assert (first.standing, last.standing) == ("better", "not resolved")
+    assert any("looked at once" in note for note in notes(once)) and any("looked at 8 times" in note for note in notes(often))
 
 
 def test_a_real_run_makes_every_file(toy_run, tmp_path, capsys):

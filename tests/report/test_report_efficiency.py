@@ -11,12 +11,15 @@ from test_claims import outcome
 from benchmarks.records import write_run
 from src.drawing.images import write_images
 from src.report.analysis import analyse
+from src.report.claims.records import Records
+from src.report.claims.tokens import tokens_change
 from src.report.findings.cut_answers import CutAnswers, read_answers
-from src.report.findings.efficiency import families, relative_change
+from src.report.findings.efficiency import families, relative_change, trade
 from src.report.section import parts
 from src.report.sections import SECTIONS
 from src.report.sections.efficiency import efficiency_tables
 from src.report.sections.efficiency_front import efficiency_figures
+from src.statistics import Side
 
 PRESSURE = {
     "model.path": "embedded/micro",
@@ -99,9 +102,20 @@ def test_another_loss_is_set_against_the_same_alpha(study):
 
 def test_one_seed_and_no_spread_between_problems_leave_no_interval():
     base_P = np.array([10.0, 20.0, 40.0])
-    assert relative_change(0.7 * base_P[None], base_P).mean == pytest.approx(-0.3)
-    certain, unsure = (relative_change(tokens[None], base_P) for tokens in (0.7 * base_P, base_P - 7))
+    base = Side(base_P)
+    certain, unsure = (relative_change(Side(tokens, (0,)), base).interval for tokens in (0.7 * base_P, base_P - 7))
+    assert certain.mean == pytest.approx(-0.3)
     assert certain.high - certain.low < 1e-6 and unsure.high - unsure.low > 0.05
+
+
+def test_a_claim_about_tokens_has_the_page_s_interval(study):
+    """The base and the problems are uncertain in both."""
+    group = next(g for g in study.groups if g.suite == "chains")
+    (family,) = families(study.configurations)
+    configuration = next(r.configuration for r in family.recipes if r.label == "alpha 0.4")
+    claim = tokens_change(Records((group,), (configuration,)), {}, "chains").interval
+    page = trade(group, configuration).change
+    assert (claim.mean, claim.low, claim.high) == pytest.approx((100 * page.mean, 100 * page.low, 100 * page.high))
 
 
 # Two problems of two samples: 10 tokens correct, 30 correct; 20 wrong, 50 correct.
@@ -191,7 +205,7 @@ def test_models_are_not_mixed(tmp_path):
     ("sign", "sign_of_last_seed", "expected"), [(1, 1, "supported"), (-1, -1, "contradicted"), (1, -1, "undecided")]
 )
 def test_tokens_fall_with_alpha_or_not(sign, sign_of_last_seed, expected, tmp_path):
-    alphas(tmp_path, {alpha: sign * alpha for alpha in (0.0, 0.1, 0.4)})
+    alphas(tmp_path, {alpha: sign * alpha for alpha in (0.0, 0.1, 0.2, 0.4)})
     for run in tmp_path.glob("alpha_family/*_2"):
         plant(run, sign_of_last_seed * float(run.name.split("_")[0]))
     # Divided by the std, and more of it: another recipe, which the claim does not speak of.

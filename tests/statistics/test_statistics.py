@@ -1,22 +1,31 @@
 """Intervals and tests against values worked out by hand, scipy's own, and simulated truth."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
-from benchmarks.coverage import accuracy_coverage, gain_coverage
+from benchmarks.referee import KINDS, World, covered, family_error
 from src.statistics import (
+    Components,
+    Design,
+    Price,
+    Side,
     Votes,
-    bootstrap_mean,
-    bootstrap_means,
-    compare,
+    cheapest,
     contrast,
+    detectable,
+    detectable_by,
+    difference,
+    error_at_each_of,
     holm,
     majority_at_k,
-    mean_over_seeds,
+    mean_of,
     pass_at_k,
-    permutation_p_values,
     pooled_deviation,
+    power,
+    share_of,
+    steady_p_values,
     t_interval,
 )
 
@@ -71,63 +80,174 @@ def test_holm():
     assert holm([]) == []
 
 
-def test_shared_resamples_give_the_interval_of_scipy():
-    values = np.random.default_rng(3).random(80)
-    one, many = bootstrap_mean(values.tolist()), bootstrap_means(values[None])[0]
-    assert many.mean == pytest.approx(one.mean)
-    assert (many.low, many.high) == pytest.approx((one.low, one.high), abs=0.004)
+def side(values_SP, first=0, **rest):
+    """With seeds from `first` on."""
+    values = np.atleast_2d(np.asarray(values_SP, float))
+    return Side(values, tuple(range(first, first + len(values))), **rest)
 
 
-def test_permutation_agrees_with_scipy():
-    differences = np.array([0.5, 0.5, 0, -0.5, 1, 0.5, 0.5, -0.5, 1, 0.5])
-    exact = stats.permutation_test(
-        (differences, np.zeros(10)),
-        lambda a, b, axis: (a - b).mean(axis=axis),
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=np.inf,
-    )
-    assert permutation_p_values(differences[None])[0] == pytest.approx(exact.pvalue, abs=0.015)
-    assert permutation_p_values(np.zeros((1, 10))) == [1.0]
+SEEDS_ALONE = np.random.default_rng(0).random((6, 1))  # one problem: only seeds vary
 
 
-def test_seeds_enter_the_interval():
-    # Problems alike, two seeds at 0 and 1: variance 0.5 / 2 = 0.25, one degree of freedom.
-    found = contrast([(1.0, [[0.0, 0.0], [1.0, 1.0]])])
-    assert found.interval.mean == 0.5
-    assert found.interval.high - found.interval.mean == pytest.approx(stats.t.ppf(0.975, 1) * 0.5)
-    assert (found.problem_variance, found.seed_variance) == (0.0, 0.25)
+def test_the_same_seeds_are_the_paired_t():
+    a, b = SEEDS_ALONE, SEEDS_ALONE[::-1] ** 2
+    found, expected = difference(side(a), side(b)), stats.ttest_rel(a[:, 0], b[:, 0])
+    low, high = expected.confidence_interval()
+    assert found.p == pytest.approx(expected.pvalue)
+    assert (found.interval.low, found.interval.high, found.freedom) == pytest.approx((low, high, 5))
+
+
+def test_the_order_of_seeds_does_not_matter():
+    a, b = SEEDS_ALONE, SEEDS_ALONE**2
+    turned = Side(b[::-1], tuple(range(6))[::-1])
+    assert difference(side(a), turned).p == pytest.approx(difference(side(a), side(b)).p)
+
+
+def test_other_seeds_are_welch_s_t():
+    a, b = SEEDS_ALONE[:4], SEEDS_ALONE[4:] ** 2
+    found = difference(side(a), side(b, first=10))
+    assert found.p == pytest.approx(stats.ttest_ind(a[:, 0], b[:, 0], equal_var=False).pvalue)
+
+
+def test_a_side_with_one_seed_is_taken_to_spread_as_the_other():
+    a, b = SEEDS_ALONE[:5], SEEDS_ALONE[5:] + 1
+    found = difference(side(a), side(b, first=10))
+    assert found.p == pytest.approx(stats.ttest_ind(a[:, 0], b[:, 0], equal_var=True).pvalue)
+    assert found.seeds == 1
 
 
 def test_one_seed_is_student_over_problems():
     values = np.random.default_rng(0).random(40) - 0.4
-    found = contrast([(1.0, values)])
-    expected = stats.ttest_1samp(values, 0)
-    interval = expected.confidence_interval()
-    assert (found.interval.low, found.interval.high) == pytest.approx((interval.low, interval.high))
-    assert found.p == pytest.approx(expected.pvalue)
-    assert found.detectable == pytest.approx((stats.t.ppf(0.975, 39) + stats.t.ppf(0.8, 39)) * stats.sem(values))
+    found, expected = mean_of(side(values)), stats.ttest_1samp(values, 0)
+    low, high = expected.confidence_interval()
+    assert (found.low, found.high) == pytest.approx((low, high))
+    assert contrast([side(values)]).p == pytest.approx(expected.pvalue)
 
 
-def test_single_seeds_are_compared_by_bootstrap_and_permutation():
-    first, second = np.array([1.0] * 9 + [0.0]), np.array([0.0] * 10)
-    found = compare([(first, second)])[0]
-    assert found.interval == bootstrap_means((first - second)[None])[0]
-    assert found.p == permutation_p_values((first - second)[None])[0] < 0.01
-    assert found.seeds == 1
+def test_seeds_and_problems_are_the_crossed_analysis_of_variance():
+    """Against the mean squares of statsmodels' two-way table."""
+    from statsmodels.formula.api import ols
+    from statsmodels.stats.anova import anova_lm
+
+    seeds, problems = 4, 12
+    rng = np.random.default_rng(1)
+    values = rng.normal(size=(seeds, problems)) + 2 * rng.normal(size=(seeds, 1)) + rng.normal(size=problems)
+    rows = pd.DataFrame([(s, p, values[s, p]) for s in range(seeds) for p in range(problems)], columns=["seed", "problem", "y"])
+    squares = anova_lm(ols("y ~ C(seed) + C(problem)", rows).fit())["mean_sq"] / values.size
+    by_seed, by_problem, rest = squares["C(seed)"], squares["C(problem)"], squares["Residual"]
+    found = contrast([side(values)])
+    assert found.variance == pytest.approx(by_seed + by_problem - rest)
+    assert (found.split.seeds, found.split.problems, found.split.samples) == pytest.approx((by_seed - rest, by_problem - rest, rest))
+    share = by_seed / found.variance
+    assert found.freedom == pytest.approx(1 / (share / (seeds - 1) + (1 - share) / (problems - 1)))
 
 
-def test_nothing_measured_differs_from_itself():
-    values = np.random.default_rng(0).random((3, 20))
-    found = compare([(values, values)])[0]
-    assert found.interval.mean == 0 and found.p > 0.9
-    assert mean_over_seeds(np.ones((3, 5))).low == 1.0
+def test_what_seeds_have_in_common_cancels_in_a_difference():
+    """Planted: seeds move both recipes by 30 points, and one is better by 5."""
+    rng = np.random.default_rng(0)
+    common = 0.3 * rng.standard_normal((6, 1))
+    first, second = (0.5 + gap + common + 0.02 * rng.standard_normal((6, 50)) for gap in (0.05, 0.0))
+    assert difference(side(first), side(second)).p < 0.001
+    assert difference(side(first), side(second, first=10)).p > 0.3
+    changed = [side(first).times(0.5), side(second).times(-0.5), side(second + 0.05).times(0.5), side(second).times(-0.5)]
+    assert contrast(changed).interval.low > 0  # a main effect over four cells
+
+
+def test_suites_of_the_same_runs_share_seeds_and_not_problems():
+    rng = np.random.default_rng(0)
+    gains = 0.1 * rng.standard_normal((4, 1)) + rng.normal(0.1, 0.2, (4, 60))
+    together = contrast([side(gains[:, :40], weight=0.5, problems="a"), side(gains[:, 40:], weight=0.5, problems="b")])
+    assert together.mean == pytest.approx((gains[:, :40].mean() + gains[:, 40:].mean()) / 2)
+    by_seed = (gains[:, :40].mean(axis=1) + gains[:, 40:].mean(axis=1)) / 2
+    assert together.between_seeds.variance == pytest.approx(by_seed.var(ddof=1) / 4)
+    assert len(together.by_problem) == 2
+
+
+@pytest.mark.parametrize("values", [np.ones((3, 5)), np.zeros((1, 8))])
+def test_equal_values_are_no_certainty(values):
+    found = share_of(side(values, samples=2))
+    assert found.high - found.low > 0.05 and 0 <= found.low <= found.high <= 1
+    same = difference(side(values, samples=2), side(values, samples=2))
+    assert same.mean == 0 and same.p == 1.0 and same.equal_within > 0.05
+
+
+def test_a_margin_of_equality_is_that_of_two_one_sided_tests():
+    a, b = SEEDS_ALONE, SEEDS_ALONE[::-1]
+    margin = difference(side(a), side(b)).equal_within
+    each = a[:, 0] - b[:, 0]
+    tests = [stats.ttest_1samp(each, end, alternative=word).pvalue for end, word in ((margin, "less"), (-margin, "greater"))]
+    assert max(tests) == pytest.approx(0.05)
+
+
+def test_a_seed_needs_a_row():
+    with pytest.raises(ValueError, match="a seed for each row"):
+        contrast([Side(np.zeros((3, 4)), (0, 1))])
+
+
+def test_two_of_many_differences_by_chance_are_no_finding():
+    """Of 45 pairs of equal recipes some differ by p below 0.05; corrected, none does."""
+    rng = np.random.default_rng(3)
+    recipes = [side(rng.normal(0.5, 0.1, (3, 1)) + rng.normal(0, 0.05, (3, 40))) for _ in range(10)]
+    found = [difference(a, b) for number, a in enumerate(recipes) for b in recipes[:number]]
+    assert min(each.p for each in found) < 0.05 < min(holm(steady_p_values(found, 9)))
+
+
+def test_pairs_borrow_the_spread_of_all_and_one_pair_keeps_its_own():
+    rng = np.random.default_rng(4)
+    recipes = [side(rng.normal(0.5 + 0.5 * (number == 0), 0.02, (3, 1)) + np.zeros((3, 4))) for number in range(6)]
+    found = [difference(a, b) for number, a in enumerate(recipes) for b in recipes[:number]]
+    assert steady_p_values(found[:1], 1) == [found[0].p]
+    steady = steady_p_values(found, 5)
+    assert all(p >= each.p for p, each in zip(steady, found, strict=True)) and sum(p < 0.05 for p in holm(steady)) == 5
+
+
+def test_looks_take_pocock_s_share_of_the_error():
+    assert [error_at_each_of(looks) for looks in (1, 2, 8)] == pytest.approx([0.05, 0.0294, 0.0120], abs=2e-4)
+    with pytest.raises(ValueError, match="looks"):
+        error_at_each_of(11)
+
+
+def test_power_is_that_of_the_t_test():
+    from statsmodels.stats.power import TTestPower
+
+    many = 10**9  # problems: only seeds vary
+    assert power(Components(seed=4.0, problem=0.0), Design(6, many, 1), 3.0) == pytest.approx(TTestPower().power(1.5, 6, 0.05), abs=1e-3)
+    assert detectable(Components(4.0, 0.0), Design(6, many, 1)) == pytest.approx(2 * TTestPower().solve_power(None, 6, 0.05, 0.8), rel=1e-3)
+
+
+def test_components_come_back_from_a_pilot():
+    rng = np.random.default_rng(0)
+    seeds, problems, samples = 200, 300, 4
+    chances = 0.5 + 0.03 * rng.standard_normal((seeds, 1)) + 0.1 * rng.standard_normal(problems)
+    chances = np.clip(chances + 0.05 * rng.standard_normal((seeds, problems)), 0, 1)
+    measured = side(rng.binomial(samples, chances) / samples, samples=samples)
+    base = Side(rng.binomial(samples, 0.5, problems) / samples, samples=samples)
+    found = Components.of(difference(measured, base))
+    assert (found.seed, found.cell) == pytest.approx((0.03**2, 0.05**2), rel=0.3)
+    assert (found.sample, found.fixed) == pytest.approx((0.24, 0.25), rel=0.1) and found.problem == pytest.approx(0.01, rel=0.5)
+    assert detectable_by(difference(measured, base)) == pytest.approx(detectable(found, Design(seeds, problems, samples)), rel=0.02)
+
+
+@pytest.mark.parametrize(("components", "bought"), [(Components(0.0009, 0.0001), "seeds"), (Components(0.0, 0.04), "problems"), (Components(0, 0, 0, 0.25), "samples")])
+def test_the_cheapest_study_buys_what_is_uncertain(components, bought):
+    designs = [Design(s, p, n) for s in (3, 6, 12, 24) for p in (100, 400, 1600) for n in (1, 4, 16)]
+    chosen = cheapest(components, 0.03, Price(seed=10.0, sample=0.001), designs)
+    least = {"seeds": 3, "problems": 100, "samples": 1}
+    assert power(components, chosen, 0.03) >= 0.8
+    assert getattr(chosen, bought) > least[bought] or bought == "samples" and chosen.samples * chosen.problems > 100
+    assert cheapest(components, 0.0001, Price(1, 1), designs) is None
 
 
 def test_t_interval_is_scipy_s():
     values = [1.0, 2.0, 4.0]
     low, high = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))
     assert (t_interval(values).low, t_interval(values).high) == pytest.approx((low, high))
+
+
+def test_three_equal_values_on_a_grid_are_no_certainty():
+    found = t_interval([1.0, 1.0, 1.0], step=1 / 3)  # six pairs, all won
+    assert found.high - 1 == pytest.approx(stats.t.ppf(0.975, 2) * (1 / 3) / 12**0.5 / 3**0.5)
+    assert t_interval([1.0, 2.0, 4.0], step=0.1) == t_interval([1.0, 2.0, 4.0])
 
 
 def test_pooled_deviation_by_hand():
@@ -141,8 +261,9 @@ def test_pooled_deviation_by_hand():
         pooled_deviation([[1.0]])
 
 
-def test_intervals_hold_the_truth():
-    assert 0.92 <= accuracy_coverage(500, 100, 2, 0) <= 0.98
-    ours, percentile = gain_coverage(400, 60, 2, 3, 0.8)
-    assert 0.92 <= ours <= 0.98
-    assert percentile < 0.88  # a percentile bootstrap of three seeds is too narrow
+def test_intervals_hold_the_truth_and_equal_recipes_have_no_winner():
+    """The referee at toy size; its tables are of thousands of studies."""
+    world = World(seed=4, level=3, cell=2, problems=60, samples=2, seeds=3)
+    for kind in ("difference, same seeds", "gain over the base", "difference, one seed on a side"):
+        assert 0.92 <= covered(KINDS[kind], world, 400) <= 0.985
+    assert family_error(world, recipes=9, trials=60) <= 0.1

@@ -53,16 +53,16 @@ def read_claims() -> list[ClaimConfig]:
 
 
 def test_claims(
-    groups: Sequence[Group], configurations: Sequence[Configuration], fits: Sequence[Fits] = ()
+    groups: Sequence[Group], configurations: Sequence[Configuration], fits: Sequence[Fits] = (), looks: int = 1
 ) -> list[ClaimVerdict]:
-    """The verdict on every claim."""
+    """The verdict on every claim, as one of several `looks` at growing records."""
     micro, full = (_records(groups, configurations, fits, which) for which in (is_micro, is_full))
     return [
         ClaimVerdict(
             claim,
-            *_outcome(claim.full, full, f"needs {claim.needs}"),
+            *_outcome(claim.full, full, f"needs {claim.needs}", looks),
             *(
-                _outcome(claim.micro, micro, "needs the same runs at scale micro")
+                _outcome(claim.micro, micro, "needs the same runs at scale micro", looks)
                 if claim.micro
                 else ("not measured", "makes no sense on the micro model")
             ),
@@ -93,12 +93,12 @@ def _records(
     return Records(tuple(g for g in groups if keys & g.runs.keys()), chosen, of_scale)
 
 
-def _outcome(tests: Sequence[TestConfig], records: Records, needs: str) -> tuple[Outcome, str]:
+def _outcome(tests: Sequence[TestConfig], records: Records, needs: str, looks: int) -> tuple[Outcome, str]:
     told: list[tuple[Outcome, str]] = []
     for test in tests:
         effect = KINDS[test.kind](records, **test.of)
         fitted = f"{needs}, then python -m src.scaling <sweep folder>" if test.kind == "fitted" else needs
-        told.append(decide(test, effect) if effect else ("not measured", fitted))
+        told.append(decide(test, effect, looks) if effect else ("not measured", fitted))
     # All parts have to hold; one that does not is enough to contradict.
     order: tuple[Outcome, ...] = ("contradicted", "not measured", "undecided", "supported")
     worst = next(outcome for outcome in order if any(outcome == each for each, _ in told))

@@ -5,6 +5,7 @@ returns None where the records do not hold what it needs.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import combinations
 from math import ceil
 from typing import Any
@@ -16,7 +17,8 @@ from src.report.claims.decision import ClaimEffect
 from src.report.claims.records import Records, Selector, effect_of, in_hundredths
 from src.report.claims.tokens import tokens_change, tokens_contrast, tokens_difference
 from src.report.findings.configurations import Configuration
-from src.statistics import Interval, compare, t_interval
+from src.statistics import Interval, contrast, t_interval
+from src.statistics import difference as less
 
 BUDGETS = 6  # at which the best number is looked for
 
@@ -27,8 +29,7 @@ def gain(records: Records, experiment: Selector, suite: str, when: str | None = 
     group = configuration and records.group(suite, configuration)
     if not group:
         return None
-    difference = compare([(group.accuracy_SP(configuration, when), group.base_P(configuration))], fixed_second=True)[0]
-    return in_hundredths(difference, configuration)
+    return in_hundredths(less(group.side(configuration, when), group.base(configuration)), configuration)
 
 
 def mean_gain(records: Records, experiment: Selector, suites: list[str]) -> ClaimEffect | None:
@@ -37,12 +38,8 @@ def mean_gain(records: Records, experiment: Selector, suites: list[str]) -> Clai
     if configuration is None:
         return None
     groups = [group for suite in suites if (group := records.group(suite, configuration))]
-    seeds = min(len(group.runs[configuration.key]) for group in groups)
-    gains = [group.accuracy_SP(configuration)[:seeds] - group.base_P(configuration) for group in groups]
-    by_seed = t_interval([100 * float(np.mean([gain.mean(axis=1)[seed] for gain in gains])) for seed in range(seeds)])
-    problems = sum(float(gain.mean(axis=0).var(ddof=1)) / gain.shape[1] for gain in gains if gain.shape[1] > 1)
-    half = float(np.hypot(by_seed.high - by_seed.mean, 100 * 1.96 * problems**0.5 / len(groups)))
-    return effect_of(Interval(by_seed.mean, by_seed.mean - half, by_seed.mean + half), seeds, [configuration])
+    pairs = [(group.side(configuration), group.base(configuration).times(-1)) for group in groups]
+    return in_hundredths(contrast([side.times(1 / len(groups)) for pair in pairs for side in pair]), configuration)
 
 
 def largest_gain(records: Records, experiments: list[Selector], suite: str) -> ClaimEffect | None:
@@ -51,12 +48,7 @@ def largest_gain(records: Records, experiments: list[Selector], suite: str) -> C
     if len(effects) < len(experiments):
         return None
     best = max(effects, key=lambda effect: effect.interval.mean)
-    widened = 2.39 / 1.96 if len(effects) > 1 else 1.0  # of the normal at 0.05 / 3
-    half_low, half_high = best.interval.mean - best.interval.low, best.interval.high - best.interval.mean
-    interval = Interval(
-        best.interval.mean, best.interval.mean - widened * half_low, best.interval.mean + widened * half_high
-    )
-    return ClaimEffect(interval, min(e.seeds for e in effects), best.difference, best.usd_per_seed, best.seconds_per_seed)
+    return replace(best, seeds=min(e.seeds for e in effects), chosen_of=len(effects))
 
 
 def late_change(records: Records, experiment: Selector, suite: str) -> ClaimEffect | None:
@@ -65,8 +57,7 @@ def late_change(records: Records, experiment: Selector, suite: str) -> ClaimEffe
     group = configuration and records.group(suite, configuration)
     if not group:
         return None
-    difference = compare([(group.accuracy_SP(configuration, "after"), group.accuracy_SP(configuration, "best"))])[0]
-    return in_hundredths(difference, configuration)
+    return in_hundredths(less(group.side(configuration, "after"), group.side(configuration, "best")), configuration)
 
 
 def accuracy(records: Records, experiment: Selector, suite: str) -> ClaimEffect | None:
@@ -75,9 +66,7 @@ def accuracy(records: Records, experiment: Selector, suite: str) -> ClaimEffect 
     group = configuration and records.group(suite, configuration)
     if not group:
         return None
-    values = group.accuracy_SP(configuration)
-    difference = compare([(values, np.zeros(values.shape[1]))], fixed_second=True)[0]
-    return in_hundredths(difference, configuration)
+    return in_hundredths(contrast([group.side(configuration)]), configuration)
 
 
 def difference(records: Records, first: Selector, second: Selector, suite: str) -> ClaimEffect | None:
@@ -86,7 +75,7 @@ def difference(records: Records, first: Selector, second: Selector, suite: str) 
     group = pair and records.group(suite, *pair)
     if not group:
         return None
-    return in_hundredths(compare([(group.accuracy_SP(pair[0]), group.accuracy_SP(pair[1]))])[0], *pair)
+    return in_hundredths(less(group.side(pair[0]), group.side(pair[1])), *pair)
 
 
 def curve_change(
@@ -157,12 +146,13 @@ def _over_seeds(
                 by_variant = curves.setdefault(run.seed, {})
                 by_variant.setdefault(run.config.get("model.variant"), []).append((value, *np.array(curve).T))
                 used[configuration.key] = configuration
-    values = []
+    values, counts = [], []
     for by_variant in curves.values():
-        found = [of(runs) for runs in by_variant.values() if len({value for value, *_ in runs}) >= 3]
-        if known := [each for each in found if each is not None]:
-            values.append(float(np.mean(known)))
-    return effect_of(t_interval(values), len(values), list(used.values())) if values else None
+        chosen = [(runs, count) for runs in by_variant.values() if (count := len({value for value, *_ in runs})) >= 3]
+        if known := [(each, count) for runs, count in chosen if (each := of(runs)) is not None]:
+            values.append(float(np.mean([each for each, _ in known])))
+            counts += [count for _, count in known]
+    return effect_of(t_interval(values, _step(min(counts))), len(values), list(used.values())) if values else None
 
 
 def _won(curves: Sequence[Curve]) -> float | None:
@@ -195,7 +185,13 @@ def _rank_correlation(by_seed: dict[int, list[tuple[float, float]]], used: Seque
         for points in by_seed.values()
         if len({x for x, _ in points}) >= 3 and len({y for _, y in points}) > 1
     ]
-    return effect_of(t_interval(taus), len(taus), used) if taus else None
+    step = _step(min((len(points) for points in by_seed.values()), default=0))
+    return effect_of(t_interval(taus, step), len(taus), used) if taus else None
+
+
+def _step(values: int) -> float:
+    """Between two rank correlations of so many values: a pair more or less."""
+    return 4 / (values * (values - 1)) if values > 1 else 0.0
 
 
 def fitted(records: Records, number: str, less: str | None = None) -> ClaimEffect | None:

@@ -1,34 +1,31 @@
 """What the tests of claims measure of completion length: against the base, between suites and between recipes."""
 
+from dataclasses import replace
+
 from src.report.claims.decision import ClaimEffect
-from src.report.claims.records import Records, Selector, effect_of, in_hundredths
-from src.report.findings.efficiency import token_contrast
-from src.statistics import t_interval
+from src.report.claims.records import Records, Selector, in_hundredths
+from src.report.findings.efficiency import ratio_sides, relative_change, token_contrast
+from src.statistics import contrast
 
 
 def tokens_change(records: Records, experiment: Selector, suite: str) -> ClaimEffect | None:
-    """Mean completion length against the base's, in per cent of it; one value for each seed."""
+    """Mean completion length against the base's, in per cent of it; over problems and seeds."""
     configuration = records.named(experiment, suite)
     group = configuration and records.group(suite, configuration)
     if not group:
         return None
-    after = [measure.tokens for measure in group.measures(configuration)]
-    before = [measure.tokens for measure in group.measures(configuration, "before")]
-    changes = [100 * (a / b - 1) for a, b in zip(after, before, strict=True)]
-    return effect_of(t_interval(changes), len(changes), [configuration])
+    return in_hundredths(relative_change(group.tokens_side(configuration), group.base_tokens(configuration)), configuration)
 
 
 def tokens_contrast(records: Records, experiment: Selector, first: str, second: str) -> ClaimEffect | None:
-    """`tokens_change` on one suite less that on another, in points of per cent; one value for each seed."""
+    """`tokens_change` on one suite less that on another, in points of per cent; paired by seed, and on each suite by problem."""
     configuration = records.named(experiment, first, second)
-    if configuration is None:
+    groups = [configuration and records.group(suite, configuration) for suite in (first, second)]
+    if configuration is None or None in groups:
         return None
-    changes = []
-    for run in configuration.measured:
-        if {first, second} <= set(run.suites):
-            one, other = (100 * (run.final(s).tokens / run.measures[s, "before"].tokens - 1) for s in (first, second))
-            changes.append(one - other)
-    return effect_of(t_interval(changes), len(changes), [configuration]) if changes else None
+    one, other = (ratio_sides([g.tokens_side(configuration)], g.base_tokens(configuration)) for g in groups if g)
+    found = contrast([*one[1], *(side.times(-1) for side in other[1])])
+    return in_hundredths(replace(found, mean=one[0] - other[0]), configuration)
 
 
 def tokens_difference(

@@ -14,6 +14,7 @@ from src.record.left_out import LeftOut
 from src.record.measures import Measure
 from src.record.read import Run
 from src.record.recipe import AMONG_SEEDS, counts, differing, recipe_of
+from src.statistics import Side
 
 MOST_TOLD = 4  # settings in a label
 _CHOSEN = "choices."
@@ -70,6 +71,25 @@ class Group:
     def tokens_SP(self, configuration: Configuration, when: str | None = None) -> np.ndarray:
         """Mean completion tokens by seed and problem."""
         return np.stack([measure.tokens_P for measure in self.measures(configuration, when)])
+
+    def side(self, configuration: Configuration, when: str | None = None) -> Side:
+        """Accuracy as a side of a comparison."""
+        return self._side(configuration, self.accuracy_SP(configuration, when), self.measure.samples)
+
+    def tokens_side(self, configuration: Configuration, when: str | None = None) -> Side:
+        """Mean completion tokens as a side of a comparison."""
+        return self._side(configuration, self.tokens_SP(configuration, when), 0)
+
+    def _side(self, configuration: Configuration, values_SP: np.ndarray, samples: int) -> Side:
+        return Side(values_SP, tuple(run.seed for run in self.runs[configuration.key]), samples=samples, problems=self.name)
+
+    def base(self, configuration: Configuration) -> Side:
+        """Accuracy of the weights that training starts from, which no seed made."""
+        return Side(self.base_P(configuration), samples=self.measure.samples, problems=self.name)
+
+    def base_tokens(self, configuration: Configuration) -> Side:
+        """Mean completion tokens of these weights."""
+        return Side(self.tokens_SP(configuration, "before").mean(axis=0), problems=self.name)
 
     def base_P(self, configuration: Configuration) -> np.ndarray:
         """Accuracy of the weights that training starts from; the same for every seed but for how it was sampled."""

@@ -4,17 +4,13 @@ On accuracy, and on the completion tokens. P-values are corrected for the number
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from math import inf, prod
 
-import numpy as np
-
 from src.drawing.table import plain
 from src.report.findings.configurations import Configuration, Group, follows, together
-from src.statistics import Difference, contrast, holm
-
-ALPHA = 0.05
+from src.statistics import ERROR, Difference, Side, contrast, error_at_each_of, holm, steady_p_values
 
 MOST_LEVELS = 6  # of a factor; a setting with more values is no factor but a search
 
@@ -50,8 +46,7 @@ class Change:
 class Effect:
     """What a change does: of one factor from a level to another, averaged over the cells; or of two beyond the sum of both.
 
-    `by_seed` is the effect on accuracy in the runs of each seed, where all cells have the same ones: the intervals take
-    cells as independent of each other, and what those of a seed have in common shows there.
+    `by_seed` is the effect on accuracy in the runs of each seed, where all cells have the same ones; p-values are corrected.
     """
 
     name: str
@@ -59,6 +54,8 @@ class Effect:
     difference: Difference  # of accuracy
     tokens: Difference  # of the mean completion
     by_seed: tuple[float, ...]
+    p: float
+    p_of_tokens: float
 
 
 @dataclass(frozen=True)
@@ -70,9 +67,10 @@ class Factorial:
     cells: tuple[Configuration, ...]
     factors: tuple[Factor, ...]
     effects: tuple[Effect, ...]
+    error: float = ERROR  # that of one look
 
 
-def factorials(groups: Sequence[Group]) -> list[Factorial]:
+def factorials(groups: Sequence[Group], looks: int = 1) -> list[Factorial]:
     """The full factorial designs of at least two factors among each group's configurations, with their effects."""
     found = []
     for group in groups:
@@ -81,7 +79,8 @@ def factorials(groups: Sequence[Group]) -> list[Factorial]:
         for name, cells in _candidates(group):
             factors = factors_of(cells)
             if len(factors) >= 2 and len(_seen(cells, factors)) == len(cells) == _combinations(factors):
-                found.append(Factorial(name, group, tuple(cells), factors, tuple(_effects(group, cells, factors))))
+                effects = tuple(_effects(group, cells, factors))
+                found.append(Factorial(name, group, tuple(cells), factors, effects, error_at_each_of(looks)))
     return found
 
 
@@ -152,20 +151,15 @@ def _effects(group: Group, cells: Sequence[Configuration], factors: Sequence[Fac
         for one, other in combinations(changes, 2)
         if one.factor is not other.factor
     ]
-    effects = [
-        Effect(
-            name,
-            interaction,
-            _contrast(group.accuracy_SP, cells, changed),
-            _contrast(group.tokens_SP, cells, changed),
-            _by_seed(group, cells, changed),
-        )
-        for name, interaction, changed in (*alone, *pairs)
-    ]
-    p_accuracy, p_tokens = holm([e.difference.p for e in effects]), holm([e.tokens.p for e in effects])
+    chosen = (*alone, *pairs)
+    accuracy = [_contrast(group.side, cells, changed) for _, _, changed in chosen]
+    tokens = [_contrast(group.tokens_side, cells, changed) for _, _, changed in chosen]
+    p_values = [holm(steady_p_values(found, min(len(cells) - 1, len(found)))) for found in (accuracy, tokens)]
     return [
-        replace(e, difference=replace(e.difference, p=p), tokens=replace(e.tokens, p=p_of_tokens))
-        for e, p, p_of_tokens in zip(effects, p_accuracy, p_tokens, strict=True)
+        Effect(name, interaction, *found, _by_seed(group, cells, changed), *p)
+        for (name, interaction, changed), found, p in zip(
+            chosen, zip(accuracy, tokens, strict=True), zip(*p_values, strict=True), strict=True
+        )
     ]
 
 
@@ -174,40 +168,38 @@ def in_words(factorial: Factorial) -> tuple[str, list[str]]:
     alone = [effect for effect in factorial.effects if not effect.interaction]
     seeds = min(effect.difference.seeds for effect in alone)
     heading = f"{factorial.name}: effects of {len(factorial.factors)} factors over {len(factorial.cells)} cells × {seeds} seeds"
+    error = factorial.error
     accuracy = _which(
-        alone, "accuracy", [effect.difference for effect in alone], lambda x: f"{100 * x:+.1f}", " points"
+        [(e.name, e.difference, e.p < error) for e in alone], "accuracy", lambda x: f"{100 * x:+.1f}", " points"
     )
-    tokens = _which(alone, "completion length", [effect.tokens for effect in alone], lambda x: f"{x:+.1f}", " tokens")
-    pairs = [e for e in factorial.effects if e.interaction and e.difference.p < ALPHA]
+    tokens = _which(
+        [(e.name, e.tokens, e.p_of_tokens < error) for e in alone], "completion length", lambda x: f"{x:+.1f}", " tokens"
+    )
+    pairs = [e for e in factorial.effects if e.interaction and e.p < error]
     together = f"Interactions on accuracy: {'; '.join(e.name for e in pairs) or 'none is shown'}."
     return heading, [accuracy, tokens, together]
 
 
-def _which(
-    effects: Sequence[Effect], what: str, differences: Sequence[Difference], shown: Callable[[float], str], unit: str
-) -> str:
-    sure = [(e, d) for e, d in zip(effects, differences, strict=True) if d.p < ALPHA]
-    rest = [d for d in differences if d.p >= ALPHA]
+def _which(found: Sequence[tuple[str, Difference, bool]], what: str, shown: Callable[[float], str], unit: str) -> str:
+    """`found`: names, effects, and whether each is resolved."""
+    rest = [effect for _, effect, sure in found if not sure]
     told = [
-        f"{e.name} changes {what} by {shown(d.interval.mean)} ({shown(d.interval.low)} to {shown(d.interval.high)}){unit}"
-        for e, d in sorted(sure, key=lambda pair: pair[1].p)
+        f"{name} changes {what} by {shown(effect.mean)} ({shown(effect.interval.low)} to {shown(effect.interval.high)}){unit}"
+        for name, effect, sure in sorted(found, key=lambda each: each[1].p)
+        if sure
     ]
     if rest:
-        bound = max(max(abs(d.interval.low), abs(d.interval.high)) for d in rest)
-        if sure:
-            told.append(f"the rest is not shown to, each effect within ±{shown(bound)[1:]}{unit}")
+        within = f"±{shown(max(effect.equal_within for effect in rest))[1:]}{unit}, by two one-sided tests each"
+        if told:
+            told.append(f"the rest is not shown to, and lies within {within}")
         else:
-            told.append(f"No factor is shown to change {what}; each effect lies within ±{shown(bound)[1:]}{unit}")
+            told.append(f"No factor is shown to change {what}; each effect lies within {within}")
     return "; ".join(told).replace("-", "−") + "."
 
 
-def _contrast(
-    response_SP: Callable[[Configuration], np.ndarray],
-    cells: Sequence[Configuration],
-    changes: Sequence[Change],
-) -> Difference:
+def _contrast(side: Callable[[Configuration], Side], cells: Sequence[Configuration], changes: Sequence[Change]) -> Difference:
     weights = _weights(cells, changes)
-    return contrast([(weights[cell.key], response_SP(cell)) for cell in cells if cell.key in weights])
+    return contrast([side(cell).times(weights[cell.key]) for cell in cells if cell.key in weights])
 
 
 def _weights(cells: Sequence[Configuration], changes: Sequence[Change]) -> dict[str, float]:

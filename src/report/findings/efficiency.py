@@ -6,14 +6,14 @@ Study C of the claims, arXiv 2502.04463. Shapes: S seeds, P problems.
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from src.drawing.table import plain
 from src.record.recipe import differing
 from src.report.findings.configurations import Configuration, Group, settings
-from src.statistics import Difference, Interval, bootstrap_means, compare, contrast, mean_over_seeds
+from src.statistics import Difference, Interval, Side, contrast, difference, mean_of, share_of
 
 ALPHA, WEIGHT = "reward.alpha", "reward.weights.efficient"
 MAIN, SUPERVISED = "length pressure", "supervised"
@@ -92,57 +92,71 @@ def _told(among: Sequence[Configuration], configuration: Configuration) -> str:
 class Trade:
     """A recipe on some problems: what it gained in accuracy (a share) and how its tokens changed (in shares of the base's)."""
 
-    seeds: int
-    accuracy_SP: np.ndarray
-    base_accuracy_P: np.ndarray
-    tokens_SP: np.ndarray
-    base_tokens_P: np.ndarray
+    accuracy_side: Side
+    base_accuracy: Side
+    tokens_side: Side
+    base_tokens: Side
+
+    @property
+    def seeds(self) -> int:
+        return len(self.accuracy_side.seeds)
 
     @property
     def accuracy(self) -> Interval:
-        return mean_over_seeds(self.accuracy_SP)
+        return share_of(self.accuracy_side)
 
     @property
     def tokens(self) -> Interval:
-        return mean_over(self.tokens_SP)
+        return mean_of(self.tokens_side)
 
     @property
     def gain(self) -> Interval:
-        return compare([(self.accuracy_SP, self.base_accuracy_P)], fixed_second=True)[0].interval
+        return difference(self.accuracy_side, self.base_accuracy).interval
 
     @property
     def change(self) -> Interval:
-        return relative_change(self.tokens_SP, self.base_tokens_P)
+        return relative_change(self.tokens_side, self.base_tokens).interval
 
 
 def trade(group: Group, configuration: Configuration, at_P: np.ndarray | None = None, when: str | None = None) -> Trade:
     """On the problems at `at_P` (a mask), else on all; of the final weights, or those of a moment."""
     at = np.ones(len(group.measure.problems), bool) if at_P is None else at_P
-    accuracy_SP, tokens_SP = group.accuracy_SP(configuration, when)[:, at], group.tokens_SP(configuration, when)[:, at]
-    base_tokens_P = group.tokens_SP(configuration, "before").mean(axis=0)[at]
-    return Trade(len(accuracy_SP), accuracy_SP, group.base_P(configuration)[at], tokens_SP, base_tokens_P)
+    sides = (
+        group.side(configuration, when),
+        group.base(configuration),
+        group.tokens_side(configuration, when),
+        group.base_tokens(configuration),
+    )
+    return Trade(*(side.at(at) for side in sides))
 
 
-def mean_over(values_SP: np.ndarray) -> Interval:
-    """`mean_over_seeds` of what is not bound to lie between 0 and 1."""
-    return bootstrap_means(values_SP)[0] if len(values_SP) == 1 else contrast([(1.0, values_SP)]).interval
+def relative_change(tokens: Side, base: Side) -> Difference:
+    """Mean tokens over the base's, less 1, paired by problem."""
+    found = ratio([tokens], base)
+    return replace(found, mean=found.mean - 1)
 
 
-def relative_change(tokens_SP: np.ndarray, base_P: np.ndarray) -> Interval:
-    """Mean tokens over the base's, less 1, with the interval of a ratio of means paired by problem.
+def ratio(sides: Sequence[Side], base: Side) -> Difference:
+    """A weighted sum of means over the base's mean, paired by problem."""
+    value, parts = ratio_sides(sides, base)
+    return replace(contrast(parts), mean=value)
 
-    The delta method: what varies is tokens - ratio x base, in shares of the base's mean (Cochran, Sampling Techniques,
+
+def ratio_sides(sides: Sequence[Side], base: Side) -> tuple[float, list[Side]]:
+    """The value of a ratio of means, and the sides whose contrast varies as it does.
+
+    The delta method: what varies is sum - ratio x base, in shares of the base's mean (Cochran, Sampling Techniques,
     section 6.4).
     """
-    ratio, mean = tokens_SP.mean() / base_P.mean(), base_P.mean()
-    left = compare([(tokens_SP / mean, ratio * base_P / mean)], fixed_second=True)[0].interval
-    return Interval(float(ratio) - 1, float(ratio) - 1 + left.low, float(ratio) - 1 + left.high)
+    mean = float(base.values_SP.mean())
+    value = sum(side.weight * float(side.values_SP.mean()) for side in sides) / mean
+    return value, [*(side.times(1 / mean) for side in sides), base.times(-value / mean)]
 
 
 def token_contrast(group: Group, sides: Sequence[tuple[float, Configuration]]) -> Difference:
     """Weighted sum of mean tokens, in shares of the mean of the first side's base; over seeds and problems."""
-    base = float(group.tokens_SP(sides[0][1], "before").mean())
-    return contrast([(weight, group.tokens_SP(configuration) / base) for weight, configuration in sides])
+    tokens = [group.tokens_side(configuration).times(weight) for weight, configuration in sides]
+    return ratio(tokens, group.base_tokens(sides[0][1]))
 
 
 def named(family: Family, group: Group, several: bool) -> str:

@@ -1,15 +1,25 @@
 """What the measurements say: which configurations are better than the base and than each other, in numbers and words."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
 
 from src.report.findings.configurations import Configuration, Group
-from src.statistics import FEWEST_SEEDS, Difference, Interval, compare, holm
+from src.statistics import (
+    ERROR,
+    FEWEST_SEEDS,
+    Difference,
+    Interval,
+    detectable_by,
+    difference,
+    error_at_each_of,
+    holm,
+    steady_p_values,
+)
 
 Standing = Literal["better", "worse", "not resolved"]
-ALL_PAIRS_UP_TO = 8  # configurations; above, each is compared with the best alone, so that the work stays linear
+ALL_PAIRS_UP_TO = 8  # configurations; above, each is shown against the best alone, corrected for all pairs all the same
 
 
 @dataclass(frozen=True)
@@ -21,12 +31,12 @@ class Finding:
     second: Configuration | None
     difference: Difference
     p: float  # corrected for the number of comparisons of its kind on all suites
+    error: float = ERROR  # that of one look
 
     @property
     def standing(self) -> Standing:
-        interval = self.difference.interval
-        if self.p < 0.05 and (interval.low > 0 or interval.high < 0):
-            return "better" if interval.mean > 0 else "worse"
+        if self.p < self.error:
+            return "better" if self.difference.mean > 0 else "worse"
         return "not resolved"
 
     @property
@@ -45,17 +55,17 @@ class Judgement:
         return next(f for f in self.with_base if f.group is group and f.first.key == first.key)
 
 
-def judge(groups: Sequence[Group]) -> Judgement:
-    """Compare within each group; p-values are Holm-corrected over the suites of each kind of comparison.
+def judge(groups: Sequence[Group], looks: int = 1) -> Judgement:
+    """Compare within each group; p-values are Holm-corrected over the suites of each kind of comparison, and over all pairs of
+    configurations, since the best is known by its data. The error is that of `looks` at growing records.
 
-    Validation chose the weights, so it enters only where there is no other suite.
+    Validation chose the weights, so it enters only where there is no other suite, and else is corrected by itself.
     """
     counted = benchmarks(groups)
-    with_base, between = [], []
-    for group in groups:
-        with_base += _with_base(group)
-        between += _between(group)
-    return Judgement(_corrected(with_base, counted), _corrected(between, counted))
+    parts = [counted, [group for group in groups if all(group is not other for other in counted)]]
+    with_base, between = ([each for part in parts for each in _corrected(part, of, looks)] for of in (_with_base, _between))
+    best = {id(group): _ranked(group)[0].key for group in groups if len(group.configurations) > ALL_PAIRS_UP_TO}
+    return Judgement(tuple(with_base), tuple(f for f in between if best.get(id(f.group), f.first.key) == f.first.key))
 
 
 def benchmarks(groups: Sequence[Group]) -> list[Group]:
@@ -64,26 +74,27 @@ def benchmarks(groups: Sequence[Group]) -> list[Group]:
 
 
 def _with_base(group: Group) -> list[Finding]:
-    pairs = [(group.accuracy_SP(c), group.base_P(c)) for c in group.configurations]
-    differences = compare(pairs, fixed_second=True)
-    return [Finding(group, c, None, d, d.p) for c, d in zip(group.configurations, differences, strict=True)]
+    differences = [difference(group.side(c), group.base(c)) for c in group.configurations]
+    p_values = steady_p_values(differences, len(differences))
+    return [Finding(group, c, None, d, p) for c, d, p in zip(group.configurations, differences, p_values, strict=True)]
 
 
 def _between(group: Group) -> list[Finding]:
-    accuracy = {c.key: group.accuracy_SP(c) for c in group.configurations}
-    ranked = sorted(group.configurations, key=lambda c: -accuracy[c.key].mean())
-    if len(ranked) <= ALL_PAIRS_UP_TO:
-        pairs = list(combinations(ranked, 2))
-    else:
-        pairs = [(ranked[0], other) for other in ranked[1:]]
-    differences = compare([(accuracy[a.key], accuracy[b.key]) for a, b in pairs])
-    return [Finding(group, a, b, d, d.p) for (a, b), d in zip(pairs, differences, strict=True)]
+    sides = {c.key: group.side(c) for c in group.configurations}
+    pairs = list(combinations(_ranked(group), 2))
+    differences = [difference(sides[a.key], sides[b.key]) for a, b in pairs]
+    p_values = steady_p_values(differences, len(sides) - 1)
+    return [Finding(group, a, b, d, p) for (a, b), d, p in zip(pairs, differences, p_values, strict=True)]
 
 
-def _corrected(findings: list[Finding], counted: list[Group]) -> tuple[Finding, ...]:
-    family = [finding for finding in findings if any(finding.group is group for group in counted)]
-    corrected = dict(zip(map(id, family), holm([finding.p for finding in family]), strict=True))
-    return tuple(replace(finding, p=corrected.get(id(finding), finding.p)) for finding in findings)
+def _ranked(group: Group) -> list[Configuration]:
+    return sorted(group.configurations, key=lambda c: -group.accuracy_SP(c).mean())
+
+
+def _corrected(groups: Sequence[Group], compared: Callable[[Group], list[Finding]], looks: int) -> list[Finding]:
+    findings = [finding for group in groups for finding in compared(group)]
+    error = error_at_each_of(looks)
+    return [replace(f, p=p, error=error) for f, p in zip(findings, holm([f.p for f in findings]), strict=True)]
 
 
 def sentences(groups: Sequence[Group], verdict: Judgement) -> list[tuple[str, list[str]]]:
@@ -109,7 +120,7 @@ def _on_base(group: Group, verdict: Judgement) -> list[str]:
             words.append(f"{_share(len(sure), len(findings))} {standing} than the base: {told}{more}.")
     rest = [f for f in findings if f.standing == "not resolved"]
     if rest:
-        told = "; ".join(f"{f.first.label} {signed(f.difference.interval)}" for f in rest[:3])
+        told = "; ".join(f"{f.first.label} {signed(f.difference.interval)}, {equal(f.difference)}" for f in rest[:3])
         more = f"; and {len(rest) - 3} more" if len(rest) > 3 else ""
         nearly = any(f.difference.interval.low > 0 or f.difference.interval.high < 0 for f in rest)
         corrected = " once corrected for the number of comparisons" if nearly else ""
@@ -126,16 +137,21 @@ def _on_each_other(group: Group, verdict: Judgement) -> list[str]:
     partly = "" if len(group.configurations) <= ALL_PAIRS_UP_TO else " with the one that measured best"
     if not sure:
         best = findings[0]
-        against = f"{best.first.label} against {best.second.label if best.second else ''} is {signed(best.difference.interval)}."
+        against = (
+            f"{best.first.label} against {best.second.label if best.second else ''} is {signed(best.difference.interval)}, "
+            f"{equal(best.difference)}."
+        )
         return [f"Between configurations nothing is resolved ({_count(len(findings), 'comparison')}{partly}): {against}"]
     told = "; ".join(
         f"{f.first.label} is {f.standing} than {f.second.label if f.second else ''} by {signed(f.difference.interval)}"
         for f in sure[:3]
     )
     more = f"; and {len(sure) - 3} more" if len(sure) > 3 else ""
-    rest = len(findings) - len(sure)
-    unresolved = f" {rest} of {_count(len(findings), 'comparison')}{partly} cannot be told apart." if rest else ""
-    return [f"{told}{more}.{unresolved}"]
+    rest = [f.difference for f in findings if f.standing == "not resolved"]
+    if not rest:
+        return [f"{told}{more}."]
+    widest = equal(max(rest, key=lambda difference: difference.equal_within))
+    return [f"{told}{more}. {len(rest)} of {_count(len(findings), 'comparison')}{partly} cannot be told apart, {widest} at most."]
 
 
 def _on_limits(group: Group, verdict: Judgement) -> list[str]:
@@ -144,12 +160,17 @@ def _on_limits(group: Group, verdict: Judgement) -> list[str]:
 
 def _smallest(group: Group, verdict: Judgement) -> str:
     """How small a difference the measurement can show."""
-    base = max(f.difference.detectable for f in verdict.with_base if f.group is group)
-    if base == 0:
+    widest = max((f.difference for f in verdict.with_base if f.group is group), key=detectable_by)
+    shares = widest.split.shares()
+    if not shares:
         return "Nothing varied between these problems, so there is no saying how small a difference they could show."
-    pairs = [f.difference.detectable for f in verdict.between if f.group is group]
+    base, most = detectable_by(widest), max(shares, key=shares.__getitem__)
+    pairs = [detectable_by(f.difference) for f in verdict.between if f.group is group]
     between = f", and a difference between configurations of {points(max(pairs))}" if pairs else ""
-    return f"It can find a gain over the base of {points(base)} in 4 of 5 tries{between}; what is smaller than that it is likely to miss."
+    return (
+        f"It can find a gain over the base of {points(base)} in 4 of 5 tries{between}; what is smaller than that it is likely to "
+        f"miss. More {most} would help most: {shares[most]:.0%} of the variance."
+    )
 
 
 def _on_seeds(few: Sequence[Finding]) -> list[str]:
@@ -177,6 +198,11 @@ def _count(number: int, thing: str) -> str:
 def points(share: float) -> str:
     """A share as percentage points."""
     return f"{100 * share:.1f} points"
+
+
+def equal(difference: Difference) -> str:
+    """The margin of two one-sided tests."""
+    return f"equal within {points(difference.equal_within)}"
 
 
 def signed(interval: Interval) -> str:

@@ -6,20 +6,10 @@ from src.drawing.table import Cell, Table, gain_with, percent, share_with, table
 from src.report.analysis import Analysis
 from src.report.findings.configurations import Group
 from src.report.findings.cut_answers import read_answers
-from src.report.findings.efficiency import (
-    MAIN,
-    Family,
-    Recipe,
-    difficulties,
-    families,
-    mean_over,
-    named,
-    token_contrast,
-    trade,
-)
+from src.report.findings.efficiency import MAIN, Family, Recipe, difficulties, families, named, token_contrast, trade
 from src.report.section import Section
 from src.report.sections.efficiency_front import efficiency_figures
-from src.statistics import Interval, compare
+from src.statistics import Interval, Side, difference, mean_of, share_of
 
 
 def efficiency_tables(analysis: Analysis) -> list[Table]:
@@ -35,13 +25,13 @@ def _trades(each: Sequence[tuple[Family, Group]], several: bool) -> Table:
         recipes, suite = family.within(group), named(family, group, several)
         answers = read_answers(group.measures(recipes[0].configuration, "before"))
         base = trade(group, recipes[0].configuration)
-        base_accuracy, base_tokens = mean_over(base.base_accuracy_P[None]), mean_over(base.base_tokens_P[None])
+        base_accuracy, base_tokens = share_of(base.base_accuracy), mean_of(base.base_tokens)
         rows.append([suite, "base", None, None, share_with(base_accuracy), None, _tokens(base_tokens), None, None, None])
         for recipe in recipes:
             found = trade(group, recipe.configuration)
             last = trade(group, recipe.configuration, when="after")
             cut_P, _ = answers.at(answers.limit_for(found.tokens.mean))
-            over_cut = compare([(found.accuracy_SP, cut_P)], fixed_second=True)[0].interval
+            over_cut = difference(found.accuracy_side, Side(cut_P, problems=group.name)).interval
             rows.append(
                 [
                     suite,
@@ -79,15 +69,15 @@ def _levels(each: Sequence[tuple[Family, Group]], several: bool) -> Table:
                     named(family, group, several),
                     level,
                     int(at_P.sum()),
-                    percent(float(found.base_accuracy_P.mean())),
-                    Cell(f"{found.base_tokens_P.mean():.0f}", round(float(found.base_tokens_P.mean()), 2)),
+                    percent(float(found.base_accuracy.values_SP.mean())),
+                    Cell(f"{mean_of(found.base_tokens).mean:.0f}", round(mean_of(found.base_tokens).mean, 2)),
                     recipe.label,
                     change_with(found.change),
                     gain_with(found.gain),
                 ]
                 for recipe, found in trades
             ]
-            parts.append((float(trades[0][1].base_tokens_P.mean()), rows))
+            parts.append((mean_of(trades[0][1].base_tokens).mean, rows))
     rows = [row for _, part in sorted(parts, key=lambda part: part[0]) for row in part]
     note = "The problems that take the base the fewest tokens first. Paired by problem; intervals are 95 %, not corrected."
     columns = "suite, level, #problems, #base, #base tokens, recipe, #tokens against base, #gain in points"
@@ -113,9 +103,9 @@ def _variants(each: Sequence[tuple[Family, Group]], several: bool) -> Table:
 
 def _variant(group: Group, main: Recipe, other: Recipe) -> list[object]:
     tokens = token_contrast(group, [(1.0, other.configuration), (-1.0, main.configuration)])
-    pair = (group.accuracy_SP(other.configuration), group.accuracy_SP(main.configuration))
+    accuracy = difference(group.side(other.configuration), group.side(main.configuration))
     setting = other.series.removeprefix(f"{MAIN}, ")
-    return [setting, tokens.seeds, change_with(tokens.interval), gain_with(compare([pair])[0].interval)]
+    return [setting, tokens.seeds, change_with(tokens.interval), gain_with(accuracy.interval)]
 
 
 def change_with(interval: Interval) -> Cell:

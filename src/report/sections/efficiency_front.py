@@ -6,8 +6,8 @@ from src.drawing.chart import COLOURS, Figure, Row, chart, short, zoom
 from src.report.analysis import Analysis
 from src.report.findings.configurations import Group
 from src.report.findings.cut_answers import read_answers
-from src.report.findings.efficiency import MAIN, Family, difficulties, families, mean_over, named, trade
-from src.statistics import Interval
+from src.report.findings.efficiency import MAIN, Family, difficulties, families, named, trade
+from src.statistics import Interval, mean_of, share_of
 
 BASE, CUT = "base", "base, cut at a limit"
 SHADES = ("#9CD0F0", "#6DB6E3", "#3F97CE", "#1F78B4", "#0F5A94", "#08406E")  # of rising alpha
@@ -30,7 +30,7 @@ def efficiency_figures(analysis: Analysis) -> list[Figure]:
 def _front(family: Family, group: Group, title: str, ending: str) -> Figure:
     recipes = family.within(group)
     first = trade(group, recipes[0].configuration)
-    base_tokens, base_accuracy = mean_over(first.base_tokens_P[None]), mean_over(first.base_accuracy_P[None])
+    base_tokens, base_accuracy = mean_of(first.base_tokens), share_of(first.base_accuracy)
     rows = [_point(BASE, BASE, base_tokens, base_accuracy)]
     for recipe in recipes:
         found = trade(group, recipe.configuration)
@@ -137,7 +137,7 @@ def _levels(family: Family, groups: Sequence[Group], ending: str, file_ending: s
     for group in groups:
         recipes = [recipe for recipe in family.within(group) if recipe.series == MAIN or recipe.alpha is None]
         for level, at_P in difficulties(group):
-            base = float(trade(group, family.within(group)[0].configuration, at_P).base_tokens_P.mean())
+            base = mean_of(trade(group, family.within(group)[0].configuration, at_P).base_tokens).mean
             for recipe in recipes:
                 change = trade(group, recipe.configuration, at_P).change
                 rows.append(

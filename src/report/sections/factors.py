@@ -10,7 +10,7 @@ from src.record.read import Run
 from src.report.analysis import Analysis
 from src.report.findings.configurations import Configuration
 from src.report.findings.effects import Factor, Factorial
-from src.statistics import Interval, contrast, mean_over_seeds, pooled_deviation, t_interval
+from src.statistics import Interval, contrast, detectable_by, pooled_deviation, share_of, t_interval
 
 
 def factor_levels(analysis: Analysis) -> Table:
@@ -36,7 +36,7 @@ def _level(f: Factorial, factor: Factor, level: str) -> list:
     cells = [cell for cell in f.cells if factor.of_cell[cell.key] == level]
     runs = [run for cell in cells for run in f.group.runs[cell.key]]
     accuracies = [f.group.accuracy_SP(cell) for cell in cells]
-    mean = contrast([(1 / len(cells), accuracy) for accuracy in accuracies]).interval
+    mean = contrast([f.group.side(cell).times(1 / len(cells)) for cell in cells]).interval
     steps = [step for run in runs if (step := _went_wrong_at(run)) is not None]
     return [
         len(runs),
@@ -81,11 +81,12 @@ def effects(analysis: Analysis) -> Table:
             e.name,
             "interaction" if e.interaction else "main effect",
             gain_with(e.difference.interval),
-            p_value(e.difference.p),
+            p_value(e.p),
             "; ".join(f"{100 * effect:+.1f}" for effect in e.by_seed).replace("-", "−"),
-            Cell(f"{100 * e.difference.detectable:.1f}", round(e.difference.detectable, 5)),
+            Cell(f"{100 * detectable_by(e.difference):.1f}", round(detectable_by(e.difference), 5)),
+            Cell(f"{100 * e.difference.equal_within:.1f}", round(e.difference.equal_within, 5)),
             tokens_with(e.tokens.interval),
-            p_value(e.tokens.p),
+            p_value(e.p_of_tokens),
             e.difference.seeds,
         ]
         for f in analysis.factorials
@@ -93,10 +94,10 @@ def effects(analysis: Analysis) -> Table:
     ]
     note = (
         "Main effect: mean change when the factor changes, over all cells. Interaction: how much more one factor does at the "
-        "new level of the other. Intervals are 95 %, not corrected; p is corrected for the number of effects (Holm). Both take "
-        "cells as independent, also those of one seed: what a seed does to all of them shows where effects differ by seed."
+        "new level of the other. Intervals are 95 %, paired by seed and problem, not corrected; p is corrected for the number of "
+        "effects (Holm). Equal within: by two one-sided tests, not corrected."
     )
-    columns = "suite, change, kind, #effect in points, #p, by seed, #detectable in points, #effect in tokens, #p of tokens, #seeds per cell"
+    columns = "suite, change, kind, #effect in points, #p, by seed, #detectable in points, #equal within points, #effect in tokens, #p of tokens, #seeds per cell"
     return table("effects", "Factorial effects", note, columns, rows, brief=True)
 
 
@@ -136,7 +137,7 @@ def cells(factorial: Factorial) -> Figure:
     coloured, *others = [factor for factor in by_effect if factor is not rows_of]
     rows = []
     for cell in factorial.cells:
-        interval = mean_over_seeds(factorial.group.accuracy_SP(cell))
+        interval = share_of(factorial.group.side(cell))
         values = {"accuracy": interval.mean, "low": interval.low, "high": interval.high}
         levels = {"level": rows_of, "colour": coloured} | ({"shape": others[0]} if others else {})
         told = ", ".join(f"{factor.name}={factor.of_cell[cell.key]}" for factor in factorial.factors)

@@ -6,19 +6,20 @@ import numpy as np
 
 from src.drawing.chart import Figure, chart, short, zoom
 from src.drawing.table import Table, share_with, table
+from src.record.measures import Measure
 from src.report.analysis import Analysis
 from src.report.findings.configurations import Configuration, Group
 from src.report.section import Section
 from src.report.sections.shown import chart_of, colour, shown_at_first
-from src.statistics import Interval, bootstrap_means, mean_over_seeds
+from src.statistics import Interval, Side, mean_of, share_of
 
 
 def fronts(analysis: Analysis, group: Group) -> list[Figure]:
     """Accuracy against mean tokens, and against cost where anything cost something, else against time."""
-    accuracy = {c.key: mean_over_seeds(group.accuracy_SP(c)) for c in group.configurations}
-    tokens = {c.key: token_interval(group, c) for c in group.configurations}
+    accuracy = {c.key: share_of(group.side(c)) for c in group.configurations}
+    tokens = {c.key: mean_of(group.tokens_side(c)) for c in group.configurations}
     base = group.measures(group.configurations[0], "before")[0]
-    with_base = [("base", Interval(base.tokens, base.tokens, base.tokens), mean_over_seeds(base.accuracy_P))]
+    with_base = [("base", Interval(base.tokens, base.tokens, base.tokens), share_of(Side(base.accuracy_P, samples=base.samples)))]
     points = [(c.label, tokens[c.key], accuracy[c.key]) for c in group.configurations]
     figures = [_front(analysis, group, "tokens", "mean tokens", [*with_base, *points])]
     spent = {c.key: _spent(group, c) for c in group.configurations}
@@ -119,23 +120,15 @@ def _front(
     return Figure(f"{kind}_{group.file_name}", title, caption, spec)
 
 
-def token_interval(group: Group, configuration: Configuration) -> Interval:
-    """Mean tokens of the final weights, over problems."""
-    tokens_P = np.mean([measure.tokens_P for measure in group.measures(configuration)], axis=0)
-    return bootstrap_means(tokens_P[None])[0]
-
-
 def several_samples(analysis: Analysis) -> Table:
     """pass@k and majority@k for every k up to the number of samples, before and after training."""
     rows = []
     for group in analysis.groups:
         if group.measure.samples == 1:
             continue
-        base = group.configurations[0]
-        for name, measures in [("base", group.measures(base, "before")[:1]), *((c.label, group.measures(c)) for c in group.configurations)]:
+        for name, measures in _measured(group):
             for k in group.measure.ks:
-                passed = mean_over_seeds(np.stack([m.pass_at_P(k) for m in measures]))
-                majority = mean_over_seeds(np.stack([m.majority_at_P(k) for m in measures]))
+                passed, majority = (_over_seeds([of(m, k) for m in measures]) for of in (Measure.pass_at_P, Measure.majority_at_P))
                 rows.append([group.name, name, len(measures), k, share_with(passed), share_with(majority)])
     note = (
         "pass@k: the chance that one of k samples is correct, without bias (Chen et al. 2021). majority@k: the chance that the "
@@ -145,14 +138,21 @@ def several_samples(analysis: Analysis) -> Table:
     return table("several_samples", "With several samples a problem", note, "suite, configuration, #seeds, #k, #pass@k, #majority@k", rows)
 
 
+def _measured(group: Group) -> list[tuple[str, list[Measure]]]:
+    base = group.measures(group.configurations[0], "before")[:1]
+    return [("base", base), *((c.label, group.measures(c)) for c in group.configurations)]
+
+
+def _over_seeds(values_SP: Sequence[np.ndarray]) -> Interval:
+    return share_of(Side(np.stack(values_SP), tuple(range(len(values_SP)))))
+
+
 def several_samples_figure(analysis: Analysis, group: Group) -> Figure:
     """pass@k over k, of the base and of each configuration."""
-    measures = {"base": group.measures(group.configurations[0], "before")[:1]}
-    measures |= {c.label: group.measures(c) for c in group.configurations}
     rows = []
-    for label, found in measures.items():
+    for label, found in _measured(group):
         for k in group.measure.ks:
-            interval = mean_over_seeds(np.stack([m.pass_at_P(k) for m in found]))
+            interval = _over_seeds([m.pass_at_P(k) for m in found])
             low, high = short(interval.low), short(interval.high)
             rows.append({"configuration": label, "k": k, "share": short(interval.mean), "low": low, "high": high})
     x = {"field": "k", "type": "quantitative", "scale": {"type": "log", "base": 2}, "axis": {"values": group.measure.ks, "format": "d"}}

@@ -5,7 +5,7 @@ import numpy as np
 from src.drawing.table import Cell, Table, gain_with, percent, share_with, table
 from src.report.analysis import Analysis
 from src.report.section import Section
-from src.statistics import compare, mean_over_seeds
+from src.statistics import difference, share_of
 
 
 def levels(analysis: Analysis) -> Table:
@@ -14,10 +14,8 @@ def levels(analysis: Analysis) -> Table:
         problem_levels = group.measure.levels_P
         for level in sorted(set(problem_levels.tolist())):
             at = problem_levels == level
-            after = [group.accuracy_SP(c)[:, at] for c in group.configurations]
-            base = [group.base_P(c)[at] for c in group.configurations]
-            differences = compare(list(zip(after, base, strict=True)), fixed_second=True)
-            for c, accuracy, before, difference in zip(group.configurations, after, base, differences, strict=True):
+            for c in group.configurations:
+                after, base = group.side(c).at(at), group.base(c).at(at)
                 tokens = float(np.mean([m.tokens_P[at].mean() for m in group.measures(c)]))
                 rows.append(
                     [
@@ -25,9 +23,9 @@ def levels(analysis: Analysis) -> Table:
                         level,
                         int(at.sum()),
                         c.label,
-                        percent(float(before.mean())),
-                        share_with(mean_over_seeds(accuracy)),
-                        gain_with(difference.interval),
+                        percent(float(base.values_SP.mean())),
+                        share_with(share_of(after)),
+                        gain_with(difference(after, base).interval),
                         Cell(f"{tokens:.0f}", round(tokens, 2)),
                     ]
                 )

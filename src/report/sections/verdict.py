@@ -9,7 +9,7 @@ from src.report.findings.configurations import Group
 from src.report.findings.verdict import Finding
 from src.report.section import Section
 from src.report.sections.shown import colour
-from src.statistics import FEWEST_SEEDS, mean_over_seeds
+from src.statistics import FEWEST_SEEDS, Difference, detectable_by, share_of
 
 
 def results(analysis: Analysis) -> Table:
@@ -25,10 +25,11 @@ def results(analysis: Analysis) -> Table:
                     c.label,
                     len(final),
                     percent(float(group.base_P(c).mean())),
-                    share_with(mean_over_seeds(group.accuracy_SP(c))),
+                    share_with(share_of(group.side(c))),
                     gain_with(finding.difference.interval),
                     p_value(finding.p),
                     standing(finding),
+                    _points(finding.difference.equal_within),
                     percent(float(np.mean([m.pass_at_P(m.samples) for m in final]))),
                     percent(float(np.mean([m.majority_at_P(m.samples) for m in final]))),
                     Cell(f"{tokens:.0f}", round(tokens, 2)),
@@ -39,11 +40,11 @@ def results(analysis: Analysis) -> Table:
             )
     note = (
         "Weights: the best by validation; on validation itself the last, since it chose the best. Intervals are 95 %; "
-        "p is corrected by Holm over all suites that count; pass@k and majority@k for k = all samples of a problem, others below. Rows "
+        "p is corrected by Holm over all suites that count; equal within: shown by two one-sided tests; pass@k and majority@k for k = all samples of a problem, others below. Rows "
         "with another entry under “measured as” are not to be ranked against each other."
     )
     columns = (
-        "suite, configuration, #seeds, #base, #accuracy, #gain in points, #p, against the base, #pass@k, #majority@k, "
+        "suite, configuration, #seeds, #base, #accuracy, #gain in points, #p, against the base, #equal within points, #pass@k, #majority@k, "
         "#tokens, #tokens against base, #truncated, measured as"
     )
     return table("results", "Results by suite", note, columns, rows, brief=True)
@@ -69,42 +70,58 @@ def pairs(analysis: Analysis) -> Table:
             gain_with(f.difference.interval),
             p_value(f.p),
             standing(f),
-            Cell(f"{100 * f.difference.detectable:.1f}", round(f.difference.detectable, 5)),
+            _points(detectable_by(f.difference)),
+            _points(f.difference.equal_within),
             f.difference.seeds,
         ]
         for f in analysis.verdict.between
     ]
-    note = f"First minus second, paired by problem. With fewer than {FEWEST_SEEDS} seeds a difference is one of weights, not of recipes."
-    columns = "suite, first, second, #difference in points, #p, first is, #detectable in points, #seeds"
+    note = (
+        "First minus second, paired by problem, and by seed where both have the same; of many, the best against each other one. p is "
+        "corrected for all pairs (Holm). Equal within: shown by two one-sided tests, not corrected. A side with one seed is taken to "
+        f"spread as the other does; with fewer than {FEWEST_SEEDS} seeds a difference is one of weights, not of recipes."
+    )
+    columns = "suite, first, second, #difference in points, #p, first is, #detectable in points, #equal within points, #seeds"
     return table("pairs", "Configurations against each other", note, columns, rows)
+
+
+def _points(share: float) -> Cell:
+    return Cell(f"{100 * share:.1f}", round(share, 5))
+
+
+def sources(difference: Difference) -> list[Cell | str | None]:
+    """Shares of the variance from samples, problems and seeds, and which of them to buy next."""
+    shares = difference.split.shares()
+    told = [Cell(f"{shares[source]:.0%}", round(shares[source], 3)) if shares else None for source in ("samples", "problems", "seeds")]
+    if difference.seeds < 2:
+        return [*told[:2], None, "seeds"]
+    return [*told, max(shares, key=shares.__getitem__) if shares else None]
 
 
 def limits(analysis: Analysis) -> Table:
     rows = []
     for group in analysis.groups:
         findings = [f for f in analysis.verdict.with_base if f.group is group]
-        between = [f.difference.detectable for f in analysis.verdict.between if f.group is group]
+        between = [detectable_by(f.difference) for f in analysis.verdict.between if f.group is group]
         seeds = sorted({f.difference.seeds for f in findings})
-        worst = max(findings, key=lambda f: f.difference.detectable).difference
-        total = worst.problem_variance + worst.seed_variance
+        worst = max((f.difference for f in findings), key=detectable_by)
         rows.append(
             [
                 group.name,
                 group.protocol["problem count"],
                 group.protocol["samples per problem"],
                 Cell("–".join(map(str, {seeds[0]: 0, seeds[-1]: 0})), seeds[0]),
-                Cell(f"{100 * worst.detectable:.1f}", round(worst.detectable, 5)),
-                Cell(f"{100 * max(between):.1f}", round(max(between), 5)) if between else None,
-                Cell(f"{worst.seed_variance / total:.0%}", round(worst.seed_variance / total, 3))
-                if total and seeds[-1] > 1
-                else None,
+                _points(detectable_by(worst)),
+                _points(max(between)) if between else None,
+                *sources(worst),
             ]
         )
     note = (
         "The smallest true difference that is found in 4 of 5 tries at the 5 % level, before correction for many "
-        "comparisons. Where most of the variance comes from seeds, only more seeds help; else more problems or samples."
+        "comparisons; and where the variance of the gain comes from: what is the largest is bought next. One seed says nothing of "
+        "seeds, and one sample a problem counts what differs by seed and problem with the samples."
     )
-    columns = "suite, #problems, #samples, #seeds, #gain detectable (points), #difference detectable (points), #variance from seeds"
+    columns = "suite, #problems, #samples, #seeds, #gain detectable (points), #difference detectable (points), #from samples, #from problems, #from seeds, buy next"
     return table("limits", "What can be resolved", note, columns, rows, brief=True)
 
 
