@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def composed(*overrides: str) -> dict:
     """The configuration of a command line, resolved, as plain values."""
-    return content_of(overrides)
+    return {key: value for key, value in content_of(overrides).items() if key != "choices"}
 
 
 def command(*arguments: str, cwd: Path, patience_s: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -65,7 +65,7 @@ def upward(root: Path) -> list[str]:
     for path in sorted((root / "src").rglob("*.py")):
         folder = path.relative_to(root / "src").parts[0].removesuffix(".py")
         for line, name in imported(path) if folder != "__init__" else ():
-            if name.split(".")[1] not in allowed(folder):
+            if (imports := name.split(".")[1]) in FLOORS and imports not in allowed(folder):
                 found.append(f"{path.relative_to(root)}:{line} imports {file_of(name, root).relative_to(root)}")
     return list(dict.fromkeys(found))
 

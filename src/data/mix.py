@@ -41,7 +41,7 @@ class MixConfig(Config):
     def _usable(cls, weights: dict[str, float]) -> dict[str, float]:
         refuse_unknown(weights, ROLES, "role")
         for role, weight in weights.items():
-            if not (math.isfinite(weight) and weight >= 0):
+            if weight < 0:
                 raise ValueError(f"the weight of {role} must be 0 or more, not {weight}")
         if not any(weights.values()):
             raise ValueError("all are 0; give at least one role a weight above 0")

@@ -220,7 +220,7 @@ def test_a_problem_in_two_pools_is_drawn_once():
     ("settings", "message"),
     [
         ({"weights": {"core": -1}}, "the weight of core must be 0 or more, not -1"),
-        ({"weights": {"core": float("nan")}}, "the weight of core must be 0 or more, not nan"),
+        ({"weights": {"core": float("nan")}}, "Input should be a finite number"),
         ({"weights": {"core": 0, "easy": 0}}, "all are 0; give at least one role a weight above 0"),
         ({"weights": {"boad": 1}}, "no role is called boad; did you mean broad?"),
         ({"easy_share": 1.4}, "less than or equal to 1"),

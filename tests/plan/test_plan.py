@@ -143,8 +143,11 @@ def test_padding_makes_sdpa_keep_a_mask_in_each_layer(numbers):
 
 
 def test_long_passes_on_one_h200_count_their_mask_and_fit_as_shipped():
-    overrides = ("+experiment=efficient", "scale=h200")
-    assert not make_plan(configured(*overrides)).faults
+    shipped = ("+experiment=efficient", "scale=h200")
+    assert not make_plan(configured(*shipped)).faults
+    w, spec = planned(*shipped, "hardware.device_batch_size=8")
+    assert memory(w, spec)["attention mask"] == 0  # completions that long are computed one by one
+    overrides = (*shipped, "algorithm.length_sorted=false")
     w, spec = planned(*overrides, "hardware.device_batch_size=8")
     cells = 8 * 32512**2
     assert memory(w, spec)["attention mask"] == cells + 2 * cells  # 8.5 GB of bools, 16.9 GB of bf16
@@ -155,7 +158,7 @@ def test_long_passes_on_one_h200_count_their_mask_and_fit_as_shipped():
 
 
 def test_a_run_that_its_mask_alone_makes_too_large_is_told_the_kernel():
-    overrides = ("+experiment=efficient", "scale=h200", "hardware.spec.memory_gb=110")
+    overrides = ("+experiment=efficient", "scale=h200", "hardware.spec.memory_gb=110", "algorithm.length_sorted=false")
     plan = make_plan(configured(*overrides))
     assert plan.faults and "model.attention=flex_attention" in plan.remedies
     assert not make_plan(configured(*overrides, "model.attention=flex_attention")).faults
