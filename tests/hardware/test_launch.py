@@ -252,6 +252,7 @@ def test_nobody_is_left_when_the_first_process_is_killed(tmp_path):
 
 def test_what_the_user_got_wrong_is_said_once(tmp_path):
     (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine.txt").write_text("no run's file")
     process = start(tmp_path)
     _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 2
