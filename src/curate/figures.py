@@ -58,7 +58,7 @@ def funnel_figure(steps: Sequence[Finished]) -> Figure:
         layers.append({"mark": tick, "encoding": {"x": published, "y": y}})
     spec = chart(rows, layer=layers, height=28 * len(rows), padding=PADDING)
     caption = "What each step kept" + (", red: as published." if len(layers) == 3 else ".")
-    return Figure("funnel", "Funnel", caption, "curation", spec)
+    return Figure("funnel", "Funnel", caption, spec)
 
 
 def _counts(candidates: Iterator[Candidate]) -> dict[str, dict[Any, int]]:
@@ -88,7 +88,7 @@ def _histogram(name: str, title: str, axis: str, rows: list[Row], width: float, 
     }
     spec = chart(rows, mark={"type": "bar", "opacity": 0.55}, encoding=encoding, padding=PADDING)
     spec["encoding"]["y"]["stack"] = None
-    return Figure(name, title, f"By {axis}.", "curation", spec)
+    return Figure(name, title, f"By {axis}.", spec)
 
 
 def _sources(counts: dict[str, dict[str, int]]) -> Figure:
@@ -105,7 +105,7 @@ def _sources(counts: dict[str, dict[str, int]]) -> Figure:
         "color": _stage_colour(),
     }
     spec = chart(rows, mark="bar", encoding=encoding, height=max(60, 40 * len(names)), padding=PADDING)
-    return Figure("source", "Sources", f"The {len(names)} largest sources.", "curation", spec)
+    return Figure("source", "Sources", f"The {len(names)} largest sources.", spec)
 
 
 def _stage_colour() -> dict[str, Any]:

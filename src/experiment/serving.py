@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from src.common.errors import UserError
 from src.config.tree import LabConfig
@@ -14,15 +15,16 @@ from src.rollout.server import Server, check_free
 
 def check_server(config: LabConfig) -> None:
     """Raise UserError where a server that the run has to start could not."""
-    if config.rollout.starts_server:
+    rollout: Any = config.rollout  # a server's, if it starts one
+    if rollout.starts_server:
         server_gpus(config)
         if is_first():  # the others may come here when it runs
-            check_free(config.rollout.url)
+            check_free(rollout.url)
 
 
 def server_for(config: LabConfig, log: Path) -> Server | None:
     """The server that a run has to start itself, or None."""
-    rollout = config.rollout
+    rollout: Any = config.rollout
     if not rollout.starts_server:
         return None
     command, gpus = server_command(config), server_gpus(config)
@@ -45,7 +47,7 @@ def server_gpus(config: LabConfig) -> list[str]:
 
 def server_command(config: LabConfig) -> list[str]:
     """`trl vllm-serve` for the run's model, with room for the longest prompt and completion of training and measuring."""
-    rollout = config.rollout
+    rollout: Any = config.rollout
     options = {
         "model": resolve(config.model),
         "revision": config.model.revision,

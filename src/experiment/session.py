@@ -1,6 +1,7 @@
 """One training session: a trainer with its data, schedule, account and checkpoints."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
@@ -49,7 +50,7 @@ class Session:
             {"prompt": messages(config.prompt, problem.question), "problem": index[problem.id]}
             for problem in presentations
         ]
-        self.trainer = trainer_class(config.algorithm)(
+        self.trainer: Any = trainer_class(config.algorithm)(
             model=learner.model,
             reward_funcs=reward_functions(config.reward, lambda: self.trainer.batch),
             args=learner.settings,

@@ -363,10 +363,11 @@ def _as_relation(form: Named) -> Relation:
 
 def _named_or_not(gold: Named | Relation, answer: Named | Relation, algebra: Algebra) -> bool:
     r"""`y = 2x` and `2x - y = 0`; `x \in [0, 1]` and `0 \le x \le 1`."""
-    sides = [form.value if isinstance(form, Named) else form for form in (gold, answer)]
-    if any(isinstance(side, Items) for side in sides):
-        return _relation_as_interval(*sides, algebra)
-    return _relations(*(_as_relation(form) if isinstance(form, Named) else form for form in (gold, answer)), algebra)
+    one, other = (form.value if isinstance(form, Named) else form for form in (gold, answer))
+    if isinstance(one, Items) or isinstance(other, Items):
+        return _relation_as_interval(one, other, algebra)
+    one, other = (_as_relation(form) if isinstance(form, Named) else form for form in (gold, answer))
+    return _relations(one, other, algebra)
 
 
 def _relations(gold: Relation, answer: Relation, algebra: Algebra) -> bool:

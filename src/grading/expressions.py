@@ -158,10 +158,10 @@ def _agree_at(points: Iterable[tuple[Fraction, ...]], one: Any, other: Any, symb
     digits = max(_digits_needed(one), _digits_needed(other))
     agreed = 0
     for point in points if symbols else ((),):
-        values = [_value(side, symbols, point, digits) for side in (one, other)]
-        if None in values:
+        first, second = (_value(side, symbols, point, digits) for side in (one, other))
+        if first is None or second is None:
             continue
-        if not _close(*values, rounded, digits):
+        if not _close(first, second, rounded, digits):
             return False
         agreed += 1
     return True if agreed >= (2 if symbols else 1) else None

@@ -66,7 +66,7 @@ def written(form: Form) -> str:
             inside = [written(item) for item in items]
             if brackets in ("", "u"):
                 return (" , " if not brackets else r" \cup ").join(inside)
-            opening, closing = (r"\{", r"\}") if brackets == "{}" else brackets
+            opening, closing = (r"\{", r"\}") if brackets == "{}" else (brackets[0], brackets[1])
             return f"{opening}{', '.join(inside)}{closing}"
         case Matrix(rows=rows):
             lines = r" \\ ".join(" & ".join(written(cell) for cell in row) for row in rows)

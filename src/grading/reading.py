@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
+from typing import Any
 
 from src.grading.spelling import ROW, balanced, canonical
 from src.grading.units import PERCENT, Unit, is_unit, unit_of
@@ -296,7 +297,7 @@ def number_word(text: str) -> Form | None:
     return None if value is None else Number(text, Fraction(value))
 
 
-def _word_value(words: str) -> Fraction | int | None:
+def _word_value(words: str) -> Any:
     if words in NUMBER_WORDS:
         return NUMBER_WORDS[words]
     tens, _, ones = words.partition(" ")

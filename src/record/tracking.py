@@ -86,7 +86,8 @@ class Tracker:
     """Sends a run's numbers and tables to W&B. After the first failure it says so once and stays silent."""
 
     def __init__(self, config: TrackingConfig, warn) -> None:
-        self.config, self.warn, self.run = config, warn, None
+        self.config, self.warn = config, warn
+        self.run: Any = None
 
     def _try(self, call, *args: Any, **kwargs: Any) -> Any:
         try:

@@ -4,7 +4,7 @@ To add an engine, write its class, a RolloutConfig with its name as `engine`; a 
 """
 
 from abc import abstractmethod
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -23,6 +23,9 @@ class RolloutConfig(Choice):
     shares_gpu: ClassVar[bool] = False  # takes a share of the memory of each GPU that trains
     is_server: ClassVar[bool] = False  # has GPUs of its own, after those that train
     cache_traffic: ClassVar[float] = 1.0  # times that a token reads or writes its sequence's cache
+
+    if TYPE_CHECKING:
+        engine: str  # each kind's own literal
 
     temperature: float = Field(gt=0)
     top_p: float = Field(gt=0, le=1)

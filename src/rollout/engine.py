@@ -27,7 +27,11 @@ class Engine(Protocol):
     """
 
     ends: frozenset[int]  # token ids that end a completion
-    identity: str  # the library and its version, the dtype, attention and kind of device: what decides numbers besides the weights
+
+    @property
+    def identity(self) -> str:
+        """The library and its version, the dtype, attention and kind of device: what decides numbers besides the weights."""
+        ...
 
     def generate(
         self, prompts_P: Sequence[TokenIds], samples: int, *, temperature: float, top_p: float, limit: int, seed: int,

@@ -44,7 +44,7 @@ def _nsgaiii(seed: int, space: Space, options: dict[str, Any]) -> BaseSampler:
     return optuna.samplers.NSGAIIISampler(seed=seed, **options)
 
 
-def _plain(kind: type[BaseSampler], **defaults: Any) -> Callable[[int, Space, dict[str, Any]], BaseSampler]:
+def _plain(kind: Callable[..., BaseSampler], **defaults: Any) -> Callable[[int, Space, dict[str, Any]], BaseSampler]:
     return lambda seed, space, options: kind(seed=seed, **(defaults | options))
 
 

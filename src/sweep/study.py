@@ -9,7 +9,7 @@ import os
 import socket
 import uuid
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ _GOES_ON = "what trials have saved is kept, and the same command goes on from th
 class Journal(JournalFileBackend):
     """Optuna's, which remembers where each line begins that it ever read; only the next one is ever asked for."""
 
-    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any]]:
         """Raises UserError at a line that is none of a journal."""
         offset = self._log_number_offset.get(log_number_from)
         if offset is not None:

@@ -250,7 +250,7 @@ def effective_share(ratio_BT: torch.Tensor, mask_BT: torch.Tensor) -> float:
     return total**2 / (number * squares) if squares else 0.0
 
 
-def trainer_class(algorithm: AlgorithmConfig) -> type[LabTrainerMixin]:
+def trainer_class(algorithm: AlgorithmConfig) -> type[Any]:
     """TRL's trainer with what the harness adds, or the one that the advantages ask for."""
     own = ADVANTAGES[algorithm.advantages].trainer
     return pkgutil.resolve_name(own) if own else TRAINERS[algorithm.trainer]

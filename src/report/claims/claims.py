@@ -71,7 +71,7 @@ def test_claims(
     ]
 
 
-test_claims.__test__ = False  # for pytest, which takes it for a test by its name
+vars(test_claims)["__test__"] = False  # for pytest, which takes it for a test by its name
 
 
 def is_micro(run: Run) -> bool:

@@ -133,7 +133,7 @@ def _colour(series: Sequence[str]) -> dict[str, object]:
 
 def _levels(family: Family, groups: Sequence[Group], ending: str, file_ending: str) -> Figure:
     """The main series and the supervised control: tokens against the base's, suite by suite and level by level."""
-    rows = []
+    rows: list[Row] = []
     for group in groups:
         recipes = [recipe for recipe in family.within(group) if recipe.series == MAIN or recipe.alpha is None]
         for level, at_P in difficulties(group):
