@@ -123,10 +123,12 @@ class PaceSeen:
 
 
 def first_failure(ranks: Sequence[subprocess.Popen], folder: Path) -> int | None:
-    """The rank that left word of its failure first, or that has ended by one without a word."""
-    if (noted := failed_rank(folder)) is not None:
-        return noted
-    return next((number for number, process in enumerate(ranks) if process.poll() not in (None, 0)), None)
+    """The rank that was ended from outside, that left word of its failure first, or that has ended by one without a word."""
+    ended = {number: code for number, process in enumerate(ranks) if (code := process.poll()) not in (None, 0)}
+    killed = next((number for number, code in ended.items() if code < 0), None)  # in its wake the others fail, and say so
+    if killed is not None:
+        return killed
+    return noted if (noted := failed_rank(folder)) is not None else next(iter(ended), None)
 
 
 def show(errors: BinaryIO, folder: Path) -> None:

@@ -90,7 +90,7 @@ class RewardConfig(Config):
         for name, weight in weights.items():
             if name not in REWARDS:
                 raise ValueError(f"no reward term '{name}': {nearest(name, REWARDS)}")
-            if not (math.isfinite(weight) and weight >= 0):
+            if weight < 0:
                 raise ValueError(f"the weight of '{name}' is {weight}, it must be a number of at least 0")
         if not any(weights.values()):
             raise ValueError("all are 0, so nothing would be rewarded: give at least one term a weight above 0")

@@ -256,14 +256,15 @@ TMPFS = ["unshare", "--mount", "--map-root-user"]
 
 
 @pytest.mark.skipif(subprocess.run([*TMPFS, "true"], capture_output=True).returncode != 0, reason="mounts no file system here")
-@pytest.mark.parametrize("size", ["16k", "3m"])
-def test_a_full_disk_is_one_line_and_the_run_goes_on_after_making_room(tmp_path, size):
-    """Full while the record begins, and in a checkpoint."""
+@pytest.mark.parametrize("file", ["config.yaml", "metrics.jsonl"])
+def test_a_full_disk_is_one_line_and_the_run_goes_on_after_making_room(tmp_path, file):
+    """Filled by somebody else while the record begins, and after the first step."""
     arguments = ["+experiment=mix_easy_hard", *TOY, f"output_root={tmp_path}/disk/out", f"run_dir={tmp_path}/disk/run"]
     script = f"""
-        mkdir disk && mount -t tmpfs -o size={size} tmpfs disk || exit 77
+        mkdir disk && mount -t tmpfs -o size=100m tmpfs disk || exit 77
+        (until test -e disk/run/{file}; do sleep 0.01; done; cat /dev/zero >disk/filled) 2>/dev/null &
         "$@"; echo "first: $?" >&2
-        mount -o remount,size=200m disk
+        wait; rm disk/filled
         test -f disk/run/summary.json && {sys.executable} -m src.run resume=disk/run || "$@"
         echo "second: $?" >&2; cat disk/run/metrics.jsonl > metrics.jsonl
     """

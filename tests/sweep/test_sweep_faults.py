@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import CONF, command, configured
+from conftest import command, configured
 from test_sweep import ACCURACY, TINY, processes_of, started, swept, trials, wait_until
 from test_sweep_fleet import HOUR, Log, states
 
 from benchmarks.sweeps import FleetEngine, fleet_sweeper
 from src.common.files import NO_ROOM, finds_no_room
 from src.record.record import read_summary
+from src.run import CONF
 from src.sweep.config import SweepConfig
 from src.sweep.engines.channel import Channel
 from src.sweep.engines.engine import Ended

@@ -70,7 +70,7 @@ def _stop(line):
     ("override", "words"),
     [
         ("algorithm.settings.beta=0.1", "no KL"),
-        ("algorithm.trainer=rloo ~algorithm.settings.loss_type", "trainer: grpo"),
+        ("algorithm.trainer=rloo ~algorithm.settings.loss_type ~algorithm.settings.vllm_importance_sampling_correction", "trainer: grpo"),
         ("hardware.device_batch_size=6", "no multiple"),
         ("hardware.sharding=fsdp2", "zero2"),
     ],
