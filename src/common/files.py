@@ -19,9 +19,11 @@ _SAY_NO_ROOM = ("No space left on device", "StorageFull", "os error 28", "Pytorc
 
 def finds_no_room(error: BaseException | None) -> bool:
     """Whether an exception, or one that it came from, is a full disk's or a full quota's; not all libraries keep the number."""
-    while error is not None:
+    seen: list[BaseException] = []  # a chain may come back to itself
+    while error is not None and error not in seen:
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or any(words in str(error) for words in _SAY_NO_ROOM):
             return True
+        seen.append(error)
         error = error.__cause__ or error.__context__
     return False
 

@@ -87,7 +87,9 @@ def run(config: LabConfig, screen: Screen | None = None, watches: Sequence["Watc
             last_save(record, status="interrupted", reason="stopped at once", cost=cost(config, ledger))
             screen.note(f"stopped at once; continue with: {resume_command(folder)}")
         except Exception as error:
-            raise failed(record, error, cost(config, ledger)) from error
+            if (said := failed(record, error, cost(config, ledger))) is error:
+                raise
+            raise said from error
         finally:
             screen.stop()
             record.close()
