@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 from src.common.errors import UserError
+from src.common.files import NO_ROOM
 from src.config.tree import LabConfig
 from src.model.architecture import architecture
 from src.plan.cost_model import GB, Workload
@@ -51,7 +52,7 @@ def check_room(folder: Path, needed: float, remedy: str) -> None:
     """Raise UserError where so many bytes more are not free on the disk of `folder`, which need not exist yet."""
     if needed > (free := free_bytes(folder)):
         raise UserError(
-            f"disk: checkpoints need {needed / GB:.1f} GB more in {folder}, and {free / GB:.1f} GB are free; set {remedy}"
+            f"{NO_ROOM}: checkpoints need {needed / GB:.1f} GB more in {folder}, and {free / GB:.1f} GB are free; set {remedy}"
         )
 
 

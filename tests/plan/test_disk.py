@@ -76,7 +76,7 @@ def test_a_run_without_room_is_refused_before_it_begins(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: USAGE(0, 0, int(needed) + 1))
     check_machine(config)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: USAGE(0, 0, int(needed) - 1))
-    with pytest.raises(UserError, match=r"^disk: checkpoints need 0\.0 GB more in .*record\.checkpoints_kept=1"):
+    with pytest.raises(UserError, match=r"^no room on the disk: checkpoints need 0\.0 GB more in .*record\.checkpoints_kept=1"):
         check_machine(config)
     there = tmp_path / "run" / "checkpoints" / "checkpoint-2"
     there.mkdir(parents=True)
