@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from src.common.errors import ServerDied
@@ -31,6 +30,12 @@ def prepare_vllm_on_cpu() -> None:
     vllm.model_executor.layers.utils.check_cpu_sgl_kernel = lambda *_: False
 
 
+def vllm_version() -> str:
+    from vllm.version import __version__  # the package has other names on other devices
+
+    return f"vllm {__version__}"
+
+
 def sampled_on() -> str:
     """The kind of device here."""
     import torch
@@ -49,7 +54,7 @@ class VllmEngine:
 
     @property
     def identity(self) -> str:
-        return f"vllm {version('vllm')}, {self.generation.mode}, {sampled_on()}"
+        return f"{vllm_version()}, {self.generation.mode}, {sampled_on()}"
 
     def generate(
         self, prompts_P: Sequence[TokenIds], samples: int, *, temperature: float, top_p: float, limit: int, seed: int,
@@ -111,7 +116,7 @@ class VllmAlone:
         # generator back, which torch's for the CPU cannot.
         for_cpu = {} if torch.cuda.is_available() else {"enforce_eager": True, "enable_chunked_prefill": False}
         self.llm = LLM(resolve(model), revision=model.revision, dtype=model.dtype, **for_cpu)
-        self.identity = f"vllm {version('vllm')}, alone, {model.dtype}, {sampled_on()}"
+        self.identity = f"{vllm_version()}, alone, {model.dtype}, {sampled_on()}"
 
     def generate(
         self, prompts_P: Sequence[TokenIds], samples: int, *, temperature: float, top_p: float, limit: int, seed: int,
