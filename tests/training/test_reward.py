@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from src.common.types import Completion, Verdict
 from src.grading.looks import has_format, script_share
-from src.training.reward import REWARDS, RewardBatch, RewardConfig, active
+from src.training.reward import REWARDS, AccuracyConfig, RewardBatch, RewardConfig, active
 
 CONF = ROOT / "conf"
 OPTIONS = sorted(path.stem for path in (CONF / "reward").glob("[!_]*.yaml"))
@@ -232,6 +232,7 @@ PUBLISHED = {
     "format_accuracy_english": {"accuracy": 2.0, "format": 1.0, "language": 0.5},
     "dapo": {"accuracy": 1.0, "soft_overlong": 1.0},
 }
+BOXED_WHILE_THINKING = {"accuracy", "format_accuracy", "format_accuracy_english"}
 
 
 def test_every_option_has_its_weights_here():
@@ -243,8 +244,9 @@ def test_options(composed, option):
     config = composed(option)
     assert active(config) == PUBLISHED[option]
     assert list(config.weights) == list(REWARDS)  # the catalogue is complete
-    # The defaults in the code are those of the file.
-    assert config == RewardConfig(weights=config.weights)
+    # The defaults in the code are those of the files, but where a published reward counts a box in unfinished thinking.
+    published = AccuracyConfig(after_think=option not in BOXED_WHILE_THINKING)
+    assert config == RewardConfig(weights=config.weights, accuracy=published)
 
 
 def test_terms_and_parameters_from_the_command_line(composed):
