@@ -15,6 +15,7 @@ from src.curate.figures import all_figures
 from src.curate.pipeline import step_folder
 from src.curate.store import Finished
 from src.drawing.images import write_images
+from src.grading.config import GradingConfig
 from src.record.record import commit
 
 
@@ -91,6 +92,8 @@ def run_command(config: CurateConfig) -> str:
     for role in DRAWN:
         if config.draw and role not in config.draw.roles:
             words += [f"~problems.pools.{role}", f"mix.weights.{role}=0"]
+    if config.grading != GradingConfig():
+        words.append(f"grading.rules={config.grading.rules}")
     return f"python -m src.run {shlex.join(words)}"
 
 

@@ -16,6 +16,7 @@ from src.curate.filters import FilterConfig
 from src.curate.overlap import OverlapConfig
 from src.curate.read import ReadConfig
 from src.data.loaders import UNSET
+from src.grading.config import GradingConfig
 
 CURATIONS = Path(__file__).parents[2] / "curation"
 STEPS = ("read", "duplicates", "overlap", "difficulty", "filter", "draw")
@@ -33,6 +34,7 @@ class CurateConfig(Config):
     difficulty: DifficultyConfig | None
     filter: FilterConfig | None
     draw: DrawConfig | None
+    grading: GradingConfig = GradingConfig()
     published: dict[str, int] = {}  # problems left after a step, as a publication counts them
 
     @field_validator("published")

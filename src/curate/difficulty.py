@@ -69,9 +69,7 @@ def _correct(
     config: ByModel, asker: Asker, cache: Cache, part: Sequence[Candidate], grader: "Grader"
 ) -> list[int]:
     """How many samples of each problem are right; those that the cache does not have are asked together."""
-    from src.grading.grader import VERSION
-
-    keys = [key_of("pass rate", asker.identity, config.samples, VERSION, c.question, c.answer) for c in part]
+    keys = [key_of("pass rate", asker.identity, config.samples, grader.version, c.question, c.answer) for c in part]
     known = cache.get(keys)
     missing = {key: candidate for key, candidate in zip(keys, part, strict=True) if key not in known}
     if missing:

@@ -16,7 +16,7 @@ from src.curate.filters import apply_filters
 from src.curate.overlap import drop_overlap
 from src.curate.read import read
 from src.curate.store import Finished, Writer, discard, finish, finished, key_of, partial_folder
-from src.grading.grader import VERSION, Grader
+from src.grading.grader import Grader
 
 RULES = 1  # to be raised when a step comes to decide otherwise on the same input and settings
 
@@ -29,10 +29,10 @@ def curate(config: CurateConfig, screen: Screen) -> list[Finished]:
     check(config)
     done: list[Finished] = []
     # Three times the usual patience: what is given up here because the machine was busy is lost to every run.
-    with Grader(config.read.grading_workers, seconds_per_answer=15.0) as grader:
+    with Grader(config.read.grading_workers, seconds_per_answer=15.0, rules=config.grading.rules) as grader:
         for name, settings in config.steps().items():
             folder = step_folder(config, name)
-            key = key_of(RULES, name, *_input(name, settings, done))
+            key = key_of(RULES, name, *_input(name, settings, done, grader.version))
             published = config.published.get(name)
             result = finished(folder, key, published)
             taken = " (taken from an earlier call)" if result else ""
@@ -80,15 +80,15 @@ def funnel(steps: Sequence[Finished]) -> str:
     return "; then ".join(line(step).replace("; ", ": ") for step in steps)
 
 
-def _input(name: str, settings: Any, done: Sequence[Finished]) -> list[Any]:
-    """What decides a step's result."""
+def _input(name: str, settings: Any, done: Sequence[Finished], version: str) -> list[Any]:
+    """What decides a step's result; `version` is that of the grader."""
     if name == "read":
-        return [VERSION, [[source, pool.identity()] for source, pool in settings.sources.items()]]
+        return [version, [[source, pool.identity()] for source, pool in settings.sources.items()]]
     content: list[Any] = [settings.model_dump(mode="json", exclude={"cache": True}), done[-1].sha256]
     if name == "overlap":
         content.append([[suite, pool.identity()] for suite, pool in settings.pools().items()])
     asked = [asking for asking in (settings, getattr(settings, "judge", None)) if isinstance(asking, AskConfig)]
-    return [*content, *(asking.identity() for asking in asked), *([VERSION] if name == "difficulty" else [])]
+    return [*content, *(asking.identity() for asking in asked), *([version] if name == "difficulty" else [])]
 
 
 def _carry_out(

@@ -8,11 +8,11 @@ Rules where more than one would be sensible, each with its reason:
   one, they must measure the same, and are converted: `500 \text{ cm}` is `5 \text{ m}`.
 - Digits in a base are met by those digits in that base, or without any, since the question names it.
 - A decimal is met by an equal one or an equal exact value. It meets an exact value with more digits than it shows if it is
-  within 1e-6 of it, relative to its size. Two decimals, and a decimal and a whole number, must be equal.
+  within 5e-6 of it, relative to its size, as one is that was rounded to six digits. Two decimals, and a decimal and a whole number, must be equal.
 - A bare list is met in any order, and by a set; a tuple only in its order, and by no set. An open interval of two ends and
   a pair are written alike, and are one thing here.
 - A name may be left out (`5` for `x = 5`) and may be added; where both have one, it must be the same.
-- A time without a.m. or p.m. is read by 24 hours where the gold answer says which half of the day it is.
+- A time without a.m. or p.m. is read by 24 hours where the other one says which half of the day it is.
 
 To add a form, add its comparison to COMPARISONS.
 """
@@ -37,6 +37,7 @@ from src.grading.reading import (
     Relation,
     Unreadable,
     Word,
+    letters_as_unit,
     read,
 )
 from src.grading.spelling import canonical, letters
@@ -166,12 +167,16 @@ def _quantities(gold: Quantity, answer: Quantity, algebra: Algebra) -> bool:
 def _unit_left_out(gold: Quantity, answer: Form, algebra: Algebra) -> bool:
     if isinstance(answer, Relation | Word):
         return False
+    if isinstance(answer, Expression) and (quantity := letters_as_unit(answer)) and _quantities(gold, quantity, algebra):
+        return True
     return equal(gold.value, answer, algebra) or (
         gold.unit.dimensions == PERCENT.dimensions and equal(_times(gold.value, Fraction(1, 100)), answer, algebra)
     )
 
 
 def _unit_added(gold: Form, answer: Quantity, algebra: Algebra) -> bool:
+    if isinstance(gold, Expression) and (quantity := letters_as_unit(gold)) and _quantities(quantity, answer, algebra):
+        return True
     return equal(gold, answer.value, algebra) or (
         answer.unit.dimensions == PERCENT.dimensions and equal(gold, _times(answer.value, Fraction(1, 100)), algebra)
     )
@@ -194,7 +199,8 @@ def _whole(digits: str) -> int | None:
 
 
 def _ratios(gold: Ratio, answer: Ratio, algebra: Algebra) -> bool:
-    if gold.half:
+    gold, answer = _without_seconds(gold), _without_seconds(answer)
+    if gold.half or answer.half and _value(gold.parts[0]) > 12:
         return _time(gold) == _time(answer)
     same = len(gold.parts) == len(answer.parts)
     if same and all(equal(one, other, algebra) for one, other in zip(gold.parts, answer.parts, strict=True)):
@@ -211,6 +217,11 @@ def _ratios(gold: Ratio, answer: Ratio, algebra: Algebra) -> bool:
 def _value(form: Form) -> Fraction:
     assert isinstance(form, Number)
     return form.value
+
+
+def _without_seconds(form: Ratio) -> Ratio:
+    """20:34 of 20:34:00."""
+    return replace(form, parts=form.parts[:2]) if len(form.parts) == 3 and form.parts[2].text.strip() == "00" else form
 
 
 def _is_time(form: Ratio) -> bool:
@@ -317,7 +328,7 @@ def _vector(gold: Matrix, answer: Items, algebra: Algebra) -> bool:
     flat = 1 in (len(gold.rows), max(map(len, gold.rows), default=0))
     return (
         flat
-        and answer.brackets in ("()", "")
+        and answer.brackets in ("()", "[]", "")
         and len(cells) == len(answer.items)
         and all(equal(one, other, algebra) for one, other in zip(cells, answer.items, strict=True))
     )
@@ -328,7 +339,7 @@ def _as_vector(gold: Items, answer: Matrix, algebra: Algebra) -> bool:
     flat = 1 in (len(answer.rows), max(map(len, answer.rows), default=0))
     return (
         flat
-        and gold.brackets in ("()", "")
+        and gold.brackets in ("()", "[]", "")
         and len(cells) == len(gold.items)
         and all(equal(one, other, algebra) for one, other in zip(gold.items, cells, strict=True))
     )
@@ -424,7 +435,8 @@ def _interval(form: Relation) -> Items | None:
         return None
     parts, signs = list(form.parts), list(form.signs)
     if len(parts) == 2:
-        infinite = isinstance(parts[0], Number) or not parts[0].text.strip().isalpha()
+        left, right = (part.text.strip() for part in parts)
+        infinite = isinstance(parts[0], Number) or not left.isalpha() or right in "xyz" and left not in "xyz"  # a < x
         parts, signs = (
             ([*parts, Expression(r"\infty")], [*signs, "<"]) if infinite else ([Expression(r"-\infty"), *parts], ["<", *signs])
         )

@@ -18,12 +18,14 @@ from typing import Any
 from src.grading.reading import Unreadable
 from src.grading.spelling import ROW
 
-TOLERANCE = Fraction(1, 10**6)  # relative, between a rounded decimal and an exact value: six digits
+TOLERANCE = Fraction(5, 10**6)  # relative, between a rounded decimal and an exact value: what rounding to six digits leaves
 DIGITS = 60
 MOST_DIGITS = 4_000  # for terms as small as 2^{-2016}
 _FEW = 15  # digits that may be lost to rounding
 _DECIMAL = re.compile(r"(?<![\d.])(\d*)\.(\d+)")
-_MIXED = re.compile(r"(?<![\w.^}])(\d+)\s*(\\frac\{\d+\}\{\d+\})")
+_MIXED = re.compile(r"(?<![\w.^}])(\d+)\s*(\\frac\{(\d+)\}\{(\d+)\})")
+_DEGREES = re.compile(r"([\d.]+)\s*\^\{\\circ\}")  # within a function of an angle
+_OF_ANGLES = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])")
 _FACTOR = re.compile(r"(?<=\d)\s*\(")  # the parser makes 5 of 2((3))
 _LEADING_ZEROS = re.compile(r"(?<![\d.])0+(?=\d)")
 _NUMERAL = re.compile(r"\d+")
@@ -54,8 +56,9 @@ def parsed(latex: str) -> Any:
     from latex2sympy2_extended.latex2sympy2 import latex2sympy
     from sympy.core.function import AppliedUndef
 
+    latex = _DEGREES.sub(r"(\1 \\cdot \\frac{\\pi}{180})", latex) if _OF_ANGLES.search(latex) else latex
     exact = _DECIMAL.sub(lambda m: rf"\frac{{{int((m[1] or '0') + m[2])}}}{{{10 ** len(m[2])}}}", latex.replace(ROW, " "))
-    exact = _MIXED.sub(r"(\1 + \2)", _LEADING_ZEROS.sub("", exact))
+    exact = _MIXED.sub(_sum, _LEADING_ZEROS.sub("", exact))
     exact = _FACTOR.sub(r"\\cdot (", exact)
     exact = re.sub(r"(?<![A-Za-z\\])I(?![A-Za-z])", r"\\iota ", exact)  # which the parser takes for the imaginary unit
     exact = exact.replace("'", r"_{prime}").replace("%", r"\%").replace("**", "^")
@@ -65,10 +68,16 @@ def parsed(latex: str) -> Any:
         raise Unreadable("it is nested too deep") from None
     except Exception as fault:  # noqa: BLE001 (latex2sympy raises no narrower one for errors of syntax)
         raise Unreadable(f"the parser fails ({type(fault).__name__})") from None
-    if not isinstance(made, sympy.Expr):
+    if not isinstance(made, sympy.Expr) or made.has(sympy.zoo, sympy.nan):
         raise Unreadable("the parser makes no expression of it")
     functions = {call: sympy.Symbol(str(call)) for call in made.atoms(AppliedUndef)}
     return made.xreplace(functions | {symbol: sympy.I for symbol in made.free_symbols if symbol.name == "i"})
+
+
+def _sum(mixed: re.Match[str]) -> str:
+    if int(mixed[3]) >= int(mixed[4]):
+        raise Unreadable("a whole number beside a fraction that is not below one")
+    return f"({mixed[1]} + {mixed[2]})"
 
 
 @cache
@@ -155,15 +164,18 @@ def same_equation(gold: tuple[str, str], answer: tuple[str, str], ordered: bool)
 
 
 def _agree_at(points: Iterable[tuple[Fraction, ...]], one: Any, other: Any, symbols: list[Any], rounded: bool) -> bool | None:
+    import sympy
+
     digits = max(_digits_needed(one), _digits_needed(other))
-    agreed = 0
+    agreed, real = 0, not (one.has(sympy.I) or other.has(sympy.I))
     for point in points if symbols else ((),):
         first, second = (_value(side, symbols, point, digits) for side in (one, other))
         if first is None or second is None:
             continue
-        if not _close(first, second, rounded, digits):
+        if _close(first, second, rounded, digits):
+            agreed += 1
+        elif not (real and symbols and first.is_real is False and second.is_real is False):  # neither is defined there
             return False
-        agreed += 1
     return True if agreed >= (2 if symbols else 1) else None
 
 

@@ -44,7 +44,7 @@ class Answer(NamedTuple):
 NO_ANSWER = Answer("", "")
 
 READERS = ("boxed", "last_expression")
-"""Where an answer may stand: in a box or announced as the answer; or, without either, in the last formula or number too."""
+"""Where an answer may stand: in a box alone; or else, without one, announced as the answer, or as the last formula or number."""
 
 _BOX_OPENS = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)")
 _BESIDE = re.compile(  # between two boxes that are one answer
@@ -78,8 +78,8 @@ def find_answer(text: str, reader: str = "boxed") -> Answer | None:
     """The answer of a completion as the rules by form read it; None where only math-verify can tell.
 
     It stands in the last box that is closed and not empty, together with boxes that are listed with it, and with a percent
-    sign, base or unit behind it. Without a box, `read_answer` finds it, and then, with the reader "last_expression", the last
-    formula or number does, as for the graders of the studies.
+    sign, base or unit behind it. With the reader "boxed" nothing else is an answer; with "last_expression" one without a box
+    is found by `read_answer`, and then it is the last formula or number, as for the graders of the studies.
 
     >>> find_answer(r"So $\\boxed{3}$ or $\\boxed{4}$.").content
     '3,4'
@@ -87,12 +87,17 @@ def find_answer(text: str, reader: str = "boxed") -> Answer | None:
     content = _in_boxes(text)
     if content:
         return Answer(content, box(content))
-    answer = read_answer(text) if BOX not in text else NO_ANSWER
+    answer = read_answer(text) if reader == "last_expression" and BOX not in text else NO_ANSWER
     if answer is NO_ANSWER and reader == "last_expression":
-        *_, last = (None, *_LAST.finditer(text))
-        content = "" if last is None else next(part for part in last.groups() if part is not None).strip()
+        content = last_expression(text)
         return Answer(content, box(content)) if content else NO_ANSWER
     return answer
+
+
+def last_expression(text: str) -> str:
+    """The last formula between delimiters, or number, of a text; "" where there is none."""
+    *_, last = (None, *_LAST.finditer(text))
+    return "" if last is None else next(part for part in last.groups() if part is not None).strip()
 
 
 def _in_boxes(text: str) -> str:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _LIBRARIES = ("math-verify", "latex2sympy2-extended", "sympy")
 VERSIONS = {
-    "by_form": ", ".join(f"{name} {version(name)}" for name in _LIBRARIES) + "; by form, rules 2",
+    "by_form": ", ".join(f"{name} {version(name)}" for name in _LIBRARIES) + "; by form, rules 3",
     "math_verify": ", ".join(f"{name} {version(name)}" for name in _LIBRARIES) + "; boxed first, rules 1, percent signs",
 }
 VERSION = VERSIONS["by_form"]

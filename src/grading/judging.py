@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from src.common.types import Verdict
 from src.grading.equality import SympyAlgebra, agree
 from src.grading.expressions import supply_missing_attribute
-from src.grading.extraction import box, find_answer
+from src.grading.extraction import box, find_answer, last_expression
 from src.grading.golds import gold_fault
 
 if TYPE_CHECKING:
@@ -123,8 +123,8 @@ def _judge_in_time(item: Work, rules: str, seconds: float) -> Verdict:
 
 def judge_by_form(text: str, gold: str) -> Verdict:
     """The verdict on a completion by the form of its answer, without a time limit."""
-    answer = find_answer(text)
-    content = _as_text(parse_answer(text)) if answer is None else answer.content
+    answer = find_answer(text, "last_expression")  # with the reader "boxed" no text without a box comes here
+    content = (_as_text(parse_answer(text)) or last_expression(text)) if answer is None else answer.content
     if not content:
         return Verdict(False, "", "no answer")
     if agree(gold, content, SympyAlgebra()):

@@ -116,10 +116,11 @@ _SCIENTIFIC = re.compile(
 )
 _POWER_OF_TEN = re.compile(r"10\^\{(-\d{1,5})\}")
 _FRACTION = re.compile(
-    r"(?P<sign>[+-]?)\s*(?P<whole>\d+)?\s*\\frac\{\s*(?P<top>-?\s*[\d,]*\.?\d+)\s*\}\{\s*(?P<below>-?\s*[\d,]*\.?\d+)\s*\}"
+    r"(?P<sign>[+-]?)\s*(?P<whole>\d{1,3}(?:[ ,]\d{3})+|\d+)?\s*\\frac\{\s*(?P<top>-?\s*[\d,]*\.?\d+)\s*\}\{\s*(?P<below>-?\s*[\d,]*\.?\d+)\s*\}"
 )
-_SLASH = re.compile(r"(?P<sign>[+-]?)\s*(?:(?P<whole>\d+)\s+)?(?P<top>\d+)\s*/\s*(?P<below>\d+)")
+_SLASH = re.compile(r"(?P<sign>[+-]?)\s*(?:(?P<whole>\d{1,3}(?:[ ,]\d{3})+|\d+)\s+)?(?P<top>\d+)\s*/\s*(?P<below>\d+)")
 _DOTS = re.compile(r"([+-]?\s*\d*\.\d+)\s*\\ldots")
+_CYCLE = re.compile(r"(.*\.\d*?)(\d+?)\2\2+")
 _REPEATING = re.compile(r"([+-]?)\s*(\d*)\.(\d*)(?:\\(?:overline|bar|dot)\s*\{?(\d+)\}?|\((\d+)\))(?:\\ldots)?")
 _SMALL = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
@@ -155,7 +156,8 @@ _SUFFIX_UNIT = re.compile(
     r"|(?:\\text\{[^{}]*\}(?:\^\{[23]\})?\s*(?:[/]\s*\\text\{[^{}]*\}(?:\^\{[23]\})?)?)"
     r"|(?<=[\d}\s])\s*[A-Za-z][A-Za-z.]*(?:\^\{[23]\})?(?:\s*/\s*[A-Za-z]+(?:\^\{[23]\})?|\s+[A-Za-z]+(?:\^\{[23]\})?)*)"
 )
-_PREFIX_UNIT = re.compile(r"(?P<sign>[+-]?)\s*(?P<unit>\\\$|\$|\\text\{\s*(?:USD|Rs\.?|\$)\s*\})\s*(?P<value>.+)")
+_PREFIX_UNIT = re.compile(r"(?P<sign>[+-]?)\s*(?P<unit>\\\$|\$|\\text\{\s*(?:USD|EUR|GBP|Rs\.?|\$)\s*\})\s*(?P<value>.+)")
+_LETTER_UNIT = re.compile(r"(?P<value>[+-]?[\d.,]+)\s*(?P<unit>[a-z](?:\^\{[23]\})?(?:/[a-z]+)?)")
 _NAME = re.compile(
     r"(?:\\(?:angle|triangle|text|overline|vec|widehat|hat|bar|sin|cos|tan|cot|alpha|beta|gamma|theta|lambda|mu|phi|varphi|delta|omega"
     r"|epsilon|varepsilon|sigma|rho|tau|Delta|circ|mathbb|mathcal|max|min|gcd|deg|prime)(?![A-Za-z])|_\{[^{}]*\}|\\text\{[^{}]*\}"
@@ -263,7 +265,9 @@ def fraction(text: str) -> Form | None:
         return None
     if found["whole"] and (top < 0 or below < 0):
         return None
-    value = int(found["whole"] or 0) + top / below
+    if found["whole"] and top >= below:
+        raise Unreadable("a whole number beside a fraction that is not below one")
+    value = int(re.sub(r"[ ,]", "", found["whole"] or "0")) + top / below
     return Number(text, -value if found["sign"] == "-" else value)
 
 
@@ -279,11 +283,13 @@ def repeating(text: str) -> Form | None:
 
 
 def continued(text: str) -> Form | None:
-    """`3.14...`: any number that begins so."""
+    """`3.14...`: any number that begins so; `0.1666...`, where the last digits come three times: the one that goes on so."""
     found = _DOTS.fullmatch(text)
     if found is None:
         return None
     digits = found[1].replace(" ", "")
+    if cycle := _CYCLE.fullmatch(digits):
+        return repeating(rf"{cycle[1]}\overline{{{cycle[2]}}}")
     return Number(text, Fraction(digits), decimal=True, continues=len(digits.partition(".")[2]))
 
 
@@ -342,7 +348,8 @@ def quantity(text: str) -> Form | None:
     r"""`35\%`, `90^\circ`, `\$18.90`, `5 \text{ km}`, `6 people`: a value and its unit, or what is counted."""
     if found := _PREFIX_UNIT.fullmatch(text):
         value = _read(found["sign"] + found["value"], outermost=True)
-        return Quantity(text, value.value if isinstance(value, Quantity) else value, unit_of(r"\$"))
+        unit = unit_of(found["unit"] if re.search("EUR|GBP", found["unit"]) else r"\$")
+        return Quantity(text, value.value if isinstance(value, Quantity) else value, unit)
     found = _SUFFIX_UNIT.fullmatch(text)
     if found is None:
         return None
@@ -361,6 +368,12 @@ def quantity(text: str) -> Form | None:
         return None
     form = _read(value, outermost=True)
     return None if isinstance(form, Word) else Quantity(text, form, PERCENT if unit in ("%", r"\text{%}") else unit_of(unit))
+
+
+def letters_as_unit(form: Form) -> Quantity | None:
+    """`5 m` and `3 m/s`, which alone are products of variables, as quantities: what they are beside another quantity."""
+    found = _LETTER_UNIT.fullmatch(form.text)
+    return Quantity(form.text, _read(found["value"]), unit_of(found["unit"])) if found and is_unit(found["unit"]) else None
 
 
 def _counts(value: str, unit: str) -> bool:
@@ -455,12 +468,33 @@ def joined(text: str) -> Form | None:
     first, *rest = form.items
     if isinstance(first, Named) and not any(isinstance(item, Named | Relation) for item in rest):  # k = 1, 2, 4
         return Named(text, first.name, Items(text, "", (first.value, *rest)))
-    return _total(form) or form
+    return _total(form) or _between(form) or form
 
 
 def _commas_group_digits(text: str) -> bool:
     r"""Whether all commas are those of one number, as in `x = 10,000` and `\$32,348`."""
     return "," in text and "," not in _GROUPED.sub("", text, count=1) and not _JOINTS.search(text)
+
+
+def _between(form: Items) -> Form | None:
+    r"""`x > -2 \wedge x < 1` as -2 < x < 1: two bounds of one variable that meet; others, as `x < -2, x > 1`, are two rays."""
+    rays = [_ray(item) for item in form.items if isinstance(item, Relation)]
+    match sorted(rays if len(form.items) == 2 else [], key=lambda ray: ray is not None and ray[1] == "upper"):
+        case [(str(name), "lower", Number() as low, left), (str(other), "upper", Number() as high, right)]:
+            if name == other and low.value < high.value:
+                return Relation(form.text, (low, Expression(name), high), (left, right))
+    return None
+
+
+def _ray(form: Relation) -> tuple[str, str, Form, str] | None:
+    """Of `x < 3`, or `3 > x`: the variable, "upper" or "lower", the bound and its sign, < or le."""
+    if len(form.parts) != 2 or form.signs[0] not in ("<", ">", "le", "ge"):
+        return None
+    left, right = form.parts
+    below, sign = form.signs[0] in ("<", "le"), "<" if form.signs[0] in "<>" else "le"
+    if is_name(left.text):
+        return left.text, "upper" if below else "lower", right, sign
+    return (right.text, "lower" if below else "upper", left, sign) if is_name(right.text) else None
 
 
 def _total(form: Items) -> Form | None:
@@ -573,7 +607,7 @@ def relation(text: str) -> Form | None:
         len(sides) > 2
         and set(kinds) == {"="}
         and is_name(sides[0])
-        and number(sides[-1])
+        and (number(sides[-1]) or fraction(sides[-1]))
         and not all(map(is_name, sides[1:-1]))
     ):
         return Named(text, _name(sides[0]), _read(sides[-1]))  # x = 2 + 3 = 5

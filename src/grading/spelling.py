@@ -39,6 +39,7 @@ REWRITES: Sequence[tuple[str, str | Callable[[re.Match[str]], str]]] = [
         r"(?![A-Za-z])",
         " ",
     ),
+    (r"(?<=\d),\s*\\!\s*(?=(?:\d\d,\s*\\!\s*)*\d{3}(?!\d))", ""),  # within one number, also by twos: 56,\!01,\!760
     (r",\s*\\!\s*", ","),
     (r"\\(?:!|-|/)", ""),
     (r"\\(?:hspace|vspace|phantom|label|tag)\*?\s*\{[^{}]*\}", " "),
@@ -80,7 +81,10 @@ REWRITES: Sequence[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"\\(frac|sqrt|binom|text)\s+(?=[\{\[])", r"\\\1"),
     (r"(?<!\\)\}\s+\{", "}{"),
     (r"\\%", "%"),
-    (r"\{,\}", ","),
+    (r"\s*(?<!\\)\{\s*,\s*\}\s*", ","),
+    (r"\\(pm|mp)\s*\{(\w+)\}", r"\\\1 \2"),
+    (r"^\s*\\math(?:cal|scr|frak)\s*\{\s*([A-Z])\s*\}\s*$", r"\1"),
+    (r"\^\s*\(([^()]*(?:\([^()]*\)[^()]*)*)\)", r"^{\1}"),
     (r"\{([-+=<>/])\}", r"\1"),
     (r"\\(?:mathord|mathbin|mathrel)\s*", ""),
 ]
@@ -88,7 +92,8 @@ _REWRITES = [(re.compile(pattern), new) for pattern, new in REWRITES]
 
 _SHORT_FRAC = re.compile(rf"\\(frac|binom)\s*(?:({_GROUP})\s*({_BARE})|({_BARE})\s*({_GROUP}|{_BARE}))")
 _SHORT_ROOT = re.compile(r"\\sqrt\s*(\[[^\[\]]*\])?\s*(\\[A-Za-z]+|[0-9A-Za-z])")
-_PLAIN_ROOT = re.compile(r"(?:√|(?<![\\A-Za-z])sqrt)\s*(?:\(([^()]*)\)|(\d+|[A-Za-z]))")
+_PLAIN_ROOT = re.compile(r"(?:([√∛∜])|(?<![\\A-Za-z])sqrt)\s*(?:\(([^()]*)\)|(\d+|[A-Za-z]))")
+_ROOT_INDEX = {"∛": "[3]", "∜": "[4]"}
 _SCRIPT = re.compile(
     rf"([_^])\s*(?:(\\(?:frac|sqrt|text|binom|overline)(?:{_GROUP})+|\\[A-Za-z]+)|" r"(-?\d+(?!\.?\d)|[A-Za-z0-9]))"
 )
@@ -96,7 +101,7 @@ _SCRIPT_GROUP = re.compile(r"([_^])\s*\{\s*([^{}]*?)\s*\}")
 _FUNCTIONS = r"(?:sin|cos|tan|cot|sec|csc|ln|log|exp)"
 _GLUED = re.compile(rf"\\({_FUNCTIONS}|pi|cdot|times|alpha|beta|theta|sqrt|frac)(?=[A-Za-z])(?!(?:h|eta)\b)")
 _KNOWN = re.compile(r"\\(?:sinh|cosh|tanh|coth|exp|log|ln|sec|pitchfork|times|theta|arc[a-z]+|fraction)(?![A-Za-z])")
-_PLAIN_FUNCTION = re.compile(rf"(?<![\\A-Za-z])(arcsin|arccos|arctan|{_FUNCTIONS})(?=\s*[(^\d\\{{ ])")
+_PLAIN_FUNCTION = re.compile(rf"(?<![\\A-Za-z])(arcsin|arccos|arctan|sinh|cosh|tanh|coth|{_FUNCTIONS})(?=\s*[(^\d\\{{ ])")
 _PLAIN_PI = re.compile(r"(?<![\\A-Za-z])(pi|infinity|infty)(?![A-Za-z])")
 _PREAMBLE = re.compile(
     r"^\\text\{\s*(?:so |thus |hence |therefore,? )?(?:the )?(?:final )?answer\s*(?:is)?\s*:?\s*\}(?=.)", re.IGNORECASE
@@ -129,7 +134,7 @@ def canonical(text: str) -> str:
         text = pattern.sub(new, text)
     text = _GLUED.sub(lambda m: m[0] if _KNOWN.match(text, m.start()) else f"{m[0]} ", text)
     text = _PLAIN_PI.sub(lambda m: r"\pi " if m[1] == "pi" else r"\infty ", text)
-    text = _PLAIN_ROOT.sub(lambda m: rf"\sqrt{{{m[1] or m[2]}}}", text)
+    text = _PLAIN_ROOT.sub(lambda m: rf"\sqrt{_ROOT_INDEX.get(m[1], '')}{{{m[2] or m[3]}}}", text)
     if r"\text" not in text:
         text = _PLAIN_FUNCTION.sub(r"\\\1", text)
     text = _SHORT_ROOT.sub(lambda m: rf"\sqrt{m[1] or ''}{{{m[2]}}}", text)
@@ -159,7 +164,7 @@ def balanced(text: str) -> bool:
 def _unwrapped(text: str) -> str:
     """Without the delimiters or the box around all of it."""
     while True:
-        text, before = text.strip(), text
+        text, before = re.sub(r"(\$|\\\)|\\\])\s*[.,;]+$", r"\1", text.strip()), text
         for opening, closing in _DELIMITERS:
             inner = text.removeprefix(opening).removesuffix(closing)
             if len(inner) == len(text) - len(opening) - len(closing) and opening not in inner:

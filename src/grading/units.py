@@ -21,6 +21,8 @@ UNITS: dict[str, dict[str, str]] = {
     "months": {"1": "month", "12": "year yr"},
     "volume": {"1": "l liter litre", "0.001": "ml milliliter millilitre", "3.785411784": "gal gallon"},
     "dollars": {"1": "dollar usd $ \\$", "0.01": "cent"},
+    "euros": {"1": "euro eur"},
+    "sterling": {"1": "gbp"},
     "angle": {"1": "degree deg ^{\\circ}", "1/60": "arcminute"},
     "radians": {"1": "radian rad"},
     "percent": {"1": "% percent pct percentage"},

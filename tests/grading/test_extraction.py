@@ -103,6 +103,7 @@ def test_boxes_and_what_belongs_to_them(text: str, content: str) -> None:
         (r"We get \( \frac{1}{2} \) in 3 steps", "3"),
         ("so 1,250 apples, or 12.5%", "12.5%"),
         (r"\boxed{5}, not 6", "5"),
+        ("The answer is $7$, not 8", "7"),
         ("none", ""),
     ],
 )

@@ -45,7 +45,7 @@ def grader() -> Iterator[Grader]:
         (r"\boxed{[-2,7]}", r"x \in [-2,7]", Verdict(True, "[-2,7]", "equal")),
         (rf"\boxed{{1}} {'no, wait. ' * 8} \boxed{{2}}", "2", Verdict(True, "2", "equal")),
         (r"\boxed{1} and \boxed{2}", "1, 2", Verdict(True, "1,2", "equal")),
-        (r"The answer is $x + x$.", "2x", Verdict(True, "x + x", "equal")),
+        (r"The answer is $x + x$.", "2x", Verdict(False, "", "no answer")),
         ("It is 42", "42", Verdict(False, "", "no answer")),
         ("The final answer: 42", "42", Verdict(False, "", "no answer")),
         (r"\boxed{1}", "}", Verdict(False, "1", "unreadable gold")),
@@ -53,6 +53,23 @@ def grader() -> Iterator[Grader]:
 )
 def test_verdicts(grader: Grader, text: str, gold: str, verdict: Verdict) -> None:
     assert grader.grade([text], [gold]) == [verdict]
+
+
+@pytest.mark.parametrize(
+    ("text", "last"),
+    [
+        (r"The answer is $x + x$.", Verdict(True, "x + x", "equal")),
+        ("Final answer: $x + x$", Verdict(True, "x + x", "equal")),
+        ("The final answer: it is 2 * 4, so $2x$", Verdict(True, "2x", "equal")),
+        (r"First $3x$, then $x + x$", Verdict(True, "x + x", "equal")),
+        (r"So \boxed{3x}, not $2x$", Verdict(False, "3x", "different")),
+        (r"So \boxed{2x", Verdict(False, "", "no answer")),
+        ("nothing", Verdict(False, "", "no answer")),
+    ],
+)
+def test_only_a_box_counts_unless_the_last_expression_does_too(grader: Grader, text: str, last: Verdict) -> None:
+    assert grader.grade([text], ["2x"], reader="last_expression") == [last]
+    assert grader.grade([text], ["2x"], reader="boxed")[0].reason == ("no answer" if r"\boxed{3x}" not in text else "different")
 
 
 def plain_math_verify(text: str, gold: str) -> bool:
