@@ -11,12 +11,14 @@ import signal
 import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import cache
+from queue import SimpleQueue
 
 from src.common.base import Config
 from src.common.errors import RunFailed, UserError
 from src.common.types import Problem, Verdict
-from src.grading.sandbox import MEMORY_BYTES, fault, sandboxed
+from src.grading.sandbox import HOST_ENDED, MEMORY_BYTES, TestsHost, fault, sandboxed
 from src.grading.sandbox_child import EQUAL, LOST, NOT_STARTED, pack
 
 WALL_SECONDS = 10.0
@@ -43,15 +45,23 @@ class CodeConfig(Config):
 
 def grade_programs(texts: Sequence[str], problems: Sequence[Problem], workers: int) -> list[Verdict]:
     """The verdict on each completion: whether its program passes the tests, which are the problem's answer."""
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        return list(pool.map(_grade, texts, problems))
+    at_once = max(1, min(2 * workers, len(texts)))  # half of the time a sandbox waits for the kernel to make it
+    hosts: SimpleQueue[TestsHost] = SimpleQueue()
+    with ThreadPoolExecutor(at_once) as pool, ExitStack() as opened:
+        for _ in range(at_once):
+            hosts.put(opened.enter_context(TestsHost()))
+        return list(pool.map(lambda text, problem: _grade(text, problem, hosts), texts, problems))
 
 
-def _grade(text: str, problem: Problem) -> Verdict:
+def _grade(text: str, problem: Problem, hosts: "SimpleQueue[TestsHost]") -> Verdict:
     code = program_in(text)
     if not code.strip():
         return Verdict(False, "", "no answer")
-    reason = run(task(code, problem))
+    host = hosts.get()
+    try:
+        reason = _run(task(code, problem), host)
+    finally:
+        hosts.put(host)
     return Verdict(reason == "equal", code[:200], reason)
 
 
@@ -74,27 +84,34 @@ def run(task: dict[str, str]) -> str:
 
     Raises RunFailed where the machine fails, and not the program.
     """
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with sandboxed("program", **pipes) as program:
-        ends = program.stdout.fileno(), program.stdin.fileno()
-        pipes["stdout"] = subprocess.DEVNULL
-        with sandboxed("tests", *map(str, ends), descriptors=ends, **pipes) as tests:
+    with TestsHost() as host:
+        return _run(task, host)
+
+
+def _run(task: dict[str, str], host: TestsHost) -> str:
+    with sandboxed("program", stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
+        try:
+            host.begin(pack(task).encode(), program.stdout.fileno(), program.stdin.fileno())
             program.stdin.close(), program.stdout.close()  # so that it ends when its tests do
-            try:
-                tests.communicate(pack(task).encode() + b"\n", timeout=WALL_SECONDS)
-                code = program.wait(1.0) if tests.returncode == LOST else tests.returncode
-            except subprocess.TimeoutExpired:
-                return "timeout"
-    if tests.returncode in (1, NOT_STARTED):
+            ended = host.ended(WALL_SECONDS)
+            code = program.wait(1.0) if ended == LOST else ended
+        except (TimeoutError, subprocess.TimeoutExpired):
+            host.close()
+            return "timeout"
+        except OSError:
+            ended = NOT_STARTED
+    if ended in (1, NOT_STARTED, HOST_ENDED):
+        host.close()
         raise RunFailed("a sandbox for a program did not start; is this machine out of memory, processes or namespaces?")
-    return "equal" if code == EQUAL and tests.returncode == EQUAL else "timeout" if code in KILLED else "different"
+    return "equal" if code == EQUAL and ended == EQUAL else "timeout" if code in KILLED else "different"
 
 
 @cache
 def not_enforced() -> tuple[str, ...]:
     """Which of LIMITS a program can break on this machine, by trying."""
     task = {"tests": "", "question": "", "entry": ""}
-    return tuple(limit for limit, program in LIMITS.items() if run(task | {"program": program}) == "equal")
+    with TestsHost() as host:
+        return tuple(limit for limit, program in LIMITS.items() if _run(task | {"program": program}, host) == "equal")
 
 
 def remark(suite: str, trusted: bool) -> str:

@@ -8,14 +8,16 @@ for formulas within delimiters, and from a bare `3\sqrt{2}` it would take the 3;
 before it is parsed. One that gives no mathematical value is unreadable: only its exact letters would match it.
 """
 
+import faulthandler
 import logging
+import os
 import resource
 import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from src.common.types import Verdict
 from src.grading.equality import SympyAlgebra, agree
@@ -28,25 +30,30 @@ if TYPE_CHECKING:
 
 WORKER_BYTES = 1 << 30  # memory for a worker's computations: without a limit `((9!)!)!` fills a machine in seconds
 
-SECONDS_TO_DEATH = 1.0  # of computing, beyond an answer's time
+SECONDS_TO_DEATH = 0.3  # beyond an answer's time
+NOT_BEGUN = 255  # in the place of a task's item, in a `Progress`
 
 Work = tuple[str | None, str]
 """A text and the gold answer to judge it by; without a text, the gold answer is judged by itself."""
 
+Progress = Any  # a shared array of bytes: at the place of a task, which of its items is being judged
+_progress: Progress = None
 
-def prepare_worker() -> None:
+
+def prepare_worker(progress: Progress) -> None:
     """Import math-verify before any answer's time runs, and limit the process.
 
-    At SIGALRM the answer in hand is given up and the process goes on. The kernel itself ends the process at SIGPROF, which
-    comes after a second more of computing. No Python code has to run for that, so it also ends a computation that is stuck
-    inside C code, and one whose parent process is gone.
+    At SIGALRM the answer in hand is given up and the process goes on. SECONDS_TO_DEATH later a thread of `faulthandler` ends the
+    process. No Python code has to run for that, so it also ends a computation that is stuck inside C code, and one whose parent
+    process is gone.
     """
     import math_verify  # noqa: F401
 
+    global _progress
+    _progress = progress
     parse_in_two_stages()
     supply_missing_attribute()
     signal.signal(signal.SIGALRM, _give_up)
-    signal.signal(signal.SIGPROF, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its own time limit is off
     warnings.simplefilter("ignore")  # SymPy warns of what math-verify does with it
@@ -101,24 +108,35 @@ def _give_up(*_: object) -> None:
     raise TooLong
 
 
-def judge_all(work: Sequence[Work], rules: str, seconds_per_answer: float) -> list[Verdict]:
-    """Judge one after the other, each for at most `seconds_per_answer`; the process dies if one is stuck for longer."""
-    return [_judge_in_time(item, rules, seconds_per_answer) for item in work]
+def judge_all(work: Sequence[Work], rules: str, seconds_per_answer: float, place: int) -> list[Verdict]:
+    """Judge one after the other, each for at most `seconds_per_answer`; the process dies if one is stuck for longer.
+
+    At `place` in the progress stands which one.
+    """
+    verdicts = []
+    for _progress[place], item in enumerate(work):
+        verdicts.append(_judge_in_time(item, rules, seconds_per_answer))
+    return verdicts
 
 
 def _judge_in_time(item: Work, rules: str, seconds: float) -> Verdict:
     text, gold = item
     judge_gold, judge = RULES[rules]
     try:
-        signal.setitimer(signal.ITIMER_PROF, seconds + SECONDS_TO_DEATH)
+        faulthandler.dump_traceback_later(seconds + SECONDS_TO_DEATH, exit=True, file=_nowhere())
         signal.setitimer(signal.ITIMER_REAL, seconds)
         try:
             return judge_gold(gold) if text is None else judge(text, gold)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.setitimer(signal.ITIMER_PROF, 0)
+            faulthandler.cancel_dump_traceback_later()
     except (TooLong, MemoryError):
         return Verdict(False, "", "timeout")
+
+
+@cache
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w")
 
 
 def judge_by_form(text: str, gold: str) -> Verdict:

@@ -115,10 +115,11 @@ _SCIENTIFIC = re.compile(
     r"|(?:\\times|\\cdot|\*|x)\s*10\s*\^\{\s*(?P<power>[+-]?\s*\d{1,5})\s*\})"
 )
 _POWER_OF_TEN = re.compile(r"10\^\{(-\d{1,5})\}")
+_WHOLE, _PART = r"(?P<whole>\d{1,3}(?:[ ,]\d{3})+|\d+)", r"-?\s*(?:[\d,]*\.\d+|[\d,]*\d)"
 _FRACTION = re.compile(
-    r"(?P<sign>[+-]?)\s*(?P<whole>\d{1,3}(?:[ ,]\d{3})+|\d+)?\s*\\frac\{\s*(?P<top>-?\s*[\d,]*\.?\d+)\s*\}\{\s*(?P<below>-?\s*[\d,]*\.?\d+)\s*\}"
+    rf"(?P<sign>[+-]?)\s*{_WHOLE}?\s*\\frac\{{\s*(?P<top>{_PART})\s*\}}\{{\s*(?P<below>{_PART})\s*\}}"
 )
-_SLASH = re.compile(r"(?P<sign>[+-]?)\s*(?:(?P<whole>\d{1,3}(?:[ ,]\d{3})+|\d+)\s+)?(?P<top>\d+)\s*/\s*(?P<below>\d+)")
+_SLASH = re.compile(rf"(?P<sign>[+-]?)\s*(?:{_WHOLE}\s+)?(?P<top>\d+)\s*/\s*(?P<below>\d+)")
 _DOTS = re.compile(r"([+-]?\s*\d*\.\d+)\s*\\ldots")
 _CYCLE = re.compile(r"(.*\.\d*?)(\d+?)\2\2+")
 _REPEATING = re.compile(r"([+-]?)\s*(\d*)\.(\d*)(?:\\(?:overline|bar|dot)\s*\{?(\d+)\}?|\((\d+)\))(?:\\ldots)?")

@@ -1,9 +1,9 @@
 """What runs in the two sandboxes of one answer: the program in one, its tests in the other.
 
 Called by path, with next to no imports, since they are most of what a short program costs. Arguments: seconds of processor
-time, bytes of memory, the role. `program` runs a program, and does what a line on stdin asks with a line on
-stdout. `tests` reads a line with the tests from stdin and asks the program by two descriptors; how they ended is its exit
-code. So no expected value is in the program's process, and what comes from there is read as values of Python's own types,
+time, bytes of memory, threads, the role. `program` runs a program, and does what a line on stdin asks with a line on
+stdout. `tests` runs the tests of one answer after the other (see `host`), each in a process of its own, which asks the program
+by two descriptors; how they ended is its exit code. So no expected value is in the program's process, and what comes from there is read as values of Python's own types,
 whose comparison no program can redefine. All other objects stay there, and are called by their number. What the tests hand
 over is a copy: they do not see a list that the program has changed.
 """
@@ -187,27 +187,81 @@ def test(program: Program, task: dict[str, str]) -> None:
         names["check"](names[task["entry"]])
 
 
-def main() -> None:
+def limit(cpu_seconds: str, memory_bytes: str, threads: str) -> None:
+    """Limit this process, for good."""
     limits = {
-        resource.RLIMIT_CPU: int(sys.argv[1]), resource.RLIMIT_AS: int(sys.argv[2]), resource.RLIMIT_NOFILE: 32,
-        resource.RLIMIT_FSIZE: 0, resource.RLIMIT_NPROC: 0, resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_CPU: int(cpu_seconds), resource.RLIMIT_AS: int(memory_bytes), resource.RLIMIT_NOFILE: 32,
+        resource.RLIMIT_FSIZE: 0, resource.RLIMIT_NPROC: int(threads), resource.RLIMIT_CORE: 0,
     }
-    for limit, value in limits.items():
-        resource.setrlimit(limit, (value, value))
+    for kind, value in limits.items():
+        resource.setrlimit(kind, (value, value))
     sys.set_int_max_str_digits(0)  # the limit on time is enough
-    if sys.argv[3] == "program":
+
+
+def host(control: int, rules: int) -> None:
+    """For each message on a socket fork a process that runs tests, and send back its exit code as one byte.
+
+    A message brings three descriptors: the task, and the program's two ends. `rules` has the system calls that fail in the
+    forked process, as a program for the kernel (Linux's seccomp(2)); where it is empty there are none.
+    """
+    import _socket
+
+    requests = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, control)
+    with open(rules, "rb") as file:
+        forbid = prepared(file.read())
+    while True:
+        message, given, *_ = requests.recvmsg(1, _socket.CMSG_LEN(3 * 4))
+        if not message:
+            os._exit(0)
+        descriptors = list(memoryview(given[0][2]).cast("i"))
+        if not (child := os.fork()):
+            requests.close()
+            limit(*sys.argv[1:4])
+            forbid()
+            run_tests(*descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        requests.send(bytes([code if code >= 0 else 128 - code]))
+
+
+def prepared(rules: bytes) -> "Callable[[], None]":
+    """What has the kernel refuse the system calls of these rules to this process, for good."""
+    if not rules:
+        return lambda: None
+    import ctypes
+
+    class Rules(ctypes.Structure):  # struct sock_fprog of linux/filter.h
+        _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+    prctl, held = ctypes.CDLL(None).prctl, Rules(len(rules) // 8, rules)
+
+    def forbid() -> None:
+        if prctl(38, 1, 0, 0, 0) or prctl(22, 2, ctypes.byref(held), 0, 0):  # PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP
+            os._exit(NOT_STARTED)
+
+    return forbid
+
+
+def run_tests(task: int, source: int, sink: int) -> None:
+    with open(task, "rb") as file:
+        asked = unpack(iter(file.read().decode().split()))
+    link = Link(open(source, "rb"), open(sink, "wb"), LONGEST_LINE)  # noqa: SIM115
+    try:
+        test(Program(link), asked)
+    except BaseException:  # noqa: BLE001 - an exit is no pass
+        os._exit(DIFFERENT)
+    os._exit(EQUAL)
+
+
+def main() -> None:
+    if sys.argv[4] == "program":
+        limit(*sys.argv[1:4])
         link = Link(open(os.dup(0), "rb"), open(os.dup(1), "wb"))  # noqa: SIM115
         for stream in (0, 1):
             os.dup2(2, stream)  # which is /dev/null: what the program reads and prints goes nowhere
         serve(link)
-    source, sink = map(int, sys.argv[4:6])
-    task = unpack(iter(sys.stdin.read().split()))
-    link = Link(open(source, "rb"), open(sink, "wb"), LONGEST_LINE)  # noqa: SIM115
-    try:
-        test(Program(link), task)
-    except BaseException:  # noqa: BLE001 - an exit is no pass
-        os._exit(DIFFERENT)
-    os._exit(EQUAL)
+    host(*map(int, sys.argv[5:7]))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from src.data.loaders import FilePool
 from src.data.problems import load_suite
 from src.grading import code, sandbox
 from src.grading.code import grade_programs, not_enforced, program_in, remark
+from src.grading.sandbox import TestsHost
 
 QUESTION = 'def add(a: int, b: int) -> int:\n    """The sum of a and b."""\n'
 TESTS = "def check(candidate):\n    assert candidate(2, 3) == 5\n    assert candidate(-1, 1) == 0\n"
@@ -181,7 +182,7 @@ def test_files_elsewhere_cannot_be_seen_or_changed(calls, outside, enforced):
 
 
 @pytest.mark.parametrize(
-    "path", ["/child.py", sys.base_prefix, "/lib", "/usr/lib", "/", os.__file__, str(Path(sys.base_prefix, "bin"))]
+    "path", ["/child", sys.base_prefix, "/lib", "/usr/lib", "/", os.__file__, str(Path(sys.base_prefix, "bin"))]
 )
 def test_what_can_be_read_cannot_be_changed(path, enforced):
     calls = (
@@ -233,9 +234,48 @@ def test_no_process_is_started(calls, enforced):
     assert ends(f"{TOOLS}\nrefused({calls})") == "equal"
 
 
-def test_no_thread_is_started(enforced):
-    program = "import threading\ntry: threading.Thread(target=print).start()\nexcept RuntimeError: pass\nelse: raise SystemExit"
-    assert ends(program) == "equal"
+def test_threads_work_up_to_a_limit(enforced):
+    program = """
+from concurrent.futures import ThreadPoolExecutor
+import threading
+def f(n):
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(lambda x: x * x, range(n)))
+def g(*_):
+    started, over = 0, threading.Event()
+    try:
+        for _ in range(1000):
+            threading.Thread(target=over.wait, daemon=True).start()
+            started += 1
+    except RuntimeError:
+        pass
+    over.set()
+    return started
+"""
+    assert verdict(program, "assert candidate(5) == [0, 1, 4, 9, 16]") == "equal"
+    assert verdict(program, "assert 4 <= candidate() < 100", entry="g") == "equal"
+
+
+def test_tests_have_the_limits_of_a_program(enforced):
+    calls = "lambda: os.fork(), lambda: socket.socket(), lambda: open('/etc/passwd'), lambda: os.mkdir('one')"
+    assert ends("", f"{TOOLS}\nrefused({calls})") == "equal"
+    assert ends("", "try: bytearray(1 << 30)\nexcept MemoryError: pass\nelse: raise SystemExit") == "equal"
+
+
+def test_tests_leave_nothing_to_those_after_them(enforced):
+    leaving = "import builtins, os\nbuiltins.abs = lambda x: 0\nos.left = 1\nassert f() == 1"
+    looking = "import os\nassert abs(f() - 3) == 2 and not hasattr(os, 'left')"
+    with TestsHost() as host:
+        task = {"program": "def f(): return 1", "question": "", "entry": ""}
+        assert [code._run(task | {"tests": tests}, host) for tests in (leaving, looking, leaving, looking)] == ["equal"] * 4
+
+
+def test_a_host_is_there_again_after_tests_that_took_too_long(enforced, short):
+    task = {"program": "def f(): return 1", "question": "", "entry": ""}
+    with TestsHost() as host:
+        assert [code._run(task | {"tests": tests}, host) for tests in ("while True: pass", "assert f() == 1")] == ["timeout", "equal"]
+        assert code._run(task | {"tests": "import time\ntime.sleep(60)"}, host) == "timeout"
+        assert code._run(task | {"tests": "assert f() == 2"}, host) == "different"
 
 
 def running(name):

@@ -287,6 +287,34 @@ if __name__ == "__main__":
 """
 
 
+STUCK = """
+import time
+from src.grading import judging
+from src.grading.grader import Grader
+
+judge = judging.judge_by_form
+judging.RULES["by_form"] = (judging.judge_gold_by_form, lambda text, gold: sum(range(10**12)) if "stuck" in text else judge(text, gold))
+
+if __name__ == "__main__":
+    texts = [r"\\boxed{2x}", r"\\boxed{x + x}", r"\\boxed{stuck}", r"\\boxed{3x - x}", r"\\boxed{3x}"]
+    with Grader(workers=1, seconds_per_answer=1.0) as grader:
+        grader.grade([r"\\boxed{y + y}"], ["2y"])
+        start = time.monotonic()
+        print([verdict.reason for verdict in grader.grade(texts[2:3], ["2x + 1"])], time.monotonic() - start)
+        print([verdict.reason for verdict in grader.grade(texts, ["2x"] * 5)], grader.timeouts)
+"""
+
+
+def test_an_answer_stuck_in_a_library_costs_its_limit_once_and_no_other_its_verdict(tmp_path: Path) -> None:
+    script = tmp_path / "stuck.py"
+    script.write_text(STUCK)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=120)
+    first, second = done.stdout.splitlines()
+    assert first.startswith("['timeout'] ") and float(first.split()[-1]) < 2.5
+    assert second == "['equal', 'equal', 'timeout', 'equal', 'different'] 2", done.stderr
+
+
 @pytest.fixture
 def start_script(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     script = tmp_path / "script.py"
