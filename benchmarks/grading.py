@@ -13,8 +13,8 @@ after an earlier box, wrong, without a box, or cut off.
     python benchmarks/grading.py --verdicts [--pairs 3000] [--before CHECKOUT] [--sides NAMES] [--markdown FILE]
 
 How many equal answers are rejected and wrong ones accepted, by form, over rewrites of real gold answers (see `rewrites.py`)
-and over the examples of the rules: by the grader, by math-verify alone, by TRL and as Open-R1 grades, and by the grader of
-another checkout. Each gold answer has the same chance to give a pair; without --pairs all of them are judged, which takes an
+over pairs from the tests of other graders (`peers.tsv`), and over the examples of the rules: by the grader, by math-verify
+alone, by TRL and as Open-R1 grades, and by the grader of another checkout. Each gold answer has the same chance to give a pair; without --pairs all of them are judged, which takes an
 hour.
 """
 
@@ -38,7 +38,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-from rewrites import Pair, pairs_of
+from rewrites import Pair, pairs_of, peer_pairs
 
 from src.common.types import Verdict
 from src.grading.extraction import box
@@ -318,7 +318,12 @@ def print_verdicts(options: argparse.Namespace) -> None:
         sides["commit before"] = by_checkout(options.before, options.workers)
     sides = {name: judge for name, judge in sides.items() if not options.sides or name in options.sides.split(",")}
     lines = []
-    for title, pairs in (("Rewrites", real_pairs(options.pairs, random.Random(options.seed))), ("Examples of the rules", rule_pairs())):
+    asked = {
+        "Rewrites": real_pairs(options.pairs, random.Random(options.seed)),
+        "Pairs of other graders' tests": peer_pairs(),
+        "Examples of the rules": rule_pairs(),
+    }
+    for title, pairs in asked.items():
         verdicts, rates = {}, {}
         for name, judge in sides.items():
             start = time.perf_counter()

@@ -1,4 +1,4 @@
-r"""Equal and wrong rewrites of gold answers, by the form that their text shows; for `benchmarks/grading.py`.
+r"""Pairs of a gold answer and an answer, for `benchmarks/grading.py`: rewrites, by the form that a text shows, and others' pairs.
 
 Nothing of the grader is used: a form is told by one pattern, and each rewrite is one change to the text that keeps, or does
 not keep, what it says. To add a form, add its pattern and its two functions to FORMS.
@@ -8,7 +8,11 @@ import random
 import re
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from pathlib import Path
 from typing import NamedTuple
+
+PEERS = Path(__file__).with_name("peers.tsv")
+OTHERWISE = "where a stated rule of ours differs"
 
 
 class Pair(NamedTuple):
@@ -18,6 +22,22 @@ class Pair(NamedTuple):
     gold: str
     answer: str
     equal: bool
+
+
+def peer_pairs() -> list[Pair]:
+    """What the tests and issues of other graders say of a gold answer and an answer; the form is where it was found.
+
+    Each row of the file has "=" or "!" for equal or not, the gold answer, the answer, and, where a stated rule of this project
+    says otherwise, the rule: those pairs have the form OTHERWISE.
+    """
+    pairs, source = [], ""
+    for line in PEERS.read_text(encoding="utf-8").splitlines():
+        if line.startswith("# "):
+            source = line[2:]
+            continue
+        verdict, gold, answer, *rule = line.split("\t")
+        pairs.append(Pair(OTHERWISE if rule else source, gold, answer, verdict == "="))
+    return pairs
 
 
 Rewrites = Iterator[str]

@@ -84,6 +84,7 @@ REWRITES: Sequence[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"\s*(?<!\\)\{\s*,\s*\}\s*", ","),
     (r"\\(pm|mp)\s*\{(\w+)\}", r"\\\1 \2"),
     (r"^\s*\\math(?:cal|scr|frak)\s*\{\s*([A-Z])\s*\}\s*$", r"\1"),
+    (r"\*\*", "^"),
     (r"\^\s*\(([^()]*(?:\([^()]*\)[^()]*)*)\)", r"^{\1}"),
     (r"\{([-+=<>/])\}", r"\1"),
     (r"\\(?:mathord|mathbin|mathrel)\s*", ""),
