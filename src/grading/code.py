@@ -18,7 +18,7 @@ from queue import SimpleQueue
 from src.common.base import Config
 from src.common.errors import RunFailed, UserError
 from src.common.types import Problem, Verdict
-from src.grading.sandbox import HOST_ENDED, MEMORY_BYTES, TestsHost, fault, sandboxed
+from src.grading.sandbox import HOST_ENDED, MEMORY_BYTES, Host, fault, sandboxed
 from src.grading.sandbox_child import EQUAL, LOST, NOT_STARTED, pack
 
 WALL_SECONDS = 10.0
@@ -46,14 +46,14 @@ class CodeConfig(Config):
 def grade_programs(texts: Sequence[str], problems: Sequence[Problem], workers: int) -> list[Verdict]:
     """The verdict on each completion: whether its program passes the tests, which are the problem's answer."""
     at_once = max(1, min(2 * workers, len(texts)))  # half of the time a sandbox waits for the kernel to make it
-    hosts: SimpleQueue[TestsHost] = SimpleQueue()
+    hosts: SimpleQueue[Host] = SimpleQueue()
     with ThreadPoolExecutor(at_once) as pool, ExitStack() as opened:
         for _ in range(at_once):
-            hosts.put(opened.enter_context(TestsHost()))
+            hosts.put(opened.enter_context(Host()))
         return list(pool.map(lambda text, problem: _grade(text, problem, hosts), texts, problems))
 
 
-def _grade(text: str, problem: Problem, hosts: "SimpleQueue[TestsHost]") -> Verdict:
+def _grade(text: str, problem: Problem, hosts: "SimpleQueue[Host]") -> Verdict:
     code = program_in(text)
     if not code.strip():
         return Verdict(False, "", "no answer")
@@ -84,11 +84,11 @@ def run(task: dict[str, str]) -> str:
 
     Raises RunFailed where the machine fails, and not the program.
     """
-    with TestsHost() as host:
+    with Host() as host:
         return _run(task, host)
 
 
-def _run(task: dict[str, str], host: TestsHost) -> str:
+def _run(task: dict[str, str], host: Host) -> str:
     with sandboxed("program", stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
         try:
             host.begin(pack(task).encode(), program.stdout.fileno(), program.stdin.fileno())
@@ -110,7 +110,7 @@ def _run(task: dict[str, str], host: TestsHost) -> str:
 def not_enforced() -> tuple[str, ...]:
     """Which of LIMITS a program can break on this machine, by trying."""
     task = {"tests": "", "question": "", "entry": ""}
-    with TestsHost() as host:
+    with Host() as host:
         return tuple(limit for limit, program in LIMITS.items() if _run(task | {"program": program}, host) == "equal")
 
 

@@ -5,7 +5,7 @@ file but the interpreter's and the C library's, and can make or change none. A f
 limit to set: bubblewrap limits its bytes, but not its files, and empty files take gigabytes from the kernel in seconds.
 
 A start takes some 15 ms of processor time. Each program has one of its own. The tests of a thread's answers share one, a
-`TestsHost`, in which each answer's are a process that is forked and then has the rules of a program.
+`Host`, in which each answer's are a process that is forked and then has the rules of a program.
 """
 
 import errno
@@ -73,7 +73,7 @@ def sandboxed(
                 process.kill()
 
 
-class TestsHost:
+class Host:
     """A sandbox in which the tests of one answer after the other run; it starts on first need, and anew after `close`."""
 
     def __init__(self) -> None:

@@ -23,7 +23,7 @@ from src.data.loaders import FilePool
 from src.data.problems import load_suite
 from src.grading import code, sandbox
 from src.grading.code import grade_programs, not_enforced, program_in, remark
-from src.grading.sandbox import TestsHost
+from src.grading.sandbox import Host
 
 QUESTION = 'def add(a: int, b: int) -> int:\n    """The sum of a and b."""\n'
 TESTS = "def check(candidate):\n    assert candidate(2, 3) == 5\n    assert candidate(-1, 1) == 0\n"
@@ -265,14 +265,14 @@ def test_tests_have_the_limits_of_a_program(enforced):
 def test_tests_leave_nothing_to_those_after_them(enforced):
     leaving = "import builtins, os\nbuiltins.abs = lambda x: 0\nos.left = 1\nassert f() == 1"
     looking = "import os\nassert abs(f() - 3) == 2 and not hasattr(os, 'left')"
-    with TestsHost() as host:
+    with Host() as host:
         task = {"program": "def f(): return 1", "question": "", "entry": ""}
         assert [code._run(task | {"tests": tests}, host) for tests in (leaving, looking, leaving, looking)] == ["equal"] * 4
 
 
 def test_a_host_is_there_again_after_tests_that_took_too_long(enforced, short):
     task = {"program": "def f(): return 1", "question": "", "entry": ""}
-    with TestsHost() as host:
+    with Host() as host:
         assert [code._run(task | {"tests": tests}, host) for tests in ("while True: pass", "assert f() == 1")] == ["timeout", "equal"]
         assert code._run(task | {"tests": "import time\ntime.sleep(60)"}, host) == "timeout"
         assert code._run(task | {"tests": "assert f() == 2"}, host) == "different"
