@@ -111,6 +111,16 @@ def test_malformed_rows_are_set_aside_with_file_and_line_and_the_rest_is_read(tm
     assert details["line 6"] == "not UTF-8 text"
 
 
+def test_grading_rules_decide_which_gold_answers_are_kept(tmp_path):
+    path = write(tmp_path / "raw.jsonl", [row("Which two numbers?", "2 3"), row("What is 3 + 4?")])
+    by_form = curate(config(tmp_path, path), Screen())
+    assert [c.answer for c in by_form[0].candidates()] == ["7"]
+    library = curate(config(tmp_path, path, grading={"rules": "math_verify"}), Screen())  # it reads the product 6, and the step is not taken from before
+    assert [c.answer for c in library[0].candidates()] == ["2 3", "7"]
+    drawn = config(tmp_path, path, grading={"rules": "math_verify"}, draw={"roles": {"broad": {"level": "hard"}}})
+    assert run_command(drawn).endswith(" grading.rules=math_verify")
+
+
 def test_a_malformed_csv_row_is_set_aside_and_takes_no_other_with_it(tmp_path):
     rows = ["problem,answer,rate", '"What is\n3 + 4?",7,0.5', "short,1", "What is 1 + 1?,2,0.25"]
     rows += ['"never closed,3,1', "What is 2 + 2?,4,1", '"5","5",1', '"nor this,6,1', "7,7,1"]
