@@ -8,7 +8,8 @@ Rules where more than one would be sensible, each with its reason:
   one, they must measure the same, and are converted: `500 \text{ cm}` is `5 \text{ m}`.
 - Digits in a base are met by those digits in that base, or without any, since the question names it.
 - A decimal is met by an equal one or an equal exact value. It meets an exact value with more digits than it shows if it is
-  within 5e-6 of it, relative to its size, as one is that was rounded to six digits. Two decimals, and a decimal and a whole number, must be equal.
+  within 1e-6 of it, relative to its size, or is that value rounded to six digits or more. Two decimals, and a decimal and a
+  whole number, must be equal.
 - A bare list is met in any order, and by a set; a tuple only in its order, and by no set. An open interval of two ends and
   a pair are written alike, and are one thing here.
 - A name may be left out (`5` for `x = 5`) and may be added; where both have one, it must be the same.
@@ -43,13 +44,15 @@ from src.grading.reading import (
 from src.grading.spelling import canonical, letters
 from src.grading.units import PERCENT
 
+SHOWN_DIGITS = 6  # of a decimal that may be rounded at its last one
+
 _FLIPPED = {"<": ">", ">": "<", "le": "ge", "ge": "le"}
 
 
 class Algebra(Protocol):
     """What compares formulas."""
 
-    def same_value(self, gold: str, answer: str, rounded: bool) -> bool: ...
+    def same_value(self, gold: str, answer: str, rounded: Fraction) -> bool: ...
 
     def same_equation(self, gold: tuple[str, str], answer: tuple[str, str], ordered: bool) -> bool: ...
 
@@ -61,7 +64,7 @@ class Undecided(Exception):
 class NoAlgebra:
     """Decides what needs no formulas, and raises Undecided for the rest."""
 
-    def same_value(self, gold: str, answer: str, rounded: bool) -> bool:
+    def same_value(self, gold: str, answer: str, rounded: Fraction) -> bool:
         raise Undecided
 
     def same_equation(self, gold: tuple[str, str], answer: tuple[str, str], ordered: bool) -> bool:
@@ -71,7 +74,7 @@ class NoAlgebra:
 class SympyAlgebra:
     """Compares formulas with SymPy; what its parser cannot read is equal to nothing."""
 
-    def same_value(self, gold: str, answer: str, rounded: bool) -> bool:
+    def same_value(self, gold: str, answer: str, rounded: Fraction) -> bool:
         try:
             return same_value(gold, answer, rounded)
         except Unreadable:
@@ -116,7 +119,13 @@ def _numbers(gold: Number, answer: Number, algebra: Algebra) -> bool:
         return _begins(answer.value, gold)
     if gold.decimal == answer.decimal or 1 in (gold.value.denominator, answer.value.denominator):
         return False
-    return abs(gold.value - answer.value) <= TOLERANCE * abs(gold.value)
+    return abs(gold.value - answer.value) <= _rounding(gold if gold.decimal else answer) * abs(gold.value)
+
+
+def _rounding(form: Form) -> Fraction:
+    """How far a decimal may be from the value that it was rounded from, relative to it."""
+    digits = re.sub(r"\D", "", re.split(r"\\|[eE]", form.text)[0]).lstrip("0") if isinstance(form, Number) else ""
+    return max(TOLERANCE, Fraction(1, 2 * int(digits))) if len(digits) >= SHOWN_DIGITS else TOLERANCE
 
 
 def _begins(value: Fraction, shown: Number) -> bool:
@@ -132,7 +141,8 @@ def _formulas(gold: Form, answer: Form, algebra: Algebra) -> bool:
     if gold.text.count("'") != answer.text.count("'"):
         return False
     decimals = ["." in form.text or isinstance(form, Number) and form.decimal for form in (gold, answer)]
-    return algebra.same_value(_formula(gold), _formula(answer), decimals[0] != decimals[1])
+    rounded = _rounding(gold if decimals[0] else answer) if decimals[0] != decimals[1] else Fraction(0)
+    return algebra.same_value(_formula(gold), _formula(answer), rounded)
 
 
 def _formula(form: Form) -> str:
@@ -200,7 +210,7 @@ def _whole(digits: str) -> int | None:
 
 def _ratios(gold: Ratio, answer: Ratio, algebra: Algebra) -> bool:
     gold, answer = _without_seconds(gold), _without_seconds(answer)
-    if gold.half or answer.half and _value(gold.parts[0]) > 12:
+    if gold.half or answer.half and isinstance(gold.parts[0], Number) and gold.parts[0].value > 12:
         return _time(gold) == _time(answer)
     same = len(gold.parts) == len(answer.parts)
     if same and all(equal(one, other, algebra) for one, other in zip(gold.parts, answer.parts, strict=True)):

@@ -18,7 +18,7 @@ from typing import Any
 from src.grading.reading import Unreadable
 from src.grading.spelling import ROW
 
-TOLERANCE = Fraction(5, 10**6)  # relative, between a rounded decimal and an exact value: what rounding to six digits leaves
+TOLERANCE = Fraction(1, 10**6)  # relative, between a rounded decimal and an exact value
 DIGITS = 60
 MOST_DIGITS = 4_000  # for terms as small as 2^{-2016}
 _FEW = 15  # digits that may be lost to rounding
@@ -124,8 +124,8 @@ def _all_found(latex: str) -> bool:
     return numbers.issuperset(primes) and set(_LETTER.findall(latex)) <= {*names, "e", "i"}
 
 
-def same_value(gold: str, answer: str, rounded: bool = False) -> bool:
-    """Whether two canonical formulas are equal; `rounded`: one of them is a decimal, and equal within TOLERANCE."""
+def same_value(gold: str, answer: str, rounded: Fraction = Fraction(0)) -> bool:
+    """Whether two canonical formulas are equal; `rounded`: one of them is a decimal, and equal within so much of its size."""
     one, other = parsed(gold), parsed(answer)
     if one == other:
         return True
@@ -158,12 +158,12 @@ def same_equation(gold: tuple[str, str], answer: tuple[str, str], ordered: bool)
         if any(value is None or value == 0 for value in values):
             continue
         ratios.append(values[1] / values[0])
-    if len(ratios) < 2 or not all(_close(ratios[0], ratio, False, DIGITS) for ratio in ratios):
+    if len(ratios) < 2 or not all(_close(ratios[0], ratio, Fraction(0), DIGITS) for ratio in ratios):
         return False
     return not ordered or bool(ratios[0].is_real and ratios[0] > 0)
 
 
-def _agree_at(points: Iterable[tuple[Fraction, ...]], one: Any, other: Any, symbols: list[Any], rounded: bool) -> bool | None:
+def _agree_at(points: Iterable[tuple[Fraction, ...]], one: Any, other: Any, symbols: list[Any], rounded: Fraction) -> bool | None:
     import sympy
 
     digits = max(_digits_needed(one), _digits_needed(other))
@@ -201,12 +201,12 @@ def _value(expression: Any, symbols: list[Any], point: tuple[Fraction, ...], dig
     )
 
 
-def _close(one: Any, other: Any, rounded: bool, digits: int) -> bool:
+def _close(one: Any, other: Any, rounded: Fraction, digits: int) -> bool:
     import sympy
 
     if one.is_Rational and other.is_Rational and not rounded:
         return bool(one == other)
-    within = sympy.Rational(TOLERANCE.numerator, TOLERANCE.denominator) if rounded else sympy.Rational(1, 10 ** (digits - _FEW))
+    within = sympy.Rational(rounded.numerator, rounded.denominator) if rounded else sympy.Rational(1, 10 ** (digits - _FEW))
     size = max(abs(one), abs(other))
     return bool(abs(one - other) <= within * size) or bool(
         not rounded and size < sympy.Rational(1, 10**digits) and _both_nothing(one, other)
