@@ -16,6 +16,10 @@ How many equal answers are rejected and wrong ones accepted, by form, over rewri
 over pairs from the tests of other graders (`peers.tsv`), and over the examples of the rules: by the grader, by math-verify
 alone, by TRL and as Open-R1 grades, and by the grader of another checkout. Each gold answer has the same chance to give a pair; without --pairs all of them are judged, which takes an
 hour.
+
+    python benchmarks/grading.py --programs 40
+
+Answers a second where answers are short programs in their sandboxes, with 1, 2 and 4 workers.
 """
 
 import argparse
@@ -40,7 +44,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 from rewrites import Pair, pairs_of, peer_pairs
 
-from src.common.types import Verdict
+from src.common.types import Problem, Verdict
+from src.grading.code import grade_programs
 from src.grading.extraction import box
 from src.grading.grader import Grader, verdict_or_work
 from src.grading.judging import Work
@@ -336,18 +341,32 @@ def print_verdicts(options: argparse.Namespace) -> None:
         Path(options.markdown).write_text("\n".join(lines), encoding="utf-8")
 
 
+def print_programs(count: int) -> None:
+    problem = Problem("p", "def add(a, b):\n", "def check(candidate):\n    assert candidate(2, 3) == 5\n", "hard", None, "test")
+    texts = [f"```python\ndef add(a, b):\n    return a + b + {number % 2}\n```" for number in range(count)]
+    for workers in (1, 2, 4):
+        grade_programs(texts[:1], [problem], workers)
+        start = time.perf_counter()
+        verdicts = grade_programs(texts, [problem] * count, workers)
+        assert [verdict.correct for verdict in verdicts] == [number % 2 == 0 for number in range(count)]
+        print(f"{workers} workers: {count / (time.perf_counter() - start):.0f} answers/s")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     defaults = {"prompts": 100, "samples": 6, "batches": 5, "workers": 2, "characters": 12_000, "seed": 0}
     for name, default in defaults.items():
         parser.add_argument(f"--{name}", type=int, default=default, help=f"default {default}")
     parser.add_argument("--verdicts", action="store_true", help="judge rewrites in the place of measuring throughput")
+    parser.add_argument("--programs", type=int, help="judge so many short programs in the place of measuring throughput")
     parser.add_argument("--pairs", type=int, help="of rewrites that are judged; default: all")
     parser.add_argument("--sides", metavar="NAMES", help="who judges, such as grader,TRL; default: all")
     parser.add_argument("--before", metavar="CHECKOUT", help="also judge by the grader of another checkout")
     parser.add_argument("--markdown", metavar="FILE", help="also write the tables there")
     options = parser.parse_args()
     logging.disable(logging.ERROR)
+    if options.programs:
+        return print_programs(options.programs)
     if options.verdicts:
         warnings.simplefilter("ignore")  # SymPy warns of what math-verify does with it
         return print_verdicts(options)
