@@ -57,7 +57,7 @@ def hydra_main(cfg: DictConfig) -> float | list[float] | None:
         adopt_slurm()
         if needs_launch(config.hardware):
             check_machine(config)  # once, before there are several to complain
-            sys.exit(launch(config.hardware, sys.argv[1:]))
+            sys.exit(launch(config.hardware, [sys.executable, "-m", "src.run", *sys.argv[1:]]).code)
         sys.argv[1:] = map(redacted, sys.argv[1:])  # W&B sends them
         summary = run(config)
     except Exception as error:  # noqa: BLE001 - here, or Hydra says it its own way

@@ -13,7 +13,6 @@ import psutil
 import pytest
 from conftest import TOY, command, configured
 
-from src.common import pace
 from src.common.errors import RunFailed, UserError
 from src.common.pace import Pace
 from src.common.types import Stop
@@ -305,7 +304,7 @@ def test_only_hardware_may_change_when_a_run_goes_on(one, tmp_path):
 def test_a_set_that_hangs_is_ended(tmp_path, monkeypatch):
     monkeypatch.setenv(ranks.SET_FOLDER, str(tmp_path))
     monkeypatch.setattr(ranks, "PACE", Pace())
-    monkeypatch.setattr(pace, "LEAST_S", 0.5)
+    ranks.PACE.least_s = 0.5
     ranks.error_file(tmp_path, 0).touch()
     waiting = [subprocess.Popen(["sleep", "60"]) for _ in range(2)]
     try:
