@@ -1,5 +1,6 @@
 """Samplers, pruners, budget, seeds, locks and the study, each by itself."""
 
+import json
 import os
 import resource
 import signal
@@ -253,6 +254,55 @@ def test_a_damaged_journal_is_named_in_one_line(line, tmp_path):
         if not line.startswith(b'{"op_code":99'):
             assert [trial.value for trial in opened(tmp_path).trials] == [1.0]
             assert path.read_bytes().splitlines() == lines
+
+
+def told(folder):
+    """A study of three finished trials and one that runs, as sweepers leave it; the lines of its journal."""
+    study = opened(folder)
+    claims = Claims(study, folder, SPACE, 4)
+    for number in range(4):
+        trial, _ = claims.take(SamplerMaker({"name": "random"}, SPACE), yes, yes)
+        if number < 3:
+            trial.report(number / 10, 1)
+            study.tell(trial, number / 10)
+    claims.close()
+    return (folder / "journal.log").read_bytes().splitlines(keepends=True)
+
+
+def results(study):
+    return {trial.number: (trial.params, trial.value) for trial in study.trials if trial.state == TrialState.COMPLETE}
+
+
+def test_no_line_is_lost_moved_or_changed_without_a_word(tmp_path):
+    lines, path = told(tmp_path), tmp_path / "journal.log"
+    assert len(lines) > 20 and len(results(opened(tmp_path))) == 3
+    for number in range(len(lines) - 1):
+        other = lines[number].replace(b"1", b"2", 1).replace(b"0.", b"1.")
+        for faulty in ([], [lines[number]] * 2, [lines[number + 1], lines[number], lines[number + 1]], [other] if other != lines[number] else []):
+            path.write_bytes(b"".join([*lines[:number], *faulty, *lines[number + 1 :]]))
+            with pytest.raises(UserError, match=r"journal.log is damaged: line \d+ "):
+                opened(tmp_path)
+    path.write_bytes(b"".join(lines[:-1]))  # as a kill before it leaves it
+    assert len(results(opened(tmp_path))) == 3
+
+
+def test_a_journal_of_an_earlier_version_goes_on_and_tells_no_wrong_results(tmp_path):
+    lines, path = [json.dumps({k: v for k, v in json.loads(line).items() if k != "after"}).encode() + b"\n" for line in told(tmp_path)], tmp_path / "journal.log"
+    path.write_bytes(b"".join(lines))
+    right = results(opened(tmp_path))
+    assert len(right) == 3
+    for number, line in enumerate(lines[:-1]):
+        path.write_bytes(b"".join([*lines[:number], *lines[number + 1 :]]))
+        try:
+            found = results(opened(tmp_path))
+        except UserError:
+            continue
+        assert json.loads(line)["op_code"] not in (0, 4, 5)  # what makes a study, a trial, a parameter is missed
+        assert found.items() <= right.items()
+    path.write_bytes(b"".join(lines))
+    study = opened(tmp_path)  # with lines of both kinds
+    study.tell(study.ask(SPACE.distributions), 1.0)
+    assert len(results(opened(tmp_path))) == 4
 
 
 def test_a_full_disk_leaves_no_piece_of_a_line(tmp_path):

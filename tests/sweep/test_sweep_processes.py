@@ -76,7 +76,7 @@ def test_trials_of_two_processes_go_through_kills_and_signals(tmp_path):
 
 
 def test_a_frozen_process_of_a_trial_is_noticed_and_a_pruned_trial_ends_all(tmp_path):
-    sweeper = begun(tmp_path, "sweep.n_jobs=1", "sweep.heartbeat=2", "sweep.pruner={name:threshold,lower:1.0,n_warmup_steps:5}")
+    sweeper = begun(tmp_path, "sweep.n_jobs=1", "sweep.heartbeat=2", "sweep.pruner={name:successive_halving,min_resource:5,bootstrap_count:2}")
     wait_until(lambda: steps_of(tmp_path), sweeper, PATIENCE_S)
     frozen = ranks_of(trial_of(sweeper, 0))
     frozen[1][0].suspend()
@@ -93,7 +93,7 @@ def test_a_killed_trial_takes_its_processes_along(tmp_path):
     everybody = psutil.Process(sweeper.pid).children(recursive=True)
     sweeper.kill()
     _, alive = psutil.wait_procs(everybody, timeout=60)
-    assert not alive and sum("src.sweep.engines.rank" in " ".join(line) for line in []) == 0
+    assert not alive and len(everybody) >= 4  # nursery, trial, and two
 
 
 LOOK = """
