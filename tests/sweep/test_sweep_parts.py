@@ -142,6 +142,9 @@ def test_a_journal_with_a_torn_last_line_is_mended(tmp_path):
 def test_storages_that_cannot_be_reached(tmp_path):
     with pytest.raises(UserError, match="cannot be reached"):
         open_storage(f"sqlite:///{tmp_path}/none/study.db", tmp_path)
+    (tmp_path / "damaged.db").write_bytes(b"SQLite format 3\0" + bytes(range(256)) * 40)
+    with pytest.raises(UserError, match=r"damaged.db cannot be reached \(.*(malformed|not a database|encrypted)"):
+        open_storage(f"sqlite:///{tmp_path}/damaged.db", tmp_path)
     with pytest.raises(UserError, match="sweep.storage: nonsense://host"):
         open_storage("nonsense://user:secret@host/db", tmp_path)
 
