@@ -1,6 +1,6 @@
-"""The journal that a study is kept in: a line of JSON for each operation, each with the sum of the line before it.
+"""The journal that a study is kept in: a line of JSON for each operation, each with a sum of itself and the line before it.
 
-So a line that is damaged, lost or moved in the middle is noticed; one lost at the end is as if a kill had come before it.
+So a line that is changed, lost or moved is noticed; but one lost at the end is as if a kill had come before it.
 """
 
 import hashlib
@@ -15,9 +15,9 @@ from optuna.storages.journal import JournalFileBackend
 from src.common.errors import UserError
 from src.common.locks import FileLock
 
-AFTER = "after"  # of a line: the sum of the line before it; journals of earlier versions have none
+SUM = ',"sum":"'  # begins the end of a line; journals of earlier versions have none
 REMEDY = "put a whole copy in its place, or give a new sweep.study_name"
-CREATE_TRIAL, DISCARD_TRIALS = 4, 10  # optuna.storages.journal._storage.JournalOperation; between them what is done to a trial
+CREATE_STUDY, CREATE_TRIAL = 0, 4  # optuna.storages.journal._storage.JournalOperation; after each what is done to such a one
 
 
 class Journal(JournalFileBackend):
@@ -28,8 +28,9 @@ class Journal(JournalFileBackend):
         self._begin()
 
     def _begin(self) -> None:
-        self._number = self._offset = self._trials = 0  # of lines and bytes read, of trials made in them
-        self._sum = _sum(b"")
+        self._number = self._offset = 0  # of lines and bytes read
+        self._made = {"study_id": 0, "trial_id": 0}  # in them
+        self._last = b""
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any]]:
         """Raises UserError at a line that is none of a journal, or not where it was written."""
@@ -41,19 +42,22 @@ class Journal(JournalFileBackend):
             while (line := file.readline()).endswith(b"\n"):
                 if (log := _log(line)) is None and not file.read(1):
                     return  # a loss of power leaves such an end
-                self._check(log)
-                self._number, self._offset, self._sum = self._number + 1, self._offset + len(line), _sum(line)
+                self._check(log, line)
+                self._number, self._offset, self._last = self._number + 1, self._offset + len(line), line
                 if self._number > log_number_from:
                     yield log
 
-    def _check(self, log: dict[str, Any] | None) -> None:
+    def _check(self, log: dict[str, Any] | None, line: bytes) -> None:
         if log is None:
             raise self._damaged("is no operation on a study")
-        if log.pop(AFTER, self._sum) != self._sum:
-            raise self._damaged("does not follow the line before it: what stood between them is lost, or was changed")
-        self._trials += log["op_code"] == CREATE_TRIAL
-        if CREATE_TRIAL < log["op_code"] < DISCARD_TRIALS and not 0 <= log.get("trial_id", -1) < self._trials:
-            raise self._damaged("speaks of a trial that none before it has made")
+        if "sum" in log and not line.endswith(_end(self._last, line.rpartition(SUM.encode())[0])):
+            raise self._damaged("or the one before it was changed, or what stood between them is lost")
+        operation = log["op_code"]
+        self._made["study_id"] += operation == CREATE_STUDY
+        self._made["trial_id"] += operation == CREATE_TRIAL
+        made = "study_id" if operation <= CREATE_TRIAL else "trial_id"
+        if operation != CREATE_STUDY and not 0 <= log.get(made, 0) < self._made[made]:
+            raise self._damaged(f"speaks of a {made.removesuffix('_id')} that none before it has made")
 
     def _damaged(self, how: str) -> UserError:
         return UserError(damaged(self._file_path, f"line {self._number + 1} {how}"))
@@ -67,7 +71,8 @@ class Journal(JournalFileBackend):
         try:
             before, lines = _last_line(self._file_path), b""
             for log in logs:
-                before = json.dumps(log | {AFTER: _sum(before)}, separators=(",", ":")).encode() + b"\n"
+                own = json.dumps(log, separators=(",", ":")).encode()[:-1]
+                before = own + _end(before, own)
                 lines += before
             _append(self._file_path, lines)
         finally:
@@ -100,8 +105,9 @@ def _append(path: str, content: bytes) -> None:
         os.close(handle)
 
 
-def _sum(line: bytes) -> str:
-    return hashlib.sha256(line).hexdigest()[:16]
+def _end(before: bytes, own: bytes) -> bytes:
+    """The end of a line that follows the line `before`."""
+    return f'{SUM}{hashlib.sha256(before + own).hexdigest()[:16]}"}}\n'.encode()
 
 
 def _log(line: bytes) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import signal
 import sqlite3
@@ -131,11 +132,11 @@ def test_a_study_is_continued_only_as_what_it_is(tmp_path):
 
 def test_a_journal_with_a_torn_last_line_is_mended(tmp_path):
     study = opened(tmp_path)
-    study.tell(study.ask(), 1.0)
+    study.tell(study.ask(SPACE.distributions), 1.0)
     with (tmp_path / "journal.log").open("ab") as file:
         file.write(b'{"op_code":4,"worker')
     again = opened(tmp_path)
-    again.tell(again.ask(), 2.0)
+    again.tell(again.ask(SPACE.distributions), 2.0)
     assert [trial.value for trial in opened(tmp_path).trials] == [1.0, 2.0]
 
 
@@ -279,9 +280,9 @@ def results(study):
 def test_no_line_is_lost_moved_or_changed_without_a_word(tmp_path):
     lines, path = told(tmp_path), tmp_path / "journal.log"
     assert len(lines) > 20 and len(results(opened(tmp_path))) == 3
-    for number in range(len(lines) - 1):
-        other = lines[number].replace(b"1", b"2", 1).replace(b"0.", b"1.")
-        for faulty in ([], [lines[number]] * 2, [lines[number + 1], lines[number], lines[number + 1]], [other] if other != lines[number] else []):
+    for number, line in enumerate(lines):
+        last, changed = number == len(lines) - 1, re.sub(rb"\d", lambda digit: b"%d" % ((int(digit[0]) + 1) % 10), line, count=1)
+        for faulty in ([line] * 2, [changed], *([[], [lines[number + 1], line, lines[number + 1]]] if not last else [])):
             path.write_bytes(b"".join([*lines[:number], *faulty, *lines[number + 1 :]]))
             with pytest.raises(UserError, match=r"journal.log is damaged: line \d+ "):
                 opened(tmp_path)
@@ -290,7 +291,7 @@ def test_no_line_is_lost_moved_or_changed_without_a_word(tmp_path):
 
 
 def test_a_journal_of_an_earlier_version_goes_on_and_tells_no_wrong_results(tmp_path):
-    lines, path = [json.dumps({k: v for k, v in json.loads(line).items() if k != "after"}).encode() + b"\n" for line in told(tmp_path)], tmp_path / "journal.log"
+    lines, path = [line.rpartition(b',"sum":')[0] + b"}\n" for line in told(tmp_path)], tmp_path / "journal.log"
     path.write_bytes(b"".join(lines))
     right = results(opened(tmp_path))
     assert len(right) == 3
@@ -300,7 +301,8 @@ def test_a_journal_of_an_earlier_version_goes_on_and_tells_no_wrong_results(tmp_
             found = results(opened(tmp_path))
         except UserError:
             continue
-        assert json.loads(line)["op_code"] not in (0, 4, 5)  # what makes a study, a trial, a parameter is missed
+        log = json.loads(line)  # what makes a study, a trial, or a parameter of a finished one is missed
+        assert log["op_code"] not in (0, 4, 5) or log["trial_id"] == 3
         assert found.items() <= right.items()
     path.write_bytes(b"".join(lines))
     study = opened(tmp_path)  # with lines of both kinds
