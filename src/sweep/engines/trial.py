@@ -145,6 +145,7 @@ def _carried_out(config: LabConfig, reporter: "Reporter") -> dict[str, Any]:
     if not needs_launch(config.hardware):
         return run(config, watches=[reporter.watch])
     check_machine(config)  # once, before there are several to complain
+    PACE.rest()  # they advance, not this process; launch sees to it
     given = {"spec": asdict(reporter.spec), "config": config.model_dump(mode="json"), "earlier": reporter.earlier}
     end = launch(config.hardware, [sys.executable, "-m", "src.sweep.engines.rank"], json.dumps(given))
     if end.code not in (0, INTERRUPTED):
