@@ -87,6 +87,15 @@ def test_a_frozen_process_of_a_trial_is_noticed_and_a_pruned_trial_ends_all(tmp_
     assert not any(process.is_running() for process, _ in frozen.values())
 
 
+def test_each_seed_of_a_trial_has_a_set_of_its_own(tmp_path):
+    """The trial's own process, which does nothing meanwhile, does not count as hanging."""
+    sweeper = begun(tmp_path, "sweep.n_jobs=1", "sweep.n_trials=1", "sweep.seeds=2", "sweep.heartbeat=1", "scale.steps=2")
+    output, _ = sweeper.communicate(timeout=PATIENCE_S)
+    assert sweeper.returncode == 0, output
+    table = trials(tmp_path)
+    assert table[["state", "deaths", "steps"]].to_numpy().tolist() == [["complete", 0, 4]], output
+
+
 def test_a_killed_trial_takes_its_processes_along(tmp_path):
     sweeper = begun(tmp_path, "sweep.n_jobs=1", "sweep.pruner=none", "sweep.n_trials=1", "scale.steps=30")
     wait_until(lambda: steps_of(tmp_path), sweeper, PATIENCE_S)
