@@ -60,7 +60,8 @@ def test_trials_of_two_processes_go_through_kills_and_signals(tmp_path):
     ports = [{port for _, port in each.values()} for each in sets]
     assert all(len(each) == 1 for each in ports) and ports[0] != ports[1]
     sets[0][1][0].kill()
-    trial_of(sweeper, 1).terminate()  # whoever asks the trial asks its set
+    for process in (trial_of(sweeper, 1), *(process for process, _ in sets[1].values())):  # as a scheduler sends it, to all
+        process.terminate()
     output, _ = sweeper.communicate(timeout=PATIENCE_S)
     assert sweeper.returncode == 0, output
     assert "trial 0 died (training process 1 was ended by SIGKILL; taken up again from step" in output, output
