@@ -173,18 +173,6 @@ def test_a_trial_that_hangs_is_taken_up_again(tmp_path):
     assert steps_of(tmp_path) == [1, 2, 3, 4, 5, 6]
 
 
-def test_frozen_grading_workers_are_noticed(tmp_path):
-    sweeper = started(tmp_path, *ONE, "scale.steps=6", "sweep.heartbeat=2")
-    wait_until(lambda: steps_of(tmp_path), sweeper)
-    workers = processes_of(sweeper)[0].children(recursive=True)
-    for worker in workers:
-        worker.suspend()
-    output, _ = sweeper.communicate(timeout=300)
-    assert sweeper.returncode == 0 and "all trials are done: 1 complete" in output, output
-    assert workers and not any(worker.is_running() for worker in workers)
-    assert steps_of(tmp_path) == [1, 2, 3, 4, 5, 6]
-
-
 def test_a_frozen_nursery_is_noticed():
     engine = LocalEngine(1, 0, patience_s=1.0)
     try:
