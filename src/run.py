@@ -13,6 +13,7 @@ import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -42,6 +43,8 @@ def hydra_main(cfg: DictConfig) -> float | list[float] | None:
         os.environ.pop("HYDRA_FULL_ERROR")  # main set it for Hydra; processes started from here must not inherit it
     try:
         hydra_config = HydraConfig.get()
+        if hydra_config.mode == RunMode.MULTIRUN:  # our own sweeper never comes here
+            raise not_ours(hydra_config.runtime.choices["hydra/sweeper"])
         choices = chosen_options(hydra_config.runtime.choices)
         content = OmegaConf.to_container(cfg, resolve=True)
         given = [change.partition("=")[0].lstrip("+") for change in hydra_config.overrides.task]
@@ -57,7 +60,7 @@ def hydra_main(cfg: DictConfig) -> float | list[float] | None:
         adopt_slurm()
         if needs_launch(config.hardware):
             check_machine(config)  # once, before there are several to complain
-            sys.exit(launch(config.hardware, sys.argv[1:]))
+            sys.exit(launch(config.hardware, [sys.executable, "-m", "src.run", *sys.argv[1:]]).code)
         sys.argv[1:] = map(redacted, sys.argv[1:])  # W&B sends them
         summary = run(config)
     except Exception as error:  # noqa: BLE001 - here, or Hydra says it its own way
@@ -95,6 +98,13 @@ def of_the_sweeper(text: str) -> str | None:
     if found and found[1].partition(".")[0] in SweepConfig.model_fields:
         return f"no key {found[1]}; of a sweep (with -m) it is sweep.{found[1]}"
     return None
+
+
+def not_ours(sweeper: str | None) -> UserError:
+    return UserError(
+        f"hydra/sweeper={sweeper}: it runs all jobs in one process, and cannot go on; leave it out, and give sweep.sampler=grid "
+        "sweep.pruner=none to try every combination"
+    )
 
 
 def sweeping(arguments: Sequence[str]) -> bool:
@@ -173,6 +183,8 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra hands errors on instead of printing them its own way
     swept = sweeping(sys.argv[1:])
     sys.argv[1:] = [spelled_out(argument, swept) for argument in sys.argv[1:]]
+    if "hydra/sweeper=basic" in sys.argv:  # before it writes its own file
+        end(not_ours("basic"))
     if swept:
         sys.argv.append("++hydra.sweeper._recursive_=false")  # a sampler's _target_ is a name to us, nothing to be made
     offer_sweeps(sys.argv[1:])

@@ -14,21 +14,23 @@ class Pace:
     """Seconds by a clock that does not jump. Nothing is expected before the first advance, such as while a model loads."""
 
     def __init__(self) -> None:
-        self.planned_s = 0.0  # that a piece may take, by what was planned before any was measured
+        self.least_s = LEAST_S  # that a piece may always take
+        self.planned_s = 0.0  # that it may take by what was planned before any was measured
         self.tell: Callable[[float], None] = lambda patience_s: None  # another process, at each advance
         self._longest_s = 0.0  # between two advances
         self._at: float | None = None
 
-    def patience_s(self, least_s: float) -> float:
-        """Seconds without an advance that are no hang yet, and at least `least_s`."""
-        return max(least_s, self.planned_s, HANGS * self._longest_s)
+    @property
+    def patience_s(self) -> float:
+        """Seconds without an advance that are no hang yet."""
+        return max(self.least_s, self.planned_s, HANGS * self._longest_s)
 
     def advance(self) -> None:
         now = time.monotonic()
         if self._at is not None:
             self._longest_s = max(self._longest_s, now - self._at)
         self._at = now
-        self.tell(self.patience_s(LEAST_S))
+        self.tell(self.patience_s)
 
     def rest(self) -> None:
         """Expect nothing until the next advance."""

@@ -86,6 +86,8 @@ class LabConfig(Config):
                 raise ValueError(f"{key} is set through {OWN_KEYS[key]}")
         if "trust_remote_code" in str(trainer):
             raise ValueError("trust_remote_code: code of a model's repository is never run")
+        if "num_return_sequences" in (trainer.get("generation_kwargs") or {}):
+            raise ValueError("generation_kwargs: num_return_sequences is set through algorithm.completions_per_prompt")
         if not_finite := [key for key, value in trainer.items() if isinstance(value, float) and not math.isfinite(value)]:
             raise ValueError(f"{not_finite[0]} must be finite; a large number will do as well")
         return trainer

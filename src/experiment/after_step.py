@@ -2,6 +2,7 @@
 
 import math
 import signal
+import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -32,6 +33,7 @@ ACTIONS = {
     "decay": "the learning rate is lowered",
     "rollback": "back to the best checkpoint, with a lower learning rate",
 }
+ONE_SIGNAL_S = 1.0  # a scheduler sends it to all processes, and the one that started this one hands it on besides
 Validate = Callable[[int], "Measured"]  # measures the policy on the validation problems after a step
 # Looks at each step's line of metrics, with the validation if the step had one, and may end the run.
 Watch = Callable[[dict[str, Any], "Measured | None"], Stop | None]
@@ -72,11 +74,16 @@ def watch_signals(screen: Screen):
         yield lambda line, measured: None
         return
     received: list[Stop] = []
+    first_at = 0.0
 
     def request(number: int, frame) -> None:
-        screen.note("interrupted: finishing the step in hand, then saving (again to stop at once, without saving)")
-        received.append(Stop("interrupted", signal.Signals(number).name))
-        signal.signal(number, signal.default_int_handler)
+        nonlocal first_at
+        if received and time.monotonic() - first_at > ONE_SIGNAL_S:
+            signal.default_int_handler(number, frame)
+        if not received:
+            first_at = time.monotonic()
+            received.append(Stop("interrupted", signal.Signals(number).name))
+            screen.note("interrupted: finishing the step in hand, then saving (again to stop at once, without saving)")
 
     previous = {number: signal.signal(number, request) for number in endings()}
     try:

@@ -1,7 +1,7 @@
 """Starts a run's training processes where one is not enough, and sees to it that all of them end.
 
-Each is `python -m src.run` with the same arguments and a rank in its environment, as torchrun gives it; accelerate, in
-TRL's trainer, makes the rest of it (DDP, or DeepSpeed's ZeRO-2 by `hardware.sharding`). This process waits, hands
+Each is the same command, `python -m src.run` or a trial's, with a rank in its environment, as torchrun gives it; accelerate,
+in TRL's trainer, makes the rest of it (DDP, or DeepSpeed's ZeRO-2 by `hardware.sharding`). This process waits, hands
 signals on to rank 0, shows the first failure once, and leaves nobody behind.
 """
 
@@ -14,13 +14,14 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from src.common.errors import FAILED, INTERRUPTED, RunFailed
 from src.hardware.config import HardwareConfig
 from src.hardware.processes import TICK_S, adopt_orphans, end_children, endings
-from src.hardware.ranks import SET_FOLDER, error_file, failed_rank, in_set, pace_file
+from src.hardware.ranks import LAUNCHER, SET_FOLDER, error_file, failed_rank, in_set, last_word, pace_file
 
 LAST_WORDS_S = 20.0  # for rank 0 to close its record after another rank failed, and for the rest to end after rank 0
 
@@ -30,8 +31,16 @@ def needs_launch(hardware: HardwareConfig) -> bool:
     return not in_set() and (hardware.processes > 1 or hardware.sharding != "none")
 
 
-def launch(hardware: HardwareConfig, arguments: Sequence[str]) -> int:
-    """Run `python -m src.run` with `arguments` in as many processes as asked for; returns the exit code of the run."""
+@dataclass(frozen=True, slots=True)
+class SetEnd:
+    """How a set of training processes ended."""
+
+    code: int
+    said: str  # by the process that failed first; empty without a failure
+
+
+def launch(hardware: HardwareConfig, command: Sequence[str], given: str = "") -> SetEnd:
+    """Run a command in as many processes as asked for; each reads `given` from its standard input."""
     adopt_orphans()
     with tempfile.TemporaryDirectory(prefix="grpo-lab-") as name:
         folder = Path(name)
@@ -42,29 +51,32 @@ def launch(hardware: HardwareConfig, arguments: Sequence[str]) -> int:
         with signals_to(ranks) as received:
             try:
                 for number in range(hardware.processes):
-                    ranks.append(start(number, hardware.processes, port, folder, arguments))
+                    ranks.append(start(number, hardware.processes, port, folder, command, given))
                 failed = watch(ranks, folder)
-                early = received and failed_rank(folder) is None  # rank 0 had not come as far as to say so itself
-                code = INTERRUPTED if early else exit_code(failed, ranks, folder)
+                if received and failed_rank(folder) is None:  # rank 0 had not come as far as to say so itself
+                    return SetEnd(INTERRUPTED, "")
+                return ended(failed, ranks, folder)
             finally:
                 for process in ranks:
                     process.kill()  # those that are left wait for one that is gone
                 end_children(signal.SIGTERM, LAST_WORDS_S)  # theirs, such as a server whose guard has work to do
-    return code
 
 
-def start(number: int, size: int, port: int, folder: Path, arguments: Sequence[str]) -> subprocess.Popen:
+def start(number: int, size: int, port: int, folder: Path, command: Sequence[str], given: str) -> subprocess.Popen:
     """One training process. Only rank 0 has the screen; what the others print is kept in case they fail."""
     environment = os.environ | {
         "RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size),
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), SET_FOLDER: str(folder),
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), SET_FOLDER: str(folder), LAUNCHER: str(os.getpid()),
     }
     with error_file(folder, number).open("wb") as errors:
-        return subprocess.Popen(
-            [sys.executable, "-m", "src.run", *arguments], env=environment, stdin=subprocess.DEVNULL,
-            stdout=None if number == 0 else errors, stderr=errors,
+        process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=None if number == 0 else errors, stderr=errors,
             start_new_session=True,  # so that Ctrl-C in a terminal comes to rank 0 once, from here
         )
+    assert process.stdin
+    process.stdin.write(given.encode())
+    process.stdin.close()
+    return process
 
 
 @contextmanager
@@ -138,16 +150,18 @@ def show(errors: BinaryIO, folder: Path) -> None:
         print(text.decode(errors="replace"), end="", file=sys.stderr, flush=True)
 
 
-def exit_code(failed: int | None, ranks: Sequence[subprocess.Popen], folder: Path) -> int:
-    """The code for the whole set, after saying what rank `failed` had to say; 0 without one."""
+def ended(failed: int | None, ranks: Sequence[subprocess.Popen], folder: Path) -> SetEnd:
+    """The end of the whole set, after showing what rank `failed` had to say."""
     if failed is None:
-        return 0
+        return SetEnd(0, "")
     if failed:
         print(error_file(folder, failed).read_text(encoding="utf-8", errors="replace"), end="", file=sys.stderr, flush=True)
     code = ranks[failed].poll()
     if code is not None and code < 0:
-        print(f"error: training process {failed} was ended by {signal.Signals(-code).name}", file=sys.stderr)
-    return code if code and code > 0 else FAILED
+        said = f"training process {failed} was ended by {signal.Signals(-code).name}"
+        print(f"error: {said}", file=sys.stderr)
+        return SetEnd(FAILED, said)
+    return SetEnd(code or FAILED, last_word(folder, failed))
 
 
 def wait(process: subprocess.Popen, seconds: float) -> None:

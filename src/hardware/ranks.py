@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from src.common.errors import UserError
+from src.common.errors import FAILED, UserError
 from src.common.pace import PACE
 from src.hardware.gpus import visible_gpus
 from src.hardware.processes import die_with_parent
 
 SET_FOLDER = "GRPO_LAB_SET"  # environment: where the processes that launch.py started leave word
+LAUNCHER = "GRPO_LAB_LAUNCHER"  # environment: the process that started them
 FIRST_PORT = 20_000  # of those that Slurm's jobs take for their rendezvous, by job number
 
 
@@ -79,7 +80,7 @@ def check_world(processes: int) -> None:
     if world_size() != processes:
         raise UserError(
             f"hardware.processes: {processes} asked for, {world_size()} running; start as many, or set "
-            f"hardware.processes={world_size()}, which keeps the global batch (trials of a sweep have one process each)"
+            f"hardware.processes={world_size()}, which keeps the global batch"
         )
 
 
@@ -107,6 +108,8 @@ def failure_noted() -> Iterator[None]:
     fail; the others fail in its wake."""
     if SET_FOLDER in os.environ:
         die_with_parent()
+        if os.environ.get(LAUNCHER, str(os.getppid())) != str(os.getppid()):
+            os._exit(FAILED)  # it ended before the kernel was told
     try:
         yield
     except SystemExit as leaving:
@@ -168,5 +171,10 @@ def reason_elsewhere() -> str | None:
     first = failed_rank(folder)
     if first is None or first == rank():
         return None
-    lines = error_file(folder, first).read_text(encoding="utf-8").strip().splitlines()
-    return lines[-1].removeprefix("error: ") if lines else f"training process {first} ended"
+    return last_word(folder, first) or f"training process {first} ended"
+
+
+def last_word(folder: Path, number: int) -> str:
+    """The last line that a rank wrote to its error stream."""
+    lines = error_file(folder, number).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1].removeprefix("error: ") if lines else ""

@@ -163,6 +163,7 @@ class Record:
 
     def rewind(self, step: int) -> None:
         """Drop what was recorded after `step`, the last one that a checkpoint holds; half-written lines too."""
+        self._check_there()
         text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in self.steps()[:step])
         write_text(self.folder / "metrics.jsonl", text)
         self._sums.pop("metrics.jsonl", None)

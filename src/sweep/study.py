@@ -4,19 +4,17 @@ Claims of trials are made under a lock in the sweep's folder. Whose a running tr
 sweeper lives, a lock says that the kernel drops when it does not. So a trial of a dead sweeper can be told at once.
 """
 
-import json
 import os
 import socket
 import uuid
 import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -24,76 +22,12 @@ from src.common.errors import UserError
 from src.common.locks import FileLock, held, is_held
 from src.common.secrets import is_secret, without_password
 from src.sweep.composer import counting
+from src.sweep.journal import REMEDY, Journal, JournalLock, damaged, mend
 from src.sweep.space import Space
 
 NOT_GIVEN = ("None", "{}")  # defaults, as text
 OWNER = "sweeper"  # user attribute of a trial
 _GOES_ON = "what trials have saved is kept, and the same command goes on from there"
-
-
-class Journal(JournalFileBackend):
-    """Optuna's, which remembers where each line begins that it ever read; only the next one is ever asked for."""
-
-    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any]]:
-        """Raises UserError at a line that is none of a journal."""
-        offset = self._log_number_offset.get(log_number_from)
-        if offset is not None:
-            self._log_number_offset = {log_number_from: offset}
-        number = log_number_from
-        try:
-            for number, log in enumerate(super().read_logs(log_number_from), start=log_number_from + 1):
-                if not _is_log(log):
-                    raise UserError(_damaged(self._file_path, f"line {number} is no operation on a study"))
-                yield log
-        except ValueError as error:
-            raise UserError(_damaged(self._file_path, f"line {number + 1} cannot be read")) from error
-
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Write whole lines or nothing: to a piece that a full disk has cut the next line would be glued.
-
-        Raises OSError, also if the journal is gone: a new one in its place would lack what came before.
-        """
-        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
-        self._lock.acquire()
-        try:
-            _append(self._file_path, lines)
-        finally:
-            self._lock.release()
-
-
-def _append(path: str, content: bytes) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND)
-    before, left = os.lseek(handle, 0, os.SEEK_END), memoryview(content)
-    try:
-        while left:
-            left = left[os.write(handle, left) :]
-        os.fsync(handle)
-    except OSError:
-        os.ftruncate(handle, before)
-        raise
-    finally:
-        os.close(handle)
-
-
-def _is_log(log: Any) -> bool:
-    return isinstance(log, dict) and "op_code" in log and "worker_id" in log
-
-
-def _damaged(path: Path | str, how: str) -> str:
-    return f"sweep: {path} is damaged: {how}; put a whole copy in its place, or give a new sweep.study_name"
-
-
-class JournalLock:
-    """For Optuna's journal, whose own locks outlive a killed holder by half a minute; this one goes with it."""
-
-    def __init__(self, path: Path) -> None:
-        self._lock = FileLock(path)
-
-    def acquire(self) -> bool:
-        return self._lock.acquire(float("inf"))
-
-    def release(self) -> None:
-        self._lock.release()
 
 
 def open_storage(url: str | None, folder: Path) -> BaseStorage:
@@ -104,11 +38,11 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
             raise UserError(f"sweep.storage: {path} is no file; give the name of a file, or the URL of a database")
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = JournalLock(path.with_name(f"{path.name}.lock"))
-        _mend(path, lock)
+        mend(path, lock)
         try:
-            return _quietly(lambda: JournalStorage(Journal(str(path), lock_obj=lock)))
+            return _quietly(lambda: JournalStorage(Journal(str(path), lock)))
         except (LookupError, TypeError, ValueError, AssertionError, AttributeError) as error:  # lines that do not go together
-            raise UserError(_damaged(path, f"its lines do not go together ({type(error).__name__})")) from error
+            raise UserError(damaged(path, f"its lines do not go together ({type(error).__name__})")) from error
     from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
     try:
@@ -124,34 +58,6 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
         raise UserError(f"sweep.storage: {without_password(url)} cannot be reached ({first})") from error
 
 
-def _mend(path: Path, lock: JournalLock) -> None:
-    """Cut off what a kill or a loss of power left at the end of a journal; the next line would be glued to it."""
-    if not path.exists():
-        return
-    lock.acquire()
-    try:
-        with path.open("r+b") as file:
-            content_end = file.seek(0, os.SEEK_END)
-            if content_end == 0:
-                return
-            file.seek(max(0, content_end - (1 << 24)))
-            tail = file.read()
-            whole = tail[: tail.rfind(b"\n") + 1]
-            if last := whole.splitlines(keepends=True)[-1:]:
-                whole = whole if _reads(last[0]) else whole[: -len(last[0])]
-            if len(whole) < len(tail):
-                file.truncate(content_end - len(tail) + len(whole))
-    finally:
-        lock.release()
-
-
-def _reads(line: bytes) -> bool:
-    try:
-        return _is_log(json.loads(line))
-    except ValueError:
-        return False
-
-
 @contextmanager
 def storage_in_words(url: str | None, kind: type[Exception]) -> Iterator[None]:
     """Raise `kind` with one line where the storage, or the disk, gives way inside."""
@@ -165,8 +71,6 @@ def storage_in_words(url: str | None, kind: type[Exception]) -> Iterator[None]:
     except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
         first = str(error.__cause__ or error).splitlines()[0]
         raise kind(f"sweep.storage: {without_password(url or '')} cannot be used ({first}); {_GOES_ON}") from error
-
-
 
 
 def _quietly(make: Callable[[], BaseStorage]) -> BaseStorage:
@@ -204,6 +108,9 @@ def open_study(
         _refuse(name, differences)
     if differences := _differences(counting(_without_secrets(known["base"]), base), base, "configuration"):
         _refuse(name, differences)
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
+        if lost := space.distributions.keys() - trial.params.keys():
+            raise UserError(f"sweep: the study {name} is damaged: its trial {trial.number} has lost {', '.join(sorted(lost))}; {REMEDY}")
     if known["folder"] != identity["folder"]:
         _refuse(name, f"its folder is {known['folder']}, not {folder.resolve()}; give sweep.dir={known['folder']}")
     return study

@@ -13,6 +13,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from src.record.left_out import Unreadable
+from src.sweep.journal import Journal, JournalLock
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,13 +77,12 @@ def _from_storage(place: Path | str, study: str, objectives: Sequence[str]) -> "
 
 def _opened(place: Path | str) -> "BaseStorage":
     from optuna.storages import JournalStorage, RDBStorage
-    from optuna.storages.journal import JournalFileBackend
 
     if isinstance(place, str):
         return RDBStorage(place, engine_kwargs={"pool_pre_ping": True, "connect_args": {"connect_timeout": CONNECT_S}})
     with place.open("rb") as file:
         if file.read(6) != b"SQLite":
-            return JournalStorage(JournalFileBackend(str(place)))
+            return JournalStorage(Journal(str(place), JournalLock(place.with_name(f"{place.name}.lock"))))
     return RDBStorage(f"sqlite:///file:{place.resolve()}?mode=ro&uri=true")
 
 

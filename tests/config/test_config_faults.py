@@ -29,6 +29,7 @@ REFUSED = {
     "+trainer.trust_remote_code=true": "never run",
     "+trainer.generation_kwargs={trust_remote_code: true}": "never run",
     "+trainer.model_init_kwargs={trust_remote_code: true}": "never run",
+    "+trainer.generation_kwargs={num_return_sequences: 2}": "is set through algorithm.completions_per_prompt",
     "name=../../x": "fit for a file's name",
     "name=/etc/x": "fit for a file's name",
     "name=a/../../b": "fit for a file's name",

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from conftest import TOY, command, configured
@@ -15,6 +16,7 @@ from src.common.types import Stop
 from src.config.continuing import config_to_continue
 from src.experiment.preparing import check_problems_of, go_back
 from src.experiment.run import run
+from src.plan.plan import show_plan
 from src.record.checkpoints import Checkpoints
 from src.record.read import read_run
 from src.record.record import Record, read_summary
@@ -250,6 +252,15 @@ def test_any_other_error_is_one_line_and_its_traceback_is_in_the_folder(tmp_path
     assert "\n" not in said and f"resume={tmp_path}/run" in said and "traceback.txt" in said and "unexpected KeyError" in said
     assert "in broken" in kept and "SECRETX" not in kept + said + (tmp_path / "run" / "summary.json").read_text()
     assert read_summary(tmp_path / "run")["status"] == "failed"
+
+
+@pytest.mark.parametrize("root", ["/dev/null", "x" * 300, "/proc/none"])
+def test_an_output_folder_that_cannot_be_is_one_line(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="output_root: cannot write"):
+        show_plan(configured("+experiment=mix_easy_hard", f"output_root={root}"), lambda line: None)
+    with pytest.raises(UserError, match="run_dir: cannot write"):
+        Record.open(Path(root) / "run", "", {})
 
 
 TMPFS = ["unshare", "--mount", "--map-root-user"]

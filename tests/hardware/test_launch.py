@@ -13,7 +13,6 @@ import psutil
 import pytest
 from conftest import TOY, command, configured
 
-from src.common import pace
 from src.common.errors import RunFailed, UserError
 from src.common.pace import Pace
 from src.common.types import Stop
@@ -223,6 +222,21 @@ def test_a_run_of_one_goes_on_with_two_that_torchrun_started(undisturbed, tmp_pa
     assert losses[:3] == expected[:3] and losses[3:] != expected[3:]  # other samples of the same problems
 
 
+def test_all_processes_go_on_from_the_same_whole_checkpoint(undisturbed, tmp_path):
+    def at_six(line, measured):
+        return Stop("interrupted", "enough") if line["step"] == 6 else None
+
+    every_two = "record.checkpoint_every_steps=2"
+    run(configured(*TOY_OF_MANY, every_two, f"output_root={tmp_path}", f"run_dir={tmp_path}/run"), watches=[at_six])
+    checkpoints = tmp_path / "run" / "checkpoints"
+    (checkpoints / "checkpoint-6" / "optimizer.pt").write_bytes(b"damaged")
+    result = command(f"resume={tmp_path}/run", TWO, cwd=tmp_path, patience_s=PATIENCE_S)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "checkpoint-6: optimizer.pt is not what was written" in " ".join(result.stdout.split())
+    assert (checkpoints / "checkpoint-6.damaged").is_dir()
+    went_on_like(undisturbed, tmp_path / "run")
+
+
 def went_on_like(undisturbed, folder):
     assert read_summary(folder)["status"] == "complete"
     assert [line["step"] for line in lines(folder)] == list(range(1, STEPS + 1))
@@ -305,7 +319,7 @@ def test_only_hardware_may_change_when_a_run_goes_on(one, tmp_path):
 def test_a_set_that_hangs_is_ended(tmp_path, monkeypatch):
     monkeypatch.setenv(ranks.SET_FOLDER, str(tmp_path))
     monkeypatch.setattr(ranks, "PACE", Pace())
-    monkeypatch.setattr(pace, "LEAST_S", 0.5)
+    ranks.PACE.least_s = 0.5
     ranks.error_file(tmp_path, 0).touch()
     waiting = [subprocess.Popen(["sleep", "60"]) for _ in range(2)]
     try:

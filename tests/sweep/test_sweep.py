@@ -357,6 +357,16 @@ def test_a_config_dumped_by_hydra_optuna_sweeper_runs(tmp_path):
     assert lost.returncode == 2 and "of a sweep (with -m) it is sweep.sampler.n_ei_candidates" in lost.stderr
 
 
+@pytest.mark.parametrize("given", [("hydra/sweeper=basic",), ("--config-dir", ".", "hydra/sweeper=mine")])
+def test_another_sweeper_than_ours_is_refused(given, tmp_path):
+    (tmp_path / "hydra" / "sweeper").mkdir(parents=True)
+    target = "_target_: hydra._internal.core_plugins.basic_sweeper.BasicSweeper\nmax_batch_size: null\nparams: null\n"
+    (tmp_path / "hydra" / "sweeper" / "mine.yaml").write_text(target)
+    result = command("-m", *given, "+experiment=mix_easy_hard", "seed=1,2", cwd=tmp_path)
+    assert result.returncode == 2 and "give sweep.sampler=grid" in result.stderr and result.stderr.count("\n") == 1, result.stderr
+    assert not (tmp_path / "outputs").exists()
+
+
 def billed(folder, *arguments):
     """What plan=true says of a sweep, and what it wrote."""
     found = sweep(*prepared(*arguments, "plan=true", f"output_root={folder}"))

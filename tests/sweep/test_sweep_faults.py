@@ -9,6 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from conftest import command, configured
@@ -133,16 +134,24 @@ def test_a_trial_that_somebody_ends_is_taken_up_again(tmp_path):
     assert steps_of(tmp_path) == [1, 2, 3, 4, 5, 6]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_other_signals_end_a_sweep_as_ctrl_c_does(number, tmp_path):
     sweeper = started(tmp_path, *ONE, "scale.steps=30")
     wait_until(lambda: steps_of(tmp_path), sweeper)
+    if number == signal.SIGINT:
+        sweeper.stdout.close()  # as tee, which gets the same Ctrl-C
+    else:  # as a scheduler sends it, to all
+        for process in psutil.Process(sweeper.pid).children(recursive=True):
+            process.send_signal(number)
     sweeper.send_signal(number)
-    output, _ = sweeper.communicate(timeout=300)
-    assert sweeper.returncode == 130 and "continue with the same command" in output, output
+    if number == signal.SIGINT:
+        assert sweeper.wait(300) == 130
+    else:
+        output, _ = sweeper.communicate(timeout=300)
+        assert sweeper.returncode == 130 and "continue with the same command" in output, output
     assert read_summary(folder_of(tmp_path) / "trials" / "0000")["status"] == "interrupted"
     summary = yaml.safe_load((folder_of(tmp_path) / "summary.yaml").read_text())
-    assert (summary["ended"], summary["trials"]) == (f"stopped by {number.name}", {"running": 1})
+    assert (summary["ended"], summary["trials"]) == (f"stopped by {number.name}".replace("SIGINT", "Ctrl-C"), {"running": 1})
 
 
 # Hangs ---------------------------------------------------------------------------------------------------------------
@@ -179,6 +188,14 @@ def test_a_frozen_nursery_is_noticed():
         engine.close()
 
 
+def test_what_is_damaged_in_a_control_folder_counts_as_not_there(tmp_path):
+    channel = Channel(tmp_path)
+    for content in (b"", b"{", b"[1]", b"\xff\xfe", b'{"of_another": 1}'):
+        for name in ("report.json", "outcome.json", "answer.json", "stop.json", "started"):
+            (tmp_path / name).write_bytes(content)
+        assert (channel.report(), channel.outcome(), channel.final(), channel.asked_to_stop(), channel.start_delay_s()) == (None,) * 5
+
+
 # Clocks --------------------------------------------------------------------------------------------------------------
 
 
@@ -196,6 +213,31 @@ def test_a_jump_of_the_wall_clock_is_no_silence_and_no_time_spent(tmp_path):
     assert channel.silent_s() >= 0.2
     channel.show_life()
     assert channel.silent_s() < 0.1
+
+
+FAKETIME = next(Path("/usr/lib").glob("**/libfaketime.so.1"), None)
+
+
+@pytest.mark.skipif(FAKETIME is None, reason="needs libfaketime (apt install faketime)")
+def test_a_sweep_takes_no_notice_of_a_wall_clock_that_jumps(tmp_path, monkeypatch):
+    """An hour ahead during the first trial, and an hour behind during the second; the clock that does not jump goes on."""
+    clock = tmp_path / "clock"
+    clock.write_text("+0")
+    for name, value in {"LD_PRELOAD": FAKETIME, "FAKETIME_TIMESTAMP_FILE": clock, "FAKETIME_NO_CACHE": 1, "DONT_FAKE_MONOTONIC": 1}.items():
+        monkeypatch.setenv(name, str(value))
+    sweeper = started(tmp_path, *ONE[:-1], "sweep.n_trials=2", "scale.steps=6", "sweep.heartbeat=20", "sweep.trial_limit_s=600", "budget.hours=0.5")
+    monkeypatch.delenv("LD_PRELOAD")
+    for number, shift in enumerate(("+1h", "-1h")):
+        metrics = folder_of(tmp_path) / "trials" / f"000{number}" / "metrics.jsonl"
+        wait_until(metrics.is_file, sweeper)
+        clock.write_text(shift)
+    output, _ = sweeper.communicate(timeout=300)
+    assert sweeper.returncode == 0 and "died" not in output, output
+    table, summary = trials(tmp_path), yaml.safe_load((folder_of(tmp_path) / "summary.yaml").read_text())
+    assert table["state"].to_list() == ["complete"] * 2 and 0 < summary["spent"]["hours"] < 0.5
+    hours = (table["ended"] - table["began"]).dt.total_seconds() / 3600
+    assert hours[0] > 0.9 and hours[1] < -1.5  # so the clock did jump, twice
+    assert all(0 < seconds < 600 for seconds in table["seconds"])
 
 
 # Disks ---------------------------------------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """Samplers, pruners, budget, seeds, locks and the study, each by itself."""
 
+import json
 import os
+import re
 import resource
 import signal
 import sqlite3
@@ -130,17 +132,20 @@ def test_a_study_is_continued_only_as_what_it_is(tmp_path):
 
 def test_a_journal_with_a_torn_last_line_is_mended(tmp_path):
     study = opened(tmp_path)
-    study.tell(study.ask(), 1.0)
+    study.tell(study.ask(SPACE.distributions), 1.0)
     with (tmp_path / "journal.log").open("ab") as file:
         file.write(b'{"op_code":4,"worker')
     again = opened(tmp_path)
-    again.tell(again.ask(), 2.0)
+    again.tell(again.ask(SPACE.distributions), 2.0)
     assert [trial.value for trial in opened(tmp_path).trials] == [1.0, 2.0]
 
 
 def test_storages_that_cannot_be_reached(tmp_path):
     with pytest.raises(UserError, match="cannot be reached"):
         open_storage(f"sqlite:///{tmp_path}/none/study.db", tmp_path)
+    (tmp_path / "damaged.db").write_bytes(b"SQLite format 3\0" + bytes(range(256)) * 40)
+    with pytest.raises(UserError, match=r"damaged.db cannot be reached \(.*(malformed|not a database|encrypted)"):
+        open_storage(f"sqlite:///{tmp_path}/damaged.db", tmp_path)
     with pytest.raises(UserError, match="sweep.storage: nonsense://host"):
         open_storage("nonsense://user:secret@host/db", tmp_path)
 
@@ -253,6 +258,56 @@ def test_a_damaged_journal_is_named_in_one_line(line, tmp_path):
         if not line.startswith(b'{"op_code":99'):
             assert [trial.value for trial in opened(tmp_path).trials] == [1.0]
             assert path.read_bytes().splitlines() == lines
+
+
+def told(folder):
+    """A study of three finished trials and one that runs, as sweepers leave it; the lines of its journal."""
+    study = opened(folder)
+    claims = Claims(study, folder, SPACE, 4)
+    for number in range(4):
+        trial, _ = claims.take(SamplerMaker({"name": "random"}, SPACE), yes, yes)
+        if number < 3:
+            trial.report(number / 10, 1)
+            study.tell(trial, number / 10)
+    claims.close()
+    return (folder / "journal.log").read_bytes().splitlines(keepends=True)
+
+
+def results(study):
+    return {trial.number: (trial.params, trial.value) for trial in study.trials if trial.state == TrialState.COMPLETE}
+
+
+def test_no_line_is_lost_moved_or_changed_without_a_word(tmp_path):
+    lines, path = told(tmp_path), tmp_path / "journal.log"
+    assert len(lines) > 20 and len(results(opened(tmp_path))) == 3
+    for number, line in enumerate(lines):
+        last, changed = number == len(lines) - 1, re.sub(rb"\d", lambda digit: b"%d" % ((int(digit[0]) + 1) % 10), line, count=1)
+        for faulty in ([line] * 2, [changed], *([[], [lines[number + 1], line, lines[number + 1]]] if not last else [])):
+            path.write_bytes(b"".join([*lines[:number], *faulty, *lines[number + 1 :]]))
+            with pytest.raises(UserError, match=r"journal.log is damaged: line \d+ "):
+                opened(tmp_path)
+    path.write_bytes(b"".join(lines[:-1]))  # as a kill before it leaves it
+    assert len(results(opened(tmp_path))) == 3
+
+
+def test_a_journal_of_an_earlier_version_goes_on_and_tells_no_wrong_results(tmp_path):
+    lines, path = [line.rpartition(b',"sum":')[0] + b"}\n" for line in told(tmp_path)], tmp_path / "journal.log"
+    path.write_bytes(b"".join(lines))
+    right = results(opened(tmp_path))
+    assert len(right) == 3
+    for number, line in enumerate(lines[:-1]):
+        path.write_bytes(b"".join([*lines[:number], *lines[number + 1 :]]))
+        try:
+            found = results(opened(tmp_path))
+        except UserError:
+            continue
+        log = json.loads(line)  # what makes a study, a trial, or a parameter of a finished one is missed
+        assert log["op_code"] not in (0, 4, 5) or log["trial_id"] == 3
+        assert found.items() <= right.items()
+    path.write_bytes(b"".join(lines))
+    study = opened(tmp_path)  # with lines of both kinds
+    study.tell(study.ask(SPACE.distributions), 1.0)
+    assert len(results(opened(tmp_path))) == 4
 
 
 def test_a_full_disk_leaves_no_piece_of_a_line(tmp_path):

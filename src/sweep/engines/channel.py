@@ -7,10 +7,12 @@ import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from src.common.files import write_json, write_whole
 from src.common.pace import PACE
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +62,7 @@ class Channel:
         self._seen.clear()
 
     def report(self) -> Report | None:
-        content = self._read("report")
-        return Report(**content) if content else None
+        return self._as(Report, "report")
 
     def answer(self, report: Report, stop: str | None) -> None:
         """Answer a report; `stop` is the reason to end the trial as pruned."""
@@ -73,8 +74,7 @@ class Channel:
         write_json(self.folder / "stop.json", {"reason": reason})
 
     def outcome(self) -> Outcome | None:
-        content = self._read("outcome")
-        return Outcome(**content) if content else None
+        return self._as(Outcome, "outcome")
 
     def final(self) -> Outcome | None:
         """The outcome of a trial that is at its end, whoever was there to hear of it."""
@@ -94,7 +94,10 @@ class Channel:
 
     def start_delay_s(self) -> float | None:
         """Seconds from the slot being free to the first line of the trial's log."""
-        return float((self.folder / "started").read_text(encoding="utf-8")) if self.begun() else None
+        try:
+            return float((self.folder / "started").read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return None
 
     def _unchanged_s(self, name: str) -> float:
         """Seconds since a file was first seen with the time that it has.
@@ -125,20 +128,28 @@ class Channel:
         while time.monotonic() < until:
             PACE.advance()  # it is the sweeper that takes its time
             content = self._read("answer")
-            if content and content["id"] == report.id:
-                return content["stop"]
+            if content and content.get("id") == report.id:
+                return content.get("stop")
             time.sleep(0.01)
         return None
 
     def asked_to_stop(self) -> str | None:
         content = self._read("stop")
-        return content["reason"] if content else None
+        return content.get("reason") if content else None
 
     def end(self, outcome: Outcome) -> None:
         write_json(self.folder / "outcome.json", asdict(outcome))
 
     def _read(self, name: str) -> dict[str, Any] | None:
+        """What a file says; None where it is not there or damaged, as if it had never been written."""
         try:
-            return json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
+            content = json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError, RecursionError):
+            return None
+        return content if isinstance(content, dict) else None
+
+    def _as(self, kind: type[T], name: str) -> T | None:
+        try:
+            return kind(**content) if (content := self._read(name)) else None
+        except TypeError:  # another version's
             return None

@@ -6,6 +6,7 @@ sweeper, and its trials end with it.
 
 import errno
 import gc
+import importlib.util
 import json
 import os
 import select
@@ -21,7 +22,8 @@ from src.record.tracking import import_wandb
 
 
 def import_libraries() -> None:
-    """All that a trial imports."""
+    """All that a trial imports, but for vLLM, which TRL's trainers import where it is installed: it may not be begun before
+    a fork."""
     import_wandb()
     import datasets  # noqa: F401
     import math_verify  # noqa: F401
@@ -29,11 +31,13 @@ def import_libraries() -> None:
     import transformers  # noqa: F401
     import trl  # noqa: F401
 
-    import src.experiment.after_step
     import src.experiment.before_after
     import src.experiment.run
-    import src.experiment.session
-    import src.sweep.engines.trial  # noqa: F401
+    import src.sweep.engines.trial
+
+    if importlib.util.find_spec("vllm") is None:
+        import src.experiment.after_step
+        import src.experiment.session  # noqa: F401
 
 
 class Nursery:
@@ -46,7 +50,8 @@ class Nursery:
         self.wake_read, self.wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self.wake_write)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the sweeper's to handle
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the sweeper's to handle, and so are
+        self.given = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGTERM, signal.SIGHUP)}
 
     def say(self, **message: Any) -> None:
         self.connection.sendall(json.dumps(message).encode() + b"\n")
@@ -94,8 +99,8 @@ class Nursery:
         code = 1
         try:
             signal.set_wakeup_fd(-1)
-            for number in (signal.SIGCHLD, signal.SIGTERM):
-                signal.signal(number, signal.SIG_DFL)
+            for number, handler in {signal.SIGCHLD: signal.SIG_DFL, **self.given}.items():
+                signal.signal(number, handler)
             signal.signal(signal.SIGINT, signal.default_int_handler)
             os.setsid()
             die_with_parent()

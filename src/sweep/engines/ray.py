@@ -90,6 +90,7 @@ def _run(content: dict[str, Any], threads: str | None, project: str) -> None:
         os.environ["OMP_NUM_THREADS"] = threads
     if project not in sys.path:
         sys.path.insert(0, project)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (project, os.environ.get("PYTHONPATH"))))  # of a trial's processes
 
     from src.sweep.engines.nursery import redirect
     from src.sweep.engines.trial import TrialSpec, run_trial

@@ -1,6 +1,7 @@
 """What runs in a trial's process: one configuration, over its seeds, from wherever its folders say it stands."""
 
 import faulthandler
+import json
 import math
 import os
 import shutil
@@ -9,18 +10,19 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from src.common.errors import RunFailed, UserError
+from src.common.errors import BAD_INPUT, INTERRUPTED, RunFailed, UserError
 from src.common.files import NO_ROOM, finds_no_room
-from src.common.locks import FileLock
+from src.common.locks import FileLock, is_held
 from src.common.pace import HANGS, PACE
 from src.common.secrets import only_known, without_secrets
 from src.config.tree import LabConfig, parse
+from src.hardware.launch import launch, needs_launch
 from src.hardware.processes import children, kill_group
 from src.record.record import look_up, read_summary
 from src.sweep.engines.channel import Channel, Outcome, Report
@@ -61,6 +63,7 @@ def run_trial(spec: TrialSpec) -> None:
     if not lock.acquire(LOCK_TIMEOUT_S):
         channel.end(_outcome(spec, "failed", "an earlier process of this trial does not end", can_pass=True))
         return
+    PACE.least_s = HANGS * spec.heartbeat_s
     PACE.rest()
     over = threading.Event()
     threading.Thread(target=_beat, args=(channel, spec, over), daemon=True).start()
@@ -113,7 +116,6 @@ def _run_or_continue(config: LabConfig, reporter: "Reporter") -> dict[str, Any]:
     What lies there and cannot be continued, being damaged or no run yet, gives way to a run from the beginning.
     """
     from src.config.continuing import config_to_continue
-    from src.experiment.run import run
 
     folder = Path(str(config.run_dir))
     summary = _summary(folder)
@@ -121,16 +123,35 @@ def _run_or_continue(config: LabConfig, reporter: "Reporter") -> dict[str, Any]:
         if summary["status"] in ("complete", "pruned"):
             return summary
         try:
-            return run(config_to_continue(folder, None), watches=[reporter.watch])
+            return _carried_out(config_to_continue(folder, None), reporter)
         except Exception as error:  # whatever reading damaged files may raise
             if reporter.advanced or isinstance(error, RunFailed | MemoryError) or finds_no_room(error):
                 raise
             traceback.print_exc()
     if folder.exists():
+        if is_held(folder / "config.yaml"):
+            raise RunFailed(f"another process is at work in {folder}")
         print(f"{folder} cannot be continued; this trial begins anew", flush=True)
         shutil.rmtree(folder)
     PACE.rest()
-    return run(config, watches=[reporter.watch])
+    return _carried_out(config, reporter)
+
+
+def _carried_out(config: LabConfig, reporter: "Reporter") -> dict[str, Any]:
+    """The summary of a run, in this process or, where it takes several, in processes of its own, which rank.py begins."""
+    from src.experiment.preparing import check_machine
+    from src.experiment.run import run
+
+    if not needs_launch(config.hardware):
+        return run(config, watches=[reporter.watch])
+    check_machine(config)  # once, before there are several to complain
+    PACE.rest()  # they advance, not this process; launch sees to it
+    given = {"spec": asdict(reporter.spec), "config": config.model_dump(mode="json"), "earlier": reporter.earlier}
+    end = launch(config.hardware, [sys.executable, "-m", "src.sweep.engines.rank"], json.dumps(given))
+    if end.code not in (0, INTERRUPTED):
+        raise (UserError if end.code == BAD_INPUT else RunFailed)(end.said)
+    summary = _summary(Path(str(config.resume or config.run_dir))) or {}
+    return summary if end.code == 0 else {"reason": "stopped at once"} | summary | {"status": "interrupted"}
 
 
 def kept_config(folder: Path) -> dict[str, Any] | None:
@@ -243,7 +264,7 @@ def steps_saved(spec: TrialSpec) -> int:
 
 def _beat(channel: Channel, spec: TrialSpec, over: threading.Event) -> None:
     """Show life, and see to it that a trial ends whose work no longer advances, such as beside frozen grading workers."""
-    while (stalled := PACE.stalled_s()) < PACE.patience_s(HANGS * spec.heartbeat_s):
+    while (stalled := PACE.stalled_s()) < PACE.patience_s:
         channel.show_life()
         if over.wait(min(spec.heartbeat_s / 4, 5.0)):
             return
