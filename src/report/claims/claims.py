@@ -23,6 +23,7 @@ from src.report.findings.configurations import Configuration, Group
 from src.scaling.results import Fits
 
 ANALOGUE = "by analogy, embedded model"
+MOST_TOLD = 2  # configurations that are of another recipe
 
 
 class ClaimConfig(Config):
@@ -144,13 +145,22 @@ def _without_the_step(test: TestConfig, records: Records) -> str:
 
 
 def _of_other_recipes(tests: Sequence[TestConfig], records: Records) -> Iterator[str]:
-    """The runs of a recipe's experiment that are of another recipe, and why."""
+    """The runs of a recipe's experiment that are of another recipe, and why; the closest ones first."""
     for name in dict.fromkeys(_recipe(wanted) for test in tests for wanted in _selectors(test.of)):
         recipe = records.recipes.get(name or "")
-        for configuration in records.configurations if recipe else ():
-            named = [run for run in configuration.measured if run.name == recipe.experiment]
-            if named and (faults := recipe.faults(configuration.config, records.scale)):
-                yield f"not of the recipe {name}: {len(named)} run{'' if len(named) == 1 else 's'} ({in_words(faults)})"
+        if recipe is None:
+            continue
+        named = [c for c in records.configurations if recipe.experiment in (c.measured[0].name, c.config.get("choices.experiment"))]
+        others = sorted(((faults, c) for c in named if (faults := recipe.faults(c.config, records.scale))), key=lambda o: len(o[0]))
+        if others:
+            told = [f"{_runs(c)} ({in_words(faults)})" for faults, c in others[:MOST_TOLD]]
+            rest = [f"{_runs(*(c for _, c in others[MOST_TOLD:]))} more"] if len(others) > MOST_TOLD else []
+            yield f"not of the recipe {name}: {', '.join([*told, *rest])}"
+
+
+def _runs(*configurations: Configuration) -> str:
+    number = sum(len(c.measured) for c in configurations)
+    return f"{number} run{'' if number == 1 else 's'}"
 
 
 def _selectors(of: Mapping[str, Any]) -> list[Selector]:
