@@ -334,3 +334,13 @@ def test_published_figures_keep_their_sources():
     for name in PUBLISHED:
         rows = reference(name)
         assert rows and {"source", "protocol", "log"} & set(rows[0])
+
+
+def test_reuse_says_how_many_problems_it_is_about(tmp_path):
+    for seed in range(3):
+        for repeats, gain in ((1, 0.3), (25, 0.0), (100, -0.2)):
+            settings = of_recipe("data_reuse", mix__repeats=repeats, mix__size=400)
+            write_run(tmp_path / f"{repeats}_{seed}", seed=seed, name="data_reuse", gain=gain, settings=settings)
+    found = outcome(analyse([tmp_path]), "B6")
+    assert found.at_micro == "contradicted"
+    assert "25 times over are 16 problems" in found.micro_reason and "100 times over are 4 problems" in found.micro_reason

@@ -14,7 +14,7 @@ import numpy as np
 
 from src.record.read import Run
 from src.report.claims.decision import ClaimEffect
-from src.report.claims.records import Along, Records, Selector, effect_of, in_hundredths
+from src.report.claims.records import RECIPE, Along, Records, Selector, effect_of, in_hundredths
 from src.report.claims.tokens import tokens_change, tokens_contrast, tokens_difference
 from src.report.findings.configurations import Configuration
 from src.statistics import contrast, t_interval
@@ -79,6 +79,15 @@ def difference(records: Records, first: Selector, second: Selector, suite: str) 
     if not group:
         return None
     return in_hundredths(less(group.side(pair[0]), group.side(pair[1])), *pair)
+
+
+def reuse(records: Records, recipe: str, repeats: int, suite: str) -> ClaimEffect | None:
+    """Accuracy with each problem used so many times over less that with each used once, in points; says how many problems."""
+    many, once = ({RECIPE: recipe, "mix.repeats": times} for times in (repeats, 1))
+    pair = records.pair(many, once, suite)
+    effect = difference(records, many, once, suite)
+    presented = pair and pair[0].config.get("mix.size")
+    return replace(effect, note=f"{repeats} times over are {presented // repeats} problems") if effect and presented else effect
 
 
 def curve_change(
@@ -222,6 +231,7 @@ KINDS: dict[str, Callable[..., ClaimEffect | None]] = {
     "late_change": late_change,
     "accuracy": accuracy,
     "difference": difference,
+    "reuse": reuse,
     "tokens_change": tokens_change,
     "tokens_contrast": tokens_contrast,
     "tokens_difference": tokens_difference,
