@@ -289,7 +289,7 @@ def test_fits_of_a_scaling_study_decide_the_claims_on_the_law(tmp_path):
     analysis = analyse([tmp_path])
     found = {claim: outcome(analysis, claim).at_micro for claim in ("B3", "B4", "B5")}
     assert found == {"B3": "contradicted", "B4": "undecided", "B5": "supported"}
-    assert outcome(analysis, "B5").micro_reason.startswith("-0.003 (-0.00583 to -0.000172), 3 seeds")
+    assert "-0.003 (-0.00583 to -0.000172), 3 seeds" in outcome(analysis, "B5").micro_reason
     assert all(outcome(analysis, claim).at_scale == "not measured" for claim in found)
 
 
