@@ -31,12 +31,13 @@ class Noise:
     within: float  # share of the variance of an answer that lies between samples of one problem
     run: tuple[float, float] = (0.0, 0.0)  # variance of a run's level and slope, on the columns of `_line`
     step: float = 0.0  # variance of a point, beyond that of its samples
+    seen: float = 1.0  # of the variance that samples leave, what runs of one size are really apart by
 
     def of_samples(self, loss: np.ndarray) -> np.ndarray:
         """Variance of the logarithm of losses that samples leave, on given problems."""
         if not self.problems:
             return np.zeros_like(loss)
-        return self.within * (1 - loss) / (loss * self.problems * self.samples)
+        return self.seen * self.within * (1 - loss) / (loss * self.problems * self.samples)
 
 
 def noise_of(curves: Sequence[Curve], points: Points, residuals_P: np.ndarray) -> Noise:
@@ -63,7 +64,8 @@ def noise_of(curves: Sequence[Curve], points: Points, residuals_P: np.ndarray) -
     length = np.bincount(points.run_P).mean()
     run = np.maximum(sum(runs) / sum(freedoms) - step / length, 0)
     by_samples = float(noise.of_samples(np.exp(points.y_P)).mean())
-    return replace(noise, run=(float(run[0]), float(run[1])), step=max(step - by_samples, 0.0))
+    seen = min(1.0, step / by_samples) if by_samples else 1.0
+    return replace(noise, run=(float(run[0]), float(run[1])), step=max(step - by_samples, 0.0), seen=seen)
 
 
 def _within(curves: Sequence[Curve]) -> float:
@@ -112,8 +114,8 @@ def _measured(loss_P: np.ndarray, noise: Noise, rng: np.random.Generator) -> np.
     difficulty_Q = spread * rng.standard_normal(noise.problems)
     ease_P = (1 + spread**2) ** 0.5 * ndtri(np.clip(1 - loss_P, 1e-6, 1 - 1e-6))
     chance_PQ = ndtr(ease_P[:, None] - difficulty_Q)
-    deviation_P = np.sqrt((chance_PQ * (1 - chance_PQ)).mean(axis=1) / (noise.problems * noise.samples))
-    solved_P = chance_PQ.mean(axis=1) + deviation_P * rng.standard_normal(len(loss_P))
+    variance_P = noise.seen * (chance_PQ * (1 - chance_PQ)).mean(axis=1) / (noise.problems * noise.samples)
+    solved_P = chance_PQ.mean(axis=1) + np.sqrt(variance_P) * rng.standard_normal(len(loss_P))
     return np.clip(1 - solved_P, 0.5 / (noise.problems * noise.samples), 1.0)
 
 

@@ -167,7 +167,7 @@ def test_the_best_size_grows_with_the_budget():
 
 def test_where_the_law_is_exactly_true_no_claim_on_it_is_contradicted():
     """Though noise alone keeps R² far below 0.994 there. `python -m benchmarks.scaling` counts it over more studies."""
-    found = [outcomes(Ladder(100, 1), seed) for seed in range(4)]
+    found = [outcomes(Ladder(100, 1), seed) for seed in range(3)]
     assert "contradicted" not in {each[part] for each in found for part in PARTS}
 
 
@@ -177,7 +177,7 @@ def test_where_the_law_is_exactly_true_no_claim_on_it_is_contradicted():
      ("answers lose half of their length", "B5")],
 )  # fmt: skip
 def test_where_it_is_false_a_claim_is_contradicted(ladder, part):
-    assert [outcomes(LADDERS[ladder], seed)[part] for seed in range(2)] == ["contradicted"] * 2
+    assert outcomes(LADDERS[ladder], seed=0)[part] == "contradicted"
 
 
 def test_noise_is_what_samples_and_seeds_show():
@@ -247,7 +247,7 @@ def test_from_records_to_results(tmp_path, capsys):
     assert law["k_max"]["low"] <= 0.25 <= law["k_max"]["high"] and len(law["sizes"]) == 3
     assert (results["scale"], results["seeds"]) == ("micro", 3)
     assert results["laws"]["data"]["k_max"] == law["k_max"] and results["laws"]["compute"]["r2"]["value"] > 0.99
-    assert results["laws"]["data"]["share_of_ceiling"]["low"] < 1 < results["laws"]["data"]["share_of_ceiling"]["high"]
+    assert results["laws"]["data"]["share_of_ceiling"]["low"] > 0.97  # the law is true, and the planted noise small
     for kind in ("within", "across", "across_without_refit"):
         assert set(results["forecasts"][kind]["r2"]) == {"value", "low", "high"}
     assert (tmp_path / "scaling" / "tables" / "scaling_laws.csv").is_file()
