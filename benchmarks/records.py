@@ -1,6 +1,7 @@
 """Synthetic records in the layout of real ones, for measuring and testing the report without training anything."""
 
 import json
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def _set(config: dict[str, Any], key: str, value: Any) -> None:
     *groups, last = key.split(".")
     for group in groups:
         config = config.setdefault(group, {})
-    config[last] = value
+    config[last] = deepcopy(value)  # a group may be changed by a later key
 
 
 def _write_steps(folder: Path, steps: int, rise: float, rng: np.random.Generator, size: int | None) -> None:

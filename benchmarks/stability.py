@@ -110,8 +110,9 @@ def main() -> None:
     root = arguments.output.resolve()
     rows = [row(kind, [watched(folder) for folder in trained(root, kind, *how)]) for kind, how in KINDS.items()]
     if arguments.healthy:
-        found = [path.parent for folder in arguments.healthy for path in sorted(folder.rglob("summary.json"))]
-        healthy = [folder for folder in found if finished(folder)]
+        found = {folder: [path.parent for path in sorted(folder.rglob("summary.json"))] for folder in arguments.healthy}
+        healthy = [run for runs in found.values() for run in runs if finished(run)]
+        print("healthy:", ", ".join(f"{sum(map(finished, runs))} of {folder}" for folder, runs in found.items()), file=sys.stderr)
         if len(healthy) < WANTED:
             sys.exit(f"--healthy: {len(healthy)} finished runs, {WANTED} or more are wanted")
     else:

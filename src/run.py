@@ -1,5 +1,6 @@
 """From a command line to a validated configuration, and from an error to one line and an exit code. All of Hydra is here."""
 
+import math
 import os
 import re
 import shlex
@@ -34,6 +35,8 @@ CONF = Path(__file__).parent.parent / "conf"
 SWEEPS = CONF.parent / "sweeps"
 # ${pick:<name>,{<name>: <value>, ...}}: a value that depends on another one, such as the GPUs on the model's size.
 OmegaConf.register_new_resolver("pick", lambda name, table: table[name], replace=True)
+# ${product:<number>,<number>, ...}
+OmegaConf.register_new_resolver("product", lambda *numbers: math.prod(numbers), replace=True)
 FULL_ERRORS = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 

@@ -52,7 +52,8 @@ def say(results: dict) -> None:
             floor = f", L_inf {shown(law['floor']).text}" if "floor" in law else ""
             fit = f"K_max {shown(law['k_max']).text}, N0 {shown(law['n0']).text}{floor}"
             r2 = "" if law["r2_pooled"] is None else f"; R² {law['r2_pooled']:.4f} pooled over sizes"
-            print(f"{law['study']}, {law['x']}, {law['law']}: {fit}{r2}")
+            share = f", {share.text} of what an exactly true law would reach" if (share := shown(law.get("share_of_ceiling"))).text else ""
+            print(f"{law['study']}, {law['x']}, {law['law']}: {fit}{r2}{share}")
     for each in results["comparisons"]:
         print(f"{each['study']}, {each['x']}: {each['first']} or {each['second']}: {each['verdict']}")
 

@@ -4,7 +4,7 @@ Runs that differ only in the model and the seed belong to one study. What cannot
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -31,6 +31,8 @@ class Curve:
     data_T: np.ndarray  # prompts presented so far
     loss_T: np.ndarray  # above 0, up to 1
     name: str = ""  # of its folder
+    solved_P: np.ndarray | None = None  # share of the samples of each validation problem that the end of training solves
+    samples: int = 0  # of a validation problem; 0 = not known
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,9 @@ def curve_of(run: Run) -> Curve:
     rows = [row for row in zip(*columns, strict=True) if row[2] is not None]
     compute, data, accuracy = (np.array(column, float) for column in zip(*rows, strict=True))
     size = next(value for value in run.steps[COLUMNS["size"]] if value)
-    return Curve(int(size), run.seed, compute, data, 1 - accuracy, str(run.folder))
+    after = run.measures.get(("validation", "after"))
+    solved, samples = (after.accuracy_P, after.samples) if after else (None, 0)
+    return Curve(int(size), run.seed, compute, data, 1 - accuracy, str(run.folder), solved, samples)
 
 
 def study_of(name: str, curves: Sequence[Curve], settings: dict[str, object] | None = None) -> Study:
@@ -137,7 +141,7 @@ def _cleaned(curve: Curve) -> tuple[Curve | None, list[str]]:
     if kept.sum() < FEWEST_POINTS:
         notes.append(f"{who}: {kept.sum()} points, fewer than {FEWEST_POINTS}: left out; validate more often")
         return None, notes
-    curve = Curve(curve.size, curve.seed, curve.compute_T[kept], curve.data_T[kept], curve.loss_T[kept], curve.name)
+    curve = replace(curve, compute_T=curve.compute_T[kept], data_T=curve.data_T[kept], loss_T=curve.loss_T[kept])
     if np.polyfit(np.log(curve.data_T), np.log(curve.loss_T), 1)[0] > 0:
         notes.append(f"{who}: its loss rises along training; a law with k of at least 0 makes it flat")
     return curve, notes

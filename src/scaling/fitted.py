@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from src.scaling.bootstrap import interval, resamples
-from src.scaling.curves import FEWEST_SIZES, Study
+from src.scaling.curves import AXES, FEWEST_SIZES, Study
 from src.scaling.laws import (
     LawFits,
     Points,
@@ -15,6 +15,7 @@ from src.scaling.laws import (
     fit_saturating,
     fit_saturating_all,
     moments,
+    n0_bounds,
     points_of,
 )
 
@@ -49,20 +50,26 @@ def fit_laws(study: Study, axis: str, draws: int) -> list[Fitted]:
     """Every law that the study's curves allow: with one size only k of that size. Empty without curves."""
     if not study.curves:
         return []
-    points = points_of(study.curves, axis)
-    counts_BP = resamples(points, draws)
-    sums, sums_B = moments(points), moments(points, counts_BP)
-    sizes = points.sizes_S
-    found = [Fitted(study, axis, points, fit_free(sums, sizes), fit_free(sums_B, sizes), draws)]
-    if len(sizes) < FEWEST_SIZES:
+    found = fit_linear(study, axis, draws)
+    if len(study.sizes) < FEWEST_SIZES:
         return found
-    best = fit_saturating(sums, sizes)
-    found.insert(0, Fitted(study, axis, points, best, fit_saturating_all(sums_B, sizes), draws))
+    points, best = found[0].points, found[0].best
     floored = fit_irreducible(points, np.ones(len(points.x_P)), best)
     # From the whole fit's own loss and from half of it: a resample's best is near one of them.
     floors = (floored.floor_B[0], floored.floor_B[0] / 2)
-    every = [fit_irreducible(points, counts, best, floors) for counts in counts_BP[: min(draws, NESTED_DRAWS)]]
+    every = [fit_irreducible(points, counts, best, floors) for counts in resamples(points, draws)[:NESTED_DRAWS]]
     return [*found, Fitted(study, axis, points, floored, _stacked(every), draws)]
+
+
+def fit_linear(study: Study, axis: str, draws: int) -> list[Fitted]:
+    """The laws that are linear given N0, quickly fitted: the saturating one, where there are sizes for it, and the free one."""
+    points = points_of(study.curves, axis)
+    sums, sums_B = moments(points), moments(points, resamples(points, draws))
+    sizes = points.sizes_S
+    free = Fitted(study, axis, points, fit_free(sums, sizes), fit_free(sums_B, sizes), draws)
+    if len(sizes) < FEWEST_SIZES:
+        return [free]
+    return [Fitted(study, axis, points, fit_saturating(sums, sizes), fit_saturating_all(sums_B, sizes), draws), free]
 
 
 def _stacked(fits: list[LawFits]) -> LawFits:
@@ -80,6 +87,8 @@ def described(fitted: Fitted) -> dict[str, Any]:
     for name in ("k_max", "n0", "floor"):
         if (value := getattr(best, f"{name}_B")) is not None:
             result[name] = interval(value[0], getattr(drawn, f"{name}_B"))
+    if best.n0_B is not None:
+        result["n0"] |= {"at_bound": _bounded(result["n0"], best.sizes_S)}
     result["r2_pooled"] = r2(fitted.points.y_P, fitted.residuals_P)
     result["r2"] = interval(result["r2_pooled"] if result["r2_pooled"] is not None else np.nan, _r2_of_resamples(fitted))
     result["bic"] = bic(fitted)
@@ -96,6 +105,17 @@ def described(fitted: Fitted) -> dict[str, Any]:
         for place, size in enumerate(best.sizes_S)
     ]
     return result
+
+
+def paired(found: list[Fitted]) -> list[dict[str, Any]]:
+    """K_max from compute less K_max from data, on the same losses: both laws are fitted to the same resamples of them, since
+    these depend on runs and points alone."""
+    by_axis = {fitted.axis: fitted for fitted in found if fitted.law == "saturating"}
+    if len(by_axis) < 2:
+        return []
+    compute, data = (by_axis[axis] for axis in AXES)
+    best, drawn_B = (one.k_max_B - other.k_max_B for one, other in ((compute.best, data.best), (compute.resampled, data.resampled)))
+    return [{"study": compute.study.name, "k_max": interval(best[0], drawn_B)}]
 
 
 def _r2_of_resamples(fitted: Fitted) -> np.ndarray:
@@ -128,6 +148,14 @@ def _variance(fitted: Fitted) -> float:
     return max(float((fitted.residuals_P**2).mean()), 1e-300)
 
 
+def _bounded(n0: dict[str, float | None], sizes_S: np.ndarray) -> dict[str, str]:
+    """Which of N0's numbers are bounds of its search, and so no estimates: any value beyond would fit as well."""
+    lowest, highest = np.exp(n0_bounds(sizes_S))
+    said = {name: "at most" if value < 1.01 * lowest else "at least" for name, value in n0.items() if value is not None
+            and not 1.01 * lowest <= value <= 0.99 * highest}  # fmt: skip
+    return said
+
+
 def at_bounds(best: LawFits) -> list[str]:
     """What the numbers cannot say because a parameter ran into a bound."""
     if best.n0_B is None or best.k_max_B is None:
@@ -137,9 +165,9 @@ def at_bounds(best: LawFits) -> list[str]:
     if best.k_max_B[0] <= 0:
         notes.append("K_max is 0: the losses do not fall, so N0 means nothing")
     elif best.n0_B[0] > 100 * best.sizes_S.max():
-        notes.append("N0 is far above all sizes: k grows in proportion to N, and only K_max / N0 is known")
+        notes.append("N0 is far above all sizes: k grows in proportion to N, and only K_max / N0 is known; N0 is a bound, no estimate")
     elif best.n0_B[0] < best.sizes_S.min() / 100:
-        notes.append("N0 is far below all sizes: k is the same for all of them")
+        notes.append("N0 is far below all sizes: k is the same for all of them, and N0 is a bound, no estimate")
     return notes
 
 

@@ -12,9 +12,10 @@ import numpy as np
 from src.scaling.bootstrap import interval, resamples
 from src.scaling.curves import AXES, FEWEST_SIZES, Study
 from src.scaling.fitted import r2
-from src.scaling.laws import LawFits, Points, fit_free, fit_saturating, fit_saturating_all, moments, points_of
+from src.scaling.laws import Fit, LawFits, Points, fit_free, fit_saturating, fit_saturating_all, moments, moments_of, points_of
 
 FRACTIONS = (0.25, 0.4)  # of a run's points; the study: 25 of 105 (base), about 40 (instruct)
+WITHIN, ACROSS = "within a run", "to the largest size"
 FEWEST_TO_FIT = 3  # points of a run; two would fit any noise
 
 
@@ -22,12 +23,13 @@ FEWEST_TO_FIT = 3  # points of a run; two would fit any noise
 class Forecast:
     """Log losses forecast for held-out points, by the fit and by B fits of resamples."""
 
-    kind: str  # "within a run" or "to the largest size"
+    kind: str  # WITHIN or ACROSS
     law: str
     axis: str
     seen: str  # what was fitted, in words
     held_out: Points
     log_loss_BP: np.ndarray  # (1 + B, P), the fit itself first
+    fraction: float = 1.0  # of each run that was fitted
 
     def refitted(self) -> np.ndarray:
         """The same with E of each size from the held-out points themselves."""
@@ -36,6 +38,9 @@ class Forecast:
             here = self.held_out.size_P == size
             shifted[:, here] += (self.held_out.y_P[here] - shifted[:, here]).mean(axis=1, keepdims=True)
         return shifted
+
+
+_FITS: dict[str, Fit] = {"saturating": fit_saturating_all, "free": fit_free}
 
 
 def forecasts(study: Study, draws: int) -> tuple[list[Forecast], list[str]]:
@@ -70,7 +75,7 @@ def within(points: Points, axis: str, law: str, fraction: float, draws: int) -> 
     seen, rest = points.where(early_P), points.where(~early_P)
     both = [_fit(law, seen, None), _fit(law, seen, resamples(seen, draws))]
     log_loss = np.concatenate([fits.log_loss(rest.x_P, rest.size_P) for fits in both])
-    return Forecast("within a run", law, axis, f"the first {fraction:.0%} of each run", rest, log_loss)
+    return Forecast(WITHIN, law, axis, f"the first {fraction:.0%} of each run", rest, log_loss, fraction)
 
 
 def _fit(law: str, points: Points, counts_BP: np.ndarray | None) -> LawFits:
@@ -90,7 +95,7 @@ def across(points: Points, axis: str, draws: int) -> Forecast:
     log_loss = [
         _extended(fits.e_BS, seen.sizes_S, size)[:, None] - fits.k_of(size)[:, None] * rest.x_P for fits in both
     ]
-    return Forecast("to the largest size", "saturating", axis, "all smaller sizes", rest, np.concatenate(log_loss))
+    return Forecast(ACROSS, "saturating", axis, "all smaller sizes", rest, np.concatenate(log_loss))
 
 
 def _extended(e_BS: np.ndarray, sizes_S: np.ndarray, size: float) -> np.ndarray:
@@ -98,6 +103,30 @@ def _extended(e_BS: np.ndarray, sizes_S: np.ndarray, size: float) -> np.ndarray:
     centred = np.log(sizes_S) - np.log(sizes_S).mean()
     slope = e_BS @ centred / (centred**2).sum()
     return e_BS.mean(axis=1) + slope * (np.log(size) - np.log(sizes_S).mean())
+
+
+def r2_simulated(forecast: Forecast, points: Points, y_BP: np.ndarray) -> np.ndarray:
+    """Held-out R², the mean over sizes, of the same forecast in each of B studies with the same `points` and log losses of
+    their own; (B,). To the largest size with its E refitted, as published."""
+    if forecast.kind == WITHIN:
+        early_P = _early(points, forecast.fraction)
+        fits = _FITS[forecast.law](moments_of(points.where(early_P), y_BP[:, early_P]), points.sizes_S)
+        rest, held_BP = forecast.held_out, y_BP[:, ~early_P]
+        ahead_BP = fits.log_loss(rest.x_P, rest.size_P)
+        sizes = [rest.size_P == size for size in np.unique(rest.size_P)]
+        return np.mean([_r2_by_row(held_BP[:, here], ahead_BP[:, here]) for here in sizes], axis=0)
+    largest = len(points.sizes_S) - 1
+    seen_P = points.size_P < largest
+    seen = points.of_sizes(np.arange(largest + 1) < largest)
+    fits = fit_saturating_all(moments_of(seen, y_BP[:, seen_P]), seen.sizes_S)
+    held_BP, slope_B = y_BP[:, ~seen_P], fits.k_of(points.sizes_S[largest])
+    ahead_BP = -slope_B[:, None] * forecast.held_out.x_P
+    return _r2_by_row(held_BP, ahead_BP + (held_BP - ahead_BP).mean(axis=1, keepdims=True))
+
+
+def _r2_by_row(y_BP: np.ndarray, ahead_BP: np.ndarray) -> np.ndarray:
+    total_B = ((y_BP - y_BP.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
+    return 1 - ((y_BP - ahead_BP) ** 2).sum(axis=1) / np.maximum(total_B, 1e-12)
 
 
 def scored(study: Study, forecast: Forecast) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ fit costs as much for three points a size as for three hundred, and a thousand r
 Shapes: P points, S sizes, B resamples.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -89,6 +89,18 @@ def moments(points: Points, counts_BP: np.ndarray | None = None) -> Moments:
     )
 
 
+def moments_of(points: Points, y_BP: np.ndarray) -> Moments:
+    """Of all points once, with B sets of log losses in the place of their own."""
+    sizes = len(points.sizes_S)
+    is_size_PS, count_S = np.eye(sizes)[points.size_P], np.bincount(points.size_P, minlength=sizes)
+    centre_x_S = _means(points.x_P, points.size_P, sizes)
+    x_P = points.x_P - centre_x_S[points.size_P]
+    y_BS = y_BP @ is_size_PS / count_S
+    xy_BS, yy_BS = (y_BP * x_P) @ is_size_PS / count_S, y_BP**2 @ is_size_PS / count_S - y_BS**2
+    xx_S = np.maximum(np.bincount(points.size_P, x_P**2, sizes) / count_S, 1e-300)
+    return Moments(np.broadcast_to(centre_x_S, y_BS.shape), y_BS, np.broadcast_to(xx_S, y_BS.shape), xy_BS, yy_BS)
+
+
 def _means(values_P: np.ndarray, size_P: np.ndarray, sizes: int) -> np.ndarray:
     return np.bincount(size_P, values_P, sizes) / np.maximum(np.bincount(size_P, minlength=sizes), 1)
 
@@ -122,6 +134,9 @@ class LawFits:
         return self.k_max_B / (1 + self.n0_B / size)
 
 
+Fit = Callable[[Moments, np.ndarray], LawFits]  # of B sums and the sizes
+
+
 def fit_free(sums: Moments, sizes_S: np.ndarray) -> LawFits:
     """k and E of each size by itself. A rising curve has a k below 0."""
     k = -sums.xy / sums.xx
@@ -131,7 +146,7 @@ def fit_free(sums: Moments, sizes_S: np.ndarray) -> LawFits:
 def fit_saturating(sums: Moments, sizes_S: np.ndarray) -> LawFits:
     """The best of bounded least squares from several starts (scipy, trust region), for the first of the B sums."""
     free_S, weight_S = -sums.xy[0] / sums.xx[0], np.sqrt(sums.xx[0])
-    low, high = _n0_bounds(sizes_S)
+    low, high = n0_bounds(sizes_S)
     k_start = np.clip(2 * np.max(np.abs(free_S)), 1e-6, K_LARGEST / 2)
 
     def residuals(parameters: np.ndarray) -> np.ndarray:
@@ -152,7 +167,7 @@ def fit_saturating(sums: Moments, sizes_S: np.ndarray) -> LawFits:
 
 def fit_saturating_all(sums: Moments, sizes_S: np.ndarray) -> LawFits:
     """The same least squares for all B sums at once: K_max follows from N0, which a grid and golden section find."""
-    low, high = _n0_bounds(sizes_S)
+    low, high = n0_bounds(sizes_S)
     grid_G = np.linspace(low, high, GRID)
     values_BG = np.stack([_profile(sums, sizes_S, np.full(len(sums.x), value))[0] for value in grid_G], axis=1)
     best_B, step = grid_G[values_BG.argmin(axis=1)], grid_G[1] - grid_G[0]
@@ -165,7 +180,7 @@ def fit_saturating_all(sums: Moments, sizes_S: np.ndarray) -> LawFits:
     return _saturating(sums, sizes_S, _profile(sums, sizes_S, log_n0)[1], np.exp(log_n0))
 
 
-def _n0_bounds(sizes_S: np.ndarray) -> tuple[float, float]:
+def n0_bounds(sizes_S: np.ndarray) -> tuple[float, float]:
     return float(np.log(sizes_S.min() / N0_RANGE)), float(np.log(sizes_S.max() * N0_RANGE))
 
 
@@ -192,7 +207,7 @@ def fit_irreducible(points: Points, counts_P: np.ndarray, start: LawFits, floors
     x_P = points.x_P - centre_S[size_P]
     is_size_PS = np.eye(len(sizes))[size_P]
     lowest = float(np.exp(points.y_P.min()))
-    low, high = _n0_bounds(sizes)
+    low, high = n0_bounds(sizes)
 
     def parts(parameters: np.ndarray) -> tuple[np.ndarray, ...]:
         k_max, log_n0, floor = parameters[:3]

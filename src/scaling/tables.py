@@ -6,6 +6,7 @@ from typing import Any
 from src.drawing.table import Cell, Table, table
 
 Results = Mapping[str, Any]  # as `src.scaling.analysis` says
+BOUNDS = {"at most": "≤ ", "at least": "≥ "}
 
 
 def all_tables(results: Results) -> list[Table]:
@@ -16,13 +17,14 @@ def all_tables(results: Results) -> list[Table]:
     return [each for each in made if each.rows]
 
 
-def shown(estimate: Mapping[str, float | None] | None, scale: float = 1.0) -> Cell:
-    """`0.135 [0.130, 0.141]`."""
+def shown(estimate: Mapping[str, Any] | None, scale: float = 1.0) -> Cell:
+    """`0.135 [0.130, 0.141]`; a number that is a bound of the search, and no estimate, as `≤ 40`."""
     if not estimate or estimate["value"] is None:
         return Cell("", None)
     value, low, high = (None if v is None else v * scale for v in (estimate["value"], estimate["low"], estimate["high"]))
-    ends = "" if low is None or high is None else f" [{low:.3g}, {high:.3g}]"
-    return Cell(f"{value:.4g}{ends}", value)
+    mark = {name: BOUNDS[kind] for name, kind in estimate.get("at_bound", {}).items()}
+    ends = "" if low is None or high is None else f" [{mark.get('low', '')}{low:.3g}, {mark.get('high', '')}{high:.3g}]"
+    return Cell(f"{mark.get('value', '')}{value:.4g}{ends}", value)
 
 
 def _number(value: float | None, form: str = ".4f") -> Cell:
@@ -33,12 +35,17 @@ def _laws(laws: Sequence[dict[str, Any]]) -> Table:
     rows = [
         [
             law["study"], law["x"], law["law"], shown(law.get("k_max")), shown(law.get("n0")), shown(law.get("floor")),
-            _number(law["r2_pooled"]), _number(law["bic"], ".1f"), "; ".join(law["notes"]),
+            _number(law["r2_pooled"]), shown(law.get("ceiling")), shown(law.get("share_of_ceiling")), _number(law["bic"], ".1f"),
+            "; ".join(law["notes"]),
         ]
         for law in laws
     ]
-    columns = "study, against, law, #K_max, #N0, #L_inf, #R² pooled over sizes, #BIC, remark"
-    note = "log L = -k(N) log X + E(N); 95 % intervals by bootstrap over seeds and points. Smaller BIC is better."
+    columns = "study, against, law, #K_max, #N0, #L_inf, #R² pooled over sizes, #were the law exactly true, #share of that, #BIC, remark"
+    note = (
+        "log L = -k(N) log X + E(N); 95 % intervals by bootstrap over seeds and points. Were the law exactly true: R² of studies "
+        "simulated under it, with as many seeds, problems and samples. ≤ and ≥: a bound of the search, no estimate. Smaller BIC "
+        "is better."
+    )
     return table("scaling_laws", "Laws", note, columns, rows)
 
 
@@ -73,14 +80,14 @@ def _forecasts(forecasts: Sequence[dict[str, Any]]) -> Table:
             each["study"], each["kind"], each["x"], each["law"], each["seen"], "refitted" if each["refitted_e"] else "forecast",
             Cell(f"{size['parameters']:,}", size["parameters"]), size["points"], shown(size["r2"]),
             shown(size["relative_error"], 100), shown(size["last_loss"]), _number(size["last_loss_measured"]),
-            _number(each["r2_pooled_over_sizes"], ".3f"),
+            _number(each["r2_pooled_over_sizes"], ".3f"), shown(each.get("ceiling")), shown(each.get("share_of_ceiling")),
         ]
         for each in forecasts
         for size in each["sizes"]
     ]
     columns = (
         "study, forecast, against, law, from, E, #parameters, #held-out points, #R² held out, #error %, #last loss forecast, "
-        "#last loss measured, #R² pooled over sizes"
+        "#last loss measured, #R² pooled over sizes, #mean R² were the law exactly true, #share of that"
     )
     note = (
         "Scored on points that the fit has not seen. R² pooled over sizes also counts the differences between sizes, "

@@ -71,8 +71,8 @@ def leave_one_out_refusal(setup: TrainingSetup) -> str | None:
     # The KL in the reward is taken from log-probabilities that TRL's trainer computes only in this case.
     if setup.fields.get("beta") and setup.updates == 1:
         return (
-            "algorithm.settings.beta: the KL in the reward needs two updates a batch or more; set num_iterations to 2, "
-            "or beta to 0"
+            "algorithm.settings.beta: the KL in the reward needs two updates a batch or more; set generation_batch_size to "
+            "two updates' completions, num_iterations to 2, or beta to 0"
         )
     return None
 

@@ -6,6 +6,7 @@ single tokens and all ways to average them, but another baseline and the KL in t
 and its loss is called without the KL.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,22 +16,36 @@ from src.training.trainer import LabTrainerMixin, OwnAdvantages
 EPSILON = 1e-4  # added to every std, as TRL does
 
 
-def leave_one_out(rewards_B: torch.Tensor, penalties_B: torch.Tensor, group: int, scale: str) -> torch.Tensor:
-    """Advantages of B completions, `group` of each prompt next to each other: the reward less its penalty, over the mean of
-    the same for the prompt's other completions.
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """B completions of all processes, `group` of each prompt next to each other."""
+
+    rewards_B: torch.Tensor
+    penalties_B: torch.Tensor  # that the KL takes off the reward
+    tokens_B: torch.Tensor  # that enter the loss
+    group: int
+
+
+def leave_one_out(scored: Scored, scale: str) -> torch.Tensor:
+    """Advantages: the reward less its penalty, over the mean of the same for the prompt's other completions.
 
     `scale` as in TRL's `scale_rewards`: "none"; "group" divides the rewards' part by the std of the prompt's rewards (the
     penalty's part never, or it would be all there is where rewards are nearly equal); "batch" whitens advantages over
-    the batch: less their mean, divided by their std.
+    the batch's tokens, each of which has its completion's: less their mean, divided by their std (arXiv 2502.04463, as
+    released, with the normalisation of OpenRLHF).
     """
-    rewards_PG, penalties_PG = rewards_B.view(-1, group), penalties_B.view(-1, group)
+    rewards_PG, penalties_PG = (values_B.view(-1, scored.group) for values_B in (scored.rewards_B, scored.penalties_B))
     advantages_PG = _over_the_others(rewards_PG)
     if scale == "group":
         advantages_PG = advantages_PG / (rewards_PG.std(dim=1, keepdim=True) + EPSILON)
     advantages_B = (advantages_PG - _over_the_others(penalties_PG)).view(-1)
-    if scale == "batch":
-        advantages_B = (advantages_B - advantages_B.mean()) / (advantages_B.std() + EPSILON)
-    return advantages_B
+    return _whitened(advantages_B, scored.tokens_B) if scale == "batch" else advantages_B
+
+
+def _whitened(values_B: torch.Tensor, tokens_B: torch.Tensor) -> torch.Tensor:
+    share_B = tokens_B / tokens_B.sum().clamp(min=1)
+    rest_B = values_B - (share_B * values_B).sum()
+    return rest_B / ((share_B * rest_B**2).sum().sqrt() + EPSILON)
 
 
 def _over_the_others(values_PG: torch.Tensor) -> torch.Tensor:
@@ -43,14 +58,14 @@ class LeaveOneOutTrainer(OwnAdvantages):
     """TRL's GRPOTrainer with RLOO's advantages, `beta` times the KL to the start inside the reward."""
 
     def advantages(self, rewards_B: torch.Tensor, output: dict[str, Any]) -> torch.Tensor:
-        penalties_B = self.beta * self._kl(output) if self.beta else torch.zeros_like(rewards_B)
-        return leave_one_out(rewards_B, penalties_B, self.num_generations, self.scale_rewards)
+        tokens_B = self.accelerator.gather(output["completion_mask"].sum(dim=1))
+        penalties_B = self.beta * self._kl(output, tokens_B) if self.beta else torch.zeros_like(rewards_B)
+        return leave_one_out(Scored(rewards_B, penalties_B, tokens_B, self.num_generations), self.scale_rewards)
 
-    def _kl(self, output: dict[str, Any]) -> torch.Tensor:
+    def _kl(self, output: dict[str, Any], tokens_B: torch.Tensor) -> torch.Tensor:
         """Estimate of the KL for each completion of all processes, nats: its log ratio to the start (k1)."""
-        mask = output["completion_mask"]
-        log_ratios_B = ((output["old_per_token_logps"] - output["ref_per_token_logps"]) * mask).sum(dim=1)
-        kl_B, tokens_B = self.accelerator.gather(log_ratios_B), self.accelerator.gather(mask.sum(dim=1))
+        log_ratios_BT = (output["old_per_token_logps"] - output["ref_per_token_logps"]) * output["completion_mask"]
+        kl_B = self.accelerator.gather(log_ratios_BT.sum(dim=1))
         self._metrics["train"]["kl"].append((kl_B.sum() / tokens_B.sum().clamp(min=1)).item())
         return kl_B
 

@@ -1,8 +1,11 @@
 """At scale=open_rs the three experiments carry the published numbers, and each ablation changes one thing."""
 
-import pytest
-from conftest import composed, configured
+from pathlib import Path
 
+import pytest
+from conftest import ROOT, composed, configured
+
+from src.experiment.trl_config import trl_config
 from src.training.length import LengthSchedule
 
 # arXiv 2503.16219 and its released code: rewards with weights, prompts a step, tokens of a completion at most.
@@ -125,6 +128,7 @@ def test_the_published_efficiency_study():
     config = configured("+experiment=efficient", "scale=h200", "reward.alpha=0.2")
     settings, batch, lr = config.algorithm.settings, config.batch, config.lr
     assert (batch.prompts_per_generation, config.algorithm.completions_per_prompt, batch.generation_every_steps) == (32, 8, 2)
+    assert (config.algorithm.prompts_per_step, batch.uses) == (16, 1)  # each update sees half of the batch
     assert (config.scale.steps, batch.presentations) == (200, 3200)
     assert (settings["beta"], settings["epsilon"], settings["scale_rewards"]) == (1e-3, 0.2, "none")
     assert (config.algorithm.advantages, settings["loss_type"]) == ("leave_one_out", "grpo")
@@ -132,3 +136,31 @@ def test_the_published_efficiency_study():
     assert (config.rollout.temperature, config.scale.completion_budget, config.scale.prompt_budget) == (1.0, 32000, 512)
     assert {term: weight for term, weight in config.reward.weights.items() if weight} == {"efficient": 1}
     assert (config.prompt.system, config.seed) == (None, 42)
+
+
+# What the trainer is given, where the libraries' defaults then and now are not the same or nobody's default is published.
+OPEN_RS_COMMIT = {  # TRL at its commit of 2025-02-25
+    "beta": 0.04, "epsilon": 0.2, "epsilon_high": None, "num_iterations": 1, "loss_type": "bnpo", "scale_rewards": "group",
+    "importance_sampling_level": "token", "mask_truncated_completions": False, "use_bias_correction_kl": False,
+    "vllm_importance_sampling_correction": False, "top_entropy_quantile": 1.0, "entropy_coef": 0.0,
+    "adam_beta1": 0.9, "adam_beta2": 0.999, "weight_decay": 0.0, "max_grad_norm": 1.0, "learning_rate": 1e-6,
+    "temperature": 0.7, "top_p": 1.0, "top_k": 0, "min_p": None, "repetition_penalty": 1.0, "warmup_steps": 50,
+    "disable_dropout": False, "sync_ref_model": False, "seed": 42, "max_steps": 500, "num_generations": 6,
+}  # fmt: skip
+OPENRLHF = {
+    "beta": 1e-3, "epsilon": 0.2, "epsilon_high": None, "num_iterations": 1, "loss_type": "grpo", "scale_rewards": "none",
+    "importance_sampling_level": "token", "mask_truncated_completions": False, "vllm_importance_sampling_correction": False,
+    "top_entropy_quantile": 1.0, "entropy_coef": 0.0, "adam_beta1": 0.9, "adam_beta2": 0.95, "weight_decay": 0.0,
+    "max_grad_norm": 1.0, "learning_rate": 5e-6, "temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": None,
+    "repetition_penalty": 1.0, "warmup_steps": 6, "seed": 42, "max_steps": 200, "num_generations": 8,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("experiment", "fields"), [("mix_easy_hard", OPEN_RS_COMMIT), ("efficient", OPENRLHF)])
+def test_the_trainer_is_given_what_was_published_and_the_page_says_so(experiment, fields):
+    overrides = ("scale=open_rs", "hardware.device=cpu", "hardware.bf16=false", "hardware.sharding=none")  # no GPU here
+    given = trl_config(configured(f"+experiment={experiment}", *overrides), Path("nowhere"))
+    assert {key: getattr(given, key) for key in fields} == fields
+    page = (ROOT / "docs" / "published.md").read_text(encoding="utf-8")
+    settings = configured(f"+experiment={experiment}", "scale=open_rs").algorithm.settings
+    assert all(f"`{key}" in page for key in settings)

@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shutil
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -84,10 +85,9 @@ def test_exact_accuracy_and_gain(tmp_path):
 
 def test_factorial_effects_are_exact(tmp_path):
     solved = {(0, 0): 2, (1, 0): 4, (0, 1): 3, (1, 1): 9}
-    for (a, b), count in solved.items():
-        folder = write_run(
-            tmp_path / f"{a}{b}", problems=10, suites=("chains",), settings={"mix.easy_share": a, "lr.peak": b}
-        )
+    for seed, ((a, b), count) in product(range(3), solved.items()):
+        settings = {"mix.easy_share": a, "lr.peak": b}
+        folder = write_run(tmp_path / f"{a}{b}{seed}", problems=10, suites=("chains",), seed=seed, settings=settings)
         write_table(folder, "chains", "best", (np.arange(10) < count).astype(float), 1, np.random.default_rng(0))
         write_table(folder, "chains", "before", np.zeros(10), 1, np.random.default_rng(0))
         write_table(folder, "chains", "after", np.zeros(10), 1, np.random.default_rng(0))
@@ -106,8 +106,14 @@ def test_factorial_effects_are_exact(tmp_path):
     tokens = {effect.name: effect.tokens.interval.mean for effect in factorial.effects if not effect.interaction}
     assert tokens == pytest.approx({"lr.peak: 0 → 1": 0.0, "mix.easy_share: 0 → 1": -5.0})
     heading, words = analysis.sentences[-1]
-    assert heading == "chains: effects of 2 factors over 4 cells × 1 seeds"
+    assert heading == "chains: effects of 2 factors over 4 cells × 3 seeds"
     assert "mix.easy_share: 0 → 1 changes completion length by −5.0 (−5.0 to −5.0) tokens; the rest is not shown to" in words[1]
+
+
+def test_a_factorial_of_one_seed_claims_nothing_of_a_factor(tmp_path):
+    factorial(tmp_path, [(0, 0), (1, 0), (0, 1), (1, 1)])
+    _, words = analyse([tmp_path]).sentences[-1]
+    assert words == ["Seeds are too few to claim anything of a factor (1 of at least 3): effects are of these weights."]
 
 
 def test_a_searchs_configurations_are_told_apart_by_what_was_drawn(tmp_path):

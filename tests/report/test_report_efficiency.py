@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import figures_of, tables_of
-from test_claims import outcome
+from test_claims import of_recipe, outcome
 
 from benchmarks.records import write_run
 from src.drawing.images import write_images
@@ -21,13 +21,8 @@ from src.report.sections.efficiency import efficiency_tables
 from src.report.sections.efficiency_front import efficiency_figures
 from src.statistics import Side
 
-PRESSURE = {
-    "model.path": "embedded/micro",
-    "reward.weights.efficient": 1.0,
-    "algorithm.settings.scale_rewards": "none",
-    "algorithm.settings.loss_type": "grpo",
-}
-SUPERVISED = PRESSURE | {"reward.weights.efficient": 0.0, "algorithm.advantages": "shortest_correct"}
+PRESSURE = of_recipe("efficient")
+SUPERVISED = {"reward.weights.efficient": 0.0, "algorithm.advantages": "shortest_correct"}
 BOTH = ("chains", "chains_long")
 
 

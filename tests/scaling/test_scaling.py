@@ -10,16 +10,19 @@ from scipy.optimize import least_squares
 
 from benchmarks.published_studies import published_law, synthetic_curves
 from benchmarks.records import write_run
+from benchmarks.scaling import LADDERS, PARTS, Ladder, outcomes
 from src.common.errors import UserError
 from src.report.reference.read import reference
 from src.scaling.__main__ import main
 from src.scaling.bootstrap import LEVEL, resamples
 from src.scaling.curves import Curve, read_studies, study_of
-from src.scaling.fitted import compared, described, fit_laws
+from src.scaling.fitted import compared, described, fit_laws, fit_linear, paired
 from src.scaling.forecast import across, forecasts, scored, within
 from src.scaling.laws import fit_free, fit_saturating, fit_saturating_all, moments, points_of
+from src.scaling.noise import noise_of, share_of_ceiling, simulated
 from src.scaling.optimal import compute_optimal, order_of_sizes
 from src.scaling.stopping import StopWhenConfig, narrow_enough
+from src.scaling.tables import shown
 
 LAW = published_law("base", "compute")
 
@@ -159,6 +162,58 @@ def test_the_best_size_grows_with_the_budget():
     assert order_of_sizes(data)["rank_correlation"]["value"] == -1
 
 
+# Claims on the law
+
+
+def test_where_the_law_is_exactly_true_no_claim_on_it_is_contradicted():
+    """Though noise alone keeps R² far below 0.994 there. `python -m benchmarks.scaling` counts it over more studies."""
+    found = [outcomes(Ladder(100, 1), seed) for seed in range(3)]
+    assert "contradicted" not in {each[part] for each in found for part in PARTS}
+
+
+@pytest.mark.parametrize(
+    ("ladder", "part"),
+    [("every other slope is half", "B3 data"), ("nothing is learnt in the first third", "B4 within"),
+     ("answers lose half of their length", "B5")],
+)  # fmt: skip
+def test_where_it_is_false_a_claim_is_contradicted(ladder, part):
+    assert outcomes(LADDERS[ladder], seed=0)[part] == "contradicted"
+
+
+def test_noise_is_what_samples_and_seeds_show():
+    """Planted: 40 % of an answer's variance between samples of a problem, runs 0.1 apart in level and 0.05 in slope."""
+    points = points_of(small_curves(noise=0.0, seeds=12), "data")
+    law = fit_saturating(moments(points), points.sizes_S)
+    rng = np.random.default_rng(3)
+    chance_P = np.repeat([0.5 - 0.5 * 0.6**0.5, 0.5 + 0.5 * 0.6**0.5], 1000)
+    curves = [replace(c, solved_P=rng.binomial(4, chance_P) / 4, samples=4) for c in small_curves(seeds=12)]
+    planted = replace(noise_of(curves, points, np.zeros(len(points.x_P))), run=(0.01, 0.0025))
+    assert planted.within == pytest.approx(0.4, abs=0.01) and (planted.problems, planted.samples) == (2000, 4)
+    (y_P,) = simulated(law, points, planted, draws=1)
+    found = noise_of(curves, replace(points, y_P=y_P), y_P - law.log_loss(points.x_P, points.size_P)[0])
+    assert found.run == (pytest.approx(0.01, rel=0.5), pytest.approx(0.0025, rel=0.5)) and found.step < 1e-4
+
+
+def test_a_share_of_the_ceiling_by_hand():
+    simulated_B = np.linspace(0.4, 0.6, 201)  # the median 0.5, 95 % within 0.095 of it
+    share = share_of_ceiling(0.45, simulated_B)
+    assert share == {"value": pytest.approx(0.9), "low": pytest.approx(0.71), "high": pytest.approx(1.09)}
+    assert share_of_ceiling(0.1, simulated_B - 0.4)["value"] is None  # noise leaves nothing to have a share of
+
+
+def test_slopes_of_the_same_losses_are_compared_on_the_same_resamples():
+    compute, data = (fit_linear(study_of("small", small_curves()), axis, 100)[0] for axis in ("compute", "data"))
+    (pair,) = paired([compute, data])  # operations are in proportion to data here, so the slopes are one
+    assert max(map(abs, pair["k_max"].values())) < 1e-6 < np.ptp(compute.resampled.k_max_B)
+
+
+def test_a_bound_of_n0_is_no_estimate():
+    same = [replace(c, loss_T=np.exp(-0.2 * np.log(c.data_T / 10))) for c in small_curves()]  # k is the same for all sizes
+    law = described(fit_linear(study_of("same", same), "data", 100)[0])
+    assert law["n0"]["at_bound"] == dict.fromkeys(("value", "low", "high"), "at most")
+    assert shown(law["n0"]).text == "≤ 100 [≤ 100, ≤ 100]" and "no estimate" in law["notes"][0]
+
+
 # Records
 
 
@@ -192,6 +247,7 @@ def test_from_records_to_results(tmp_path, capsys):
     assert law["k_max"]["low"] <= 0.25 <= law["k_max"]["high"] and len(law["sizes"]) == 3
     assert (results["scale"], results["seeds"]) == ("micro", 3)
     assert results["laws"]["data"]["k_max"] == law["k_max"] and results["laws"]["compute"]["r2"]["value"] > 0.99
+    assert results["laws"]["data"]["share_of_ceiling"]["low"] > 0.97  # the law is true, and the planted noise small
     for kind in ("within", "across", "across_without_refit"):
         assert set(results["forecasts"][kind]["r2"]) == {"value", "low", "high"}
     assert (tmp_path / "scaling" / "tables" / "scaling_laws.csv").is_file()

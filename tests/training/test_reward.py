@@ -197,6 +197,8 @@ def test_tag_count():
     assert tags(closed, bare, twice, whole, open_, opened=False) == [0.5, 0.0, 0.0, 1.0, 0.5]
     assert tags(closed, bare, twice, whole) == [1.0, 0.0, 0.0, 1.0]  # nobody knows the template
     assert tags(closed, whole, opened=True, opened_by_template=False) == [0.5, 1.0]  # the config is stronger
+    # Open-R1 and Open-RS count two closing lines that follow each other as one, and two apart as two.
+    assert tags("<think>\na\n</think>\n</think>\nb", "<think>\na\n</think>\nb\n</think>\nc", opened=False) == [1.0, 0.5]
 
 
 def test_an_answer_inside_unfinished_thinking_counts_only_where_it_is_told_to():

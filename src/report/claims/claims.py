@@ -1,12 +1,14 @@
-"""The published claims, read from *.yaml beside this, with the verdict of the records on each.
+"""The published claims, read from *.yaml beside this with the recipes that they are about, and the verdict of the records.
 
-A claim has up to two tests, `full` at the published scale and `micro` on the embedded model. How something is measured
-stands in `claim_effects`, when it decides in `claim_decision`.
+A claim has up to two tests: `full` on runs of its recipe at the published scale, and `micro` on the embedded model's analogue
+of it, which says nothing of the published one. How something is measured stands in `effects`, when it decides in `decision`,
+what a recipe is in `recipes`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from typing import Any
 
 import yaml
 from pydantic import Field
@@ -15,9 +17,13 @@ from src.common.base import Config
 from src.record.read import Run
 from src.report.claims.decision import Outcome, TestConfig, decide
 from src.report.claims.effects import KINDS
-from src.report.claims.records import Records
+from src.report.claims.recipes import RecipeConfig, in_words
+from src.report.claims.records import RECIPE, Records, Selector
 from src.report.findings.configurations import Configuration, Group
 from src.scaling.results import Fits
+
+ANALOGUE = "by analogy, embedded model"
+MOST_TOLD = 2  # configurations that are of another recipe
 
 
 class ClaimConfig(Config):
@@ -33,6 +39,13 @@ class ClaimConfig(Config):
     micro: list[TestConfig] = Field(default=[])  # empty where the claim makes no sense on the embedded model
 
 
+class StudyConfig(Config):
+    """The claims of a study, and the recipes that they are about, by name."""
+
+    recipes: dict[str, RecipeConfig]
+    claims: list[ClaimConfig]
+
+
 @dataclass(frozen=True)
 class ClaimVerdict:
     """The outcome at the published scale and on the micro model, each with the reason in words."""
@@ -44,31 +57,23 @@ class ClaimVerdict:
     micro_reason: str
 
 
-def read_claims() -> list[ClaimConfig]:
-    """All claims of the project, by study."""
+def read_studies() -> list[StudyConfig]:
+    """The studies, with all claims of the project."""
     files = sorted(
         (file for file in resources.files("src.report.claims").iterdir() if file.name.endswith(".yaml")), key=lambda f: f.name
     )
-    return [ClaimConfig.model_validate(claim) for file in files for claim in yaml.safe_load(file.read_text("utf-8"))]
+    return [StudyConfig.model_validate(yaml.safe_load(file.read_text("utf-8"))) for file in files]
 
 
 def test_claims(
     groups: Sequence[Group], configurations: Sequence[Configuration], fits: Sequence[Fits] = (), looks: int = 1
 ) -> list[ClaimVerdict]:
     """The verdict on every claim, as one of several `looks` at growing records."""
-    micro, full = (_records(groups, configurations, fits, which) for which in (is_micro, is_full))
-    return [
-        ClaimVerdict(
-            claim,
-            *_outcome(claim.full, full, f"needs {claim.needs}", looks),
-            *(
-                _outcome(claim.micro, micro, "needs the same runs at scale micro", looks)
-                if claim.micro
-                else ("not measured", "makes no sense on the micro model")
-            ),
-        )
-        for claim in read_claims()
-    ]
+    verdicts = []
+    for study in read_studies():
+        full, micro = (records_of(groups, configurations, fits, study.recipes, which) for which in (is_full, is_micro))
+        verdicts += [ClaimVerdict(claim, *_at_scale(claim, full, looks), *_at_micro(claim, micro, looks)) for claim in study.claims]
+    return verdicts
 
 
 vars(test_claims)["__test__"] = False  # for pytest, which takes it for a test by its name
@@ -84,13 +89,29 @@ def is_full(run: Run) -> bool:
     return not is_micro(run) and run.config.get("model.init") != "random"
 
 
-def _records(
-    groups: Sequence[Group], configurations: Sequence[Configuration], fits: Sequence[Fits], wanted: Callable[[Run], bool]
+def records_of(
+    groups: Sequence[Group],
+    configurations: Sequence[Configuration],
+    fits: Sequence[Fits],
+    recipes: Mapping[str, RecipeConfig],
+    wanted: Callable[[Run], bool],
 ) -> Records:
+    """What is there of one scale."""
     chosen = tuple(c for c in configurations if c.measured and wanted(c.measured[0]))
-    keys = {c.key for c in chosen}
-    of_scale = tuple(each for each in fits if each.micro == (wanted is is_micro))
-    return Records(tuple(g for g in groups if keys & g.runs.keys()), chosen, of_scale)
+    keys, micro = {c.key for c in chosen}, wanted is is_micro
+    of_scale = tuple(each for each in fits if each.micro == micro)
+    return Records(tuple(g for g in groups if keys & g.runs.keys()), chosen, of_scale, recipes, "micro" if micro else "full")
+
+
+def _at_scale(claim: ClaimConfig, records: Records, looks: int) -> tuple[Outcome, str]:
+    return _outcome(claim.full, records, f"needs {claim.needs}", looks)
+
+
+def _at_micro(claim: ClaimConfig, records: Records, looks: int) -> tuple[Outcome, str]:
+    if not claim.micro:
+        return "not measured", "makes no sense on the micro model"
+    outcome, reason = _outcome(claim.micro, records, "needs the same runs at scale micro", looks)
+    return outcome, reason if outcome == "not measured" else f"{ANALOGUE}: {reason}"
 
 
 def _outcome(tests: Sequence[TestConfig], records: Records, needs: str, looks: int) -> tuple[Outcome, str]:
@@ -98,8 +119,55 @@ def _outcome(tests: Sequence[TestConfig], records: Records, needs: str, looks: i
     for test in tests:
         effect = KINDS[test.kind](records, **test.of)
         fitted = f"{needs}, then python -m src.scaling <sweep folder>" if test.kind == "fitted" else needs
-        told.append(decide(test, effect, looks) if effect else ("not measured", fitted))
+        outcome, reason = decide(test, effect, looks) if effect else ("not measured", fitted)
+        if effect and (late := _without_the_step(test, records)):
+            # Those that have it are chosen by how they went.
+            outcome, reason = "undecided", f"{reason}; no verdict, since {late}"
+        told.append((outcome, reason))
     # All parts have to hold; one that does not is enough to contradict.
     order: tuple[Outcome, ...] = ("contradicted", "not measured", "undecided", "supported")
     worst = next(outcome for outcome in order if any(outcome == each for each, _ in told))
-    return worst, "; ".join(dict.fromkeys(reason for _, reason in told))
+    notes = [] if worst != "not measured" else [late for test in tests if (late := _without_the_step(test, records))]
+    return worst, "; ".join(dict.fromkeys([*(reason for _, reason in told), *notes, *_of_other_recipes(tests, records)]))
+
+
+def _without_the_step(test: TestConfig, records: Records) -> str:
+    """Which runs of a test's recipes have no measurement by the step that it speaks of."""
+    if (step := test.of.get("by_step")) is None:
+        return ""
+    matching = {c.key: c for wanted in _selectors(test.of) for c in records.matching(wanted)}
+    runs = [run for c in matching.values() for run in c.measured]
+    late = [run.summary.get("best_step") for run in runs if (best := run.summary.get("best_step")) is None or best > step]
+    if not late:
+        return ""
+    steps = ", ".join(dict.fromkeys("unknown" if each is None else str(each) for each in late))
+    return f"{len(late)} of {len(runs)} runs of the recipe were not measured by step {step} (their best weights are of step {steps})"
+
+
+def _of_other_recipes(tests: Sequence[TestConfig], records: Records) -> Iterator[str]:
+    """The runs of a recipe's experiment that are of another recipe, and why; the closest ones first."""
+    for name in dict.fromkeys(_recipe(wanted) for test in tests for wanted in _selectors(test.of)):
+        recipe = records.recipes.get(name or "")
+        if recipe is None:
+            continue
+        named = [c for c in records.configurations if recipe.experiment in (c.measured[0].name, c.config.get("choices.experiment"))]
+        others = sorted(((faults, c) for c in named if (faults := recipe.faults(c.config, records.scale))), key=lambda o: len(o[0]))
+        if others:
+            told = [f"{_runs(c)} ({in_words(faults)})" for faults, c in others[:MOST_TOLD]]
+            rest = [f"{_runs(*(c for _, c in others[MOST_TOLD:]))} more"] if len(others) > MOST_TOLD else []
+            yield f"not of the recipe {name}: {', '.join([*told, *rest])}"
+
+
+def _runs(*configurations: Configuration) -> str:
+    number = sum(len(c.measured) for c in configurations)
+    return f"{number} run{'' if number == 1 else 's'}"
+
+
+def _selectors(of: Mapping[str, Any]) -> list[Selector]:
+    """What chooses the runs of a test."""
+    single = [of[key] for key in (RECIPE, "first", "second", "where") if key in of]
+    return [*single, *of.get("recipes", ()), *of.get("less", ())]
+
+
+def _recipe(wanted: Selector) -> str | None:
+    return wanted if isinstance(wanted, str) else wanted.get(RECIPE)

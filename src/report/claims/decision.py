@@ -50,6 +50,7 @@ class ClaimEffect:
     usd_per_seed: float = 0.0
     seconds_per_seed: float = 0.0
     evaluation_share: float = 0.0  # of the seconds
+    note: str = ""  # what has to be said of it
     chosen_of: int = 1  # the largest of so many effects: its error is divided among them (Bonferroni)
 
     def within(self, error: float) -> Interval:
@@ -70,6 +71,7 @@ def decide(test: TestConfig, effect: ClaimEffect, looks: int = 1) -> tuple[Outco
     holds = {"up": low > margin, "down": high < margin, "same": -margin < low and high < margin}[test.direction]
     fails = {"up": high < margin, "down": low > margin, "same": low > margin or high < -margin}[test.direction]
     figure = f"{found.mean:+.3g} ({low:+.3g} to {high:+.3g}), {effect.seeds} seed{'' if effect.seeds == 1 else 's'}"
+    figure += f" ({effect.note})" if effect.note else ""
     if effect.seeds < FEWEST_SEEDS and (holds or fails):
         more = FEWEST_SEEDS - effect.seeds
         return "undecided", f"{figure}: too few seeds; takes {more} more{_bill(effect, more)}"

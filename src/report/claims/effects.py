@@ -14,27 +14,29 @@ import numpy as np
 
 from src.record.read import Run
 from src.report.claims.decision import ClaimEffect
-from src.report.claims.records import Records, Selector, effect_of, in_hundredths
+from src.report.claims.records import RECIPE, Along, Records, Selector, effect_of, in_hundredths
 from src.report.claims.tokens import tokens_change, tokens_contrast, tokens_difference
 from src.report.findings.configurations import Configuration
-from src.statistics import Interval, contrast, t_interval
+from src.statistics import contrast, t_interval
 from src.statistics import difference as less
 
 BUDGETS = 6  # at which the best number is looked for
 
 
-def gain(records: Records, experiment: Selector, suite: str, when: str | None = None) -> ClaimEffect | None:
-    """Accuracy of an experiment over its base, in points."""
-    configuration = records.named(experiment, suite)
+def gain(records: Records, recipe: Selector, suite: str, when: str | None = None, by_step: int | None = None) -> ClaimEffect | None:
+    """Accuracy of a recipe over its base, in points; of weights up to a step, if one is given."""
+    records = records.by_step(by_step)
+    configuration = records.named(recipe, suite)
     group = configuration and records.group(suite, configuration)
     if not group:
         return None
     return in_hundredths(less(group.side(configuration, when), group.base(configuration)), configuration)
 
 
-def mean_gain(records: Records, experiment: Selector, suites: list[str]) -> ClaimEffect | None:
+def mean_gain(records: Records, recipe: Selector, suites: list[str], by_step: int | None = None) -> ClaimEffect | None:
     """Gain over the base averaged over suites, in points; the spread over seeds and that over each suite's problems enter."""
-    configuration = records.named(experiment, *suites)
+    records = records.by_step(by_step)
+    configuration = records.named(recipe, *suites)
     if configuration is None:
         return None
     groups = [group for suite in suites if (group := records.group(suite, configuration))]
@@ -42,27 +44,28 @@ def mean_gain(records: Records, experiment: Selector, suites: list[str]) -> Clai
     return in_hundredths(contrast([side.times(1 / len(groups)) for pair in pairs for side in pair]), configuration)
 
 
-def largest_gain(records: Records, experiments: list[Selector], suite: str) -> ClaimEffect | None:
-    """The largest gain among experiments, with an interval widened for having been chosen (Bonferroni, by t)."""
-    effects = [effect for name in experiments if (effect := gain(records, name, suite))]
-    if len(effects) < len(experiments):
+def largest_gain(records: Records, recipes: list[Selector], suite: str, by_step: int | None = None) -> ClaimEffect | None:
+    """The largest gain among recipes, with an interval widened for having been chosen (Bonferroni, by t)."""
+    effects = [effect for recipe in recipes if (effect := gain(records, recipe, suite, by_step=by_step))]
+    if len(effects) < len(recipes):
         return None
     best = max(effects, key=lambda effect: effect.interval.mean)
     return replace(best, seeds=min(e.seeds for e in effects), chosen_of=len(effects))
 
 
-def late_change(records: Records, experiment: Selector, suite: str) -> ClaimEffect | None:
-    """Accuracy of the last weights less that of the best by validation, in points."""
-    configuration = records.named(experiment, suite)
+def late_change(records: Records, recipe: Selector, suite: str) -> ClaimEffect | None:
+    """Accuracy of the last weights less that of the best by validation, in points; paired by run and problem."""
+    configuration = records.named(recipe, suite)
     group = configuration and records.group(suite, configuration)
     if not group:
         return None
     return in_hundredths(less(group.side(configuration, "after"), group.side(configuration, "best")), configuration)
 
 
-def accuracy(records: Records, experiment: Selector, suite: str) -> ClaimEffect | None:
+def accuracy(records: Records, recipe: Selector, suite: str, by_step: int | None = None) -> ClaimEffect | None:
     """Accuracy itself, in percent."""
-    configuration = records.named(experiment, suite)
+    records = records.by_step(by_step)
+    configuration = records.named(recipe, suite)
     group = configuration and records.group(suite, configuration)
     if not group:
         return None
@@ -70,7 +73,7 @@ def accuracy(records: Records, experiment: Selector, suite: str) -> ClaimEffect 
 
 
 def difference(records: Records, first: Selector, second: Selector, suite: str) -> ClaimEffect | None:
-    """Accuracy of one experiment less that of another, in points."""
+    """Accuracy of one recipe less that of another, in points."""
     pair = records.pair(first, second, suite)
     group = pair and records.group(suite, *pair)
     if not group:
@@ -78,11 +81,20 @@ def difference(records: Records, first: Selector, second: Selector, suite: str) 
     return in_hundredths(less(group.side(pair[0]), group.side(pair[1])), *pair)
 
 
+def reuse(records: Records, recipe: str, repeats: int, suite: str) -> ClaimEffect | None:
+    """Accuracy with each problem used so many times over less that with each used once, in points; says how many problems."""
+    many, once = ({RECIPE: recipe, "mix.repeats": times} for times in (repeats, 1))
+    pair = records.pair(many, once, suite)
+    effect = difference(records, many, once, suite)
+    presented = pair and pair[0].config.get("mix.size")
+    return replace(effect, note=f"{repeats} times over are {presented // repeats} problems") if effect and presented else effect
+
+
 def curve_change(
-    records: Records, experiment: Selector, metric: str, start: list[float], end: list[float]
+    records: Records, recipe: Selector, metric: str, start: list[float], end: list[float]
 ) -> ClaimEffect | None:
     """Change of a training curve between two stretches of it, in per cent; a stretch is given as shares of all steps."""
-    configuration = records.named(experiment)
+    configuration = records.named(recipe)
     changes = []
     for run in configuration.measured if configuration else ():
         first, last = _stretch(run, metric, start), _stretch(run, metric, end)
@@ -98,14 +110,14 @@ def _stretch(run: Run, metric: str, shares: Sequence[float]) -> float | None:
     return float(np.mean(there)) if there else None
 
 
-def slope(records: Records, key: str, figure: str, suite: str, where: dict[str, Any] | None = None) -> ClaimEffect | None:
+def slope(records: Records, key: str, figure: str, suite: str, where: Selector) -> ClaimEffect | None:
     """Rank correlation (Kendall's tau, -1 to 1) of a figure with a setting, one value for each seed.
 
     Needs at least three values of the setting in one experiment, measured under the same seeds.
     """
     by_seed: dict[int, list[tuple[float, float]]] = {}
     used = []
-    for configuration, value in records.along(key, where):
+    for configuration, value in records.along(Along(key), where):
         if group := records.group(suite, configuration):
             used.append(configuration)
             for run, measure in zip(group.runs[configuration.key], group.measures(configuration), strict=True):
@@ -113,33 +125,33 @@ def slope(records: Records, key: str, figure: str, suite: str, where: dict[str, 
     return _rank_correlation(by_seed, used)
 
 
-def won_at_equal(records: Records, key: str, axis: str, where: dict[str, Any] | None = None) -> ClaimEffect | None:
+def won_at_equal(records: Records, key: str, axis: str, where: Selector, besides: Sequence[str] = ()) -> ClaimEffect | None:
     """Pairs of runs in which the one with the larger number, such as the model's size, has the better validation
     accuracy, less those in which it has the worse, as a share of all; one value for each seed, the mean over the models'
-    variants (base, instruct).
+    variants (base, instruct). `besides` holds what goes with the number.
 
     Two runs are compared where both have come equally far along `axis`, a growing column of metrics.jsonl: as far as the
     one that came less far. Pairs that have no such place do not count. Needs at least three values of the number.
     """
-    return _over_seeds(records, key, axis, where, _won)
+    return _over_seeds(records.along(Along(key, tuple(besides)), where), axis, _won)
 
 
-def best_grows(records: Records, key: str, axis: str, where: dict[str, Any] | None = None) -> ClaimEffect | None:
+def best_grows(records: Records, key: str, axis: str, where: Selector, besides: Sequence[str] = ()) -> ClaimEffect | None:
     """Rank correlation (Kendall's tau, -1 to 1) of a budget along `axis` with the number that has the best validation
     accuracy at it, 0 where it is always the same one; over budgets that all runs of a seed have been measured at, one
     value for each seed. Needs at least three values of the number."""
-    return _over_seeds(records, key, axis, where, _growth_of_best)
+    return _over_seeds(records.along(Along(key, tuple(besides)), where), axis, _growth_of_best)
 
 
 Curve = tuple[float, np.ndarray, np.ndarray]  # of a run: the number, how far it had come, its accuracies
 
 
 def _over_seeds(
-    records: Records, key: str, axis: str, where: dict[str, Any] | None, of: Callable[[Sequence[Curve]], float | None]
+    compared: Sequence[tuple[Configuration, float]], axis: str, of: Callable[[Sequence[Curve]], float | None]
 ) -> ClaimEffect | None:
     used: dict[Any, Configuration] = {}
     curves: dict[int, dict[Any, list[Curve]]] = {}
-    for configuration, value in records.along(key, where):
+    for configuration, value in compared:
         for run in configuration.measured:
             points = zip(run.steps.get(axis, []), run.steps.get("validation/accuracy", []), strict=False)
             if curve := [(x, y) for x, y in points if x and y is not None]:
@@ -194,25 +206,15 @@ def _step(values: int) -> float:
     return 4 / (values * (values - 1)) if values > 1 else 0.0
 
 
-def fitted(records: Records, number: str, less: str | None = None) -> ClaimEffect | None:
-    """A number of a scaling study's fits by its dotted path, or how much more it is than another.
-
-    The interval of a difference takes the two as independent.
-    """
-    found = []
-    for fits in records.fits:
-        first, second = fits.number(number), fits.number(less) if less else Interval(0.0, 0.0, 0.0)
-        if first and second:
-            low = ((first.mean - first.low) ** 2 + (second.high - second.mean) ** 2) ** 0.5
-            high = ((first.high - first.mean) ** 2 + (second.mean - second.low) ** 2) ** 0.5
-            mean = first.mean - second.mean
-            found.append(ClaimEffect(Interval(mean, mean - low, mean + high), fits.seeds))
+def fitted(records: Records, number: str, recipe: str) -> ClaimEffect | None:
+    """A number of a scaling study's fits by its dotted path."""
+    found = [ClaimEffect(interval, fits.seeds) for fits in records.fits_of(recipe) if (interval := fits.number(number))]
     return max(found, key=lambda effect: effect.seeds, default=None)
 
 
-def cost(records: Records, experiment: Selector, figure: str, steps: int) -> ClaimEffect | None:
+def cost(records: Records, recipe: Selector, figure: str, steps: int) -> ClaimEffect | None:
     """Cost of a run in US dollars (`usd`) or hours (`hours`), scaled to a number of steps."""
-    configuration = records.named(experiment)
+    configuration = records.named(recipe)
     values = []
     for run in configuration.measured if configuration else ():
         spent, done = run.summary.get("cost", {}), len(run.steps.get("step", []))
@@ -229,6 +231,7 @@ KINDS: dict[str, Callable[..., ClaimEffect | None]] = {
     "late_change": late_change,
     "accuracy": accuracy,
     "difference": difference,
+    "reuse": reuse,
     "tokens_change": tokens_change,
     "tokens_contrast": tokens_contrast,
     "tokens_difference": tokens_difference,

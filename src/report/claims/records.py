@@ -1,24 +1,20 @@
-"""What a test of a claim may look at: the runs of one scale, chosen by experiment or settings; and what it makes of them."""
+"""What a test of a claim may look at: the runs of one scale, chosen by recipe or settings; and what it makes of them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from src.record.read import Run
-from src.record.recipe import differing
+from src.record.recipe import AMONG_SEEDS, differing, recipe_of
 from src.report.claims.decision import ClaimEffect
+from src.report.claims.recipes import RecipeConfig, Scale
 from src.report.findings.configurations import Configuration, Group, settings
 from src.scaling.results import Fits
 from src.statistics import Difference, Interval
 
-Selector = str | dict[str, Any]  # an experiment's name, or settings by dotted key; none = any
-
-
-def matches(configuration: Configuration, wanted: Selector) -> bool:
-    """Whether an experiment or settings are a configuration's."""
-    if isinstance(wanted, str):
-        return any(run.name == wanted for run in configuration.measured)
-    return all(configuration.config.get(key) == value for key, value in wanted.items())
+RECIPE = "recipe"
+Selector = str | dict[str, Any]  # a recipe's name; or settings by dotted key, with that name under `recipe`; none = any
 
 
 def _number(run: Run, key: str) -> float | None:
@@ -29,24 +25,44 @@ def _number(run: Run, key: str) -> float | None:
 
 @dataclass(frozen=True)
 class Records:
-    """What a test may look at: the runs of one scale, and the fits of scaling studies at it."""
+    """What a test may look at: the runs of one scale, the fits of scaling studies at it, and the recipes that may be asked for."""
 
     groups: tuple[Group, ...]
     configurations: tuple[Configuration, ...]
     fits: tuple[Fits, ...] = ()
+    recipes: Mapping[str, RecipeConfig] = field(default_factory=dict)
+    scale: Scale = "full"
 
-    def named(self, experiment: Selector, *suites: str) -> Configuration | None:
-        """The configuration of an experiment, or with some settings, that has the most seeds measured on all `suites`."""
-        found = [c for c in self.configurations if matches(c, experiment) and all(self.group(suite, c) for suite in suites)]
+    def matching(self, wanted: Selector) -> list[Configuration]:
+        """The configurations that are of a recipe, or have some settings."""
+        choice = {RECIPE: wanted} if isinstance(wanted, str) else wanted
+        recipe = self.recipes[choice[RECIPE]] if RECIPE in choice else None
+        own = {key: value for key, value in choice.items() if key != RECIPE}
+        return [
+            each
+            for each in self.configurations
+            if all(each.config.get(key) == value for key, value in own.items())
+            and not (recipe and recipe.faults(each.config, self.scale))
+        ]
+
+    def by_step(self, step: int | None) -> "Records":
+        """The same with those runs alone whose final weights are of a step up to this one."""
+        if step is None:
+            return self
+        groups = tuple(group for each in self.groups if (group := _group_by(each, step)).runs)
+        configurations = tuple(replace(c, runs=kept) for c in self.configurations if (kept := _by(c.measured, step)))
+        return replace(self, groups=groups, configurations=configurations)
+
+    def named(self, wanted: Selector, *suites: str) -> Configuration | None:
+        """The configuration of a recipe, or with some settings, that has the most seeds measured on all `suites`."""
+        found = [c for c in self.matching(wanted) if all(self.group(suite, c) for suite in suites)]
         return max(found, key=lambda c: len(c.measured), default=None)
 
     def pair(self, first: Selector, second: Selector, suite: str) -> tuple[Configuration, Configuration] | None:
         """Two configurations measured in one way that differ in least else; of those the ones with most seeds."""
+        others = self.matching(second)
         pairs = [
-            (one, other)
-            for one in self.configurations
-            for other in self.configurations
-            if one is not other and matches(one, first) and matches(other, second) and self.group(suite, one, other)
+            (one, other) for one in self.matching(first) for other in others if one is not other and self.group(suite, one, other)
         ]
         return min(
             pairs,
@@ -54,19 +70,49 @@ class Records:
             default=None,
         )
 
-    def along(self, key: str, where: dict[str, Any] | None = None) -> list[tuple[Configuration, float]]:
-        """The configurations of the one experiment with most values of a number, each with its value."""
-        by_name: dict[str, list[tuple[Configuration, float]]] = {}
-        for configuration in self.configurations:
-            value = _number(configuration.measured[0], key)
-            if value is not None and matches(configuration, where or {}):
-                by_name.setdefault(configuration.measured[0].name, []).append((configuration, value))
-        return max(by_name.values(), key=lambda found: len({value for _, value in found}), default=[])
+    def along(self, number: "Along", where: Selector) -> list[tuple[Configuration, float]]:
+        """Configurations that differ in a number, and in what goes with it, alone, each with its value: of one experiment the
+        ones with most values."""
+        found: dict[str, list[tuple[Configuration, float]]] = {}
+        for configuration in self.matching(where):
+            value = _number(configuration.measured[0], number.key)
+            if value is not None:
+                rest = recipe_of(configuration.config, (*AMONG_SEEDS, number.key, *number.besides))
+                same = json.dumps([configuration.measured[0].name, rest], sort_keys=True, default=str)
+                found.setdefault(same, []).append((configuration, value))
+        return max(found.values(), key=lambda each: len({value for _, value in each}), default=[])
 
     def group(self, suite: str, *needed: Configuration) -> Group | None:
         """The group of a suite that holds all of `needed`."""
         keys = {configuration.key for configuration in needed}
         return next((g for g in self.groups if g.suite == suite and keys <= g.runs.keys()), None)
+
+    def runs_of(self, fits: Fits) -> Iterator[Configuration]:
+        """The configurations whose runs a scaling study was fitted to."""
+        folder = fits.folder.resolve()
+        return (c for c in self.configurations if any(folder in run.folder.resolve().parents for run in c.runs))
+
+    def fits_of(self, recipe: str) -> list[Fits]:
+        """The fits to runs of a recipe alone."""
+        matching = {c.key for c in self.matching(recipe)}
+        return [fits for fits in self.fits if (keys := {c.key for c in self.runs_of(fits)}) and keys <= matching]
+
+
+@dataclass(frozen=True)
+class Along:
+    """A number that configurations differ in, and the keys and groups that go with it."""
+
+    key: str
+    besides: tuple[str, ...] = ()
+
+
+def _by(runs: Sequence[Run], step: int) -> tuple[Run, ...]:
+    return tuple(run for run in runs if (best := run.summary.get("best_step")) is not None and best <= step)
+
+
+def _group_by(group: Group, step: int) -> Group:
+    runs = {key: kept for key, runs in group.runs.items() if (kept := _by(runs, step))}
+    return replace(group, configurations=tuple(c for c in group.configurations if c.key in runs), runs=runs)
 
 
 def in_hundredths(difference: Difference, *configurations: Configuration) -> ClaimEffect:

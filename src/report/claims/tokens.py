@@ -8,18 +8,18 @@ from src.report.findings.efficiency import ratio_sides, relative_change, token_c
 from src.statistics import contrast
 
 
-def tokens_change(records: Records, experiment: Selector, suite: str) -> ClaimEffect | None:
+def tokens_change(records: Records, recipe: Selector, suite: str) -> ClaimEffect | None:
     """Mean completion length against the base's, in per cent of it; over problems and seeds."""
-    configuration = records.named(experiment, suite)
+    configuration = records.named(recipe, suite)
     group = configuration and records.group(suite, configuration)
     if not group:
         return None
     return in_hundredths(relative_change(group.tokens_side(configuration), group.base_tokens(configuration)), configuration)
 
 
-def tokens_contrast(records: Records, experiment: Selector, first: str, second: str) -> ClaimEffect | None:
+def tokens_contrast(records: Records, recipe: Selector, first: str, second: str) -> ClaimEffect | None:
     """`tokens_change` on one suite less that on another, in points of per cent; paired by seed, and on each suite by problem."""
-    configuration = records.named(experiment, first, second)
+    configuration = records.named(recipe, first, second)
     groups = [configuration and records.group(suite, configuration) for suite in (first, second)]
     if configuration is None or None in groups:
         return None

@@ -10,7 +10,7 @@ from math import inf, prod
 
 from src.drawing.table import plain
 from src.report.findings.configurations import Configuration, Group, follows, together
-from src.statistics import ERROR, Difference, Side, contrast, error_at_each_of, holm, steady_p_values
+from src.statistics import ERROR, FEWEST_SEEDS, Difference, Side, contrast, error_at_each_of, holm, steady_p_values
 
 MOST_LEVELS = 6  # of a factor; a setting with more values is no factor but a search
 
@@ -168,6 +168,9 @@ def in_words(factorial: Factorial) -> tuple[str, list[str]]:
     alone = [effect for effect in factorial.effects if not effect.interaction]
     seeds = min(effect.difference.seeds for effect in alone)
     heading = f"{factorial.name}: effects of {len(factorial.factors)} factors over {len(factorial.cells)} cells × {seeds} seeds"
+    if seeds < FEWEST_SEEDS:
+        few = f"Seeds are too few to claim anything of a factor ({seeds} of at least {FEWEST_SEEDS}): effects are of these weights."
+        return heading, [few]
     error = factorial.error
     accuracy = _which(
         [(e.name, e.difference, e.p < error) for e in alone], "accuracy", lambda x: f"{100 * x:+.1f}", " points"

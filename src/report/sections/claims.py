@@ -24,8 +24,9 @@ def claims(analysis: Analysis) -> Table:
         for v in analysis.claims
     ]
     note = (
-        "Each claim is tested on runs at its own scale; the test on the embedded micro model stands apart, and says nothing "
-        "of the published model. Not measured: the runs that it needs are not among the records."
+        "Each claim is tested on runs of its recipe at its own scale; the test on the embedded micro model is by analogy, stands "
+        "apart, and says nothing of the published model. Not measured: the runs that it needs are not among the records. Runs of "
+        "its experiment that are of another recipe are listed with what differs, and decide nothing."
     )
     columns = "claim, what is claimed, source, published figure, test, at the published scale, why, on the micro model, why (micro)"
     return table("claims", "The published claims", note, columns, rows, brief=True)
