@@ -16,7 +16,7 @@ from src.statistics.comparisons import (
 )
 from src.statistics.families import MOST_LOOKS, error_at_each_of, holm, steady_p_values
 from src.statistics.intervals import Interval, bootstrap_mean, paired_gain, pooled_deviation, t_interval
-from src.statistics.power import POWER, Components, Price, cheapest, detectable, detectable_by, power
+from src.statistics.power import POWER, Components, cheapest, detectable, detectable_by, power
 from src.statistics.samples import Votes, majority_at_k, pass_at_k
 
 __all__ = [
@@ -28,7 +28,6 @@ __all__ = [
     "Design",
     "Difference",
     "Interval",
-    "Price",
     "Side",
     "Votes",
     "bootstrap_mean",

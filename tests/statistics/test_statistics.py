@@ -9,7 +9,6 @@ from benchmarks.referee import KINDS, World, covered, family_error
 from src.statistics import (
     Components,
     Design,
-    Price,
     Side,
     Votes,
     cheapest,
@@ -231,11 +230,11 @@ def test_components_come_back_from_a_pilot():
 @pytest.mark.parametrize(("components", "bought"), [(Components(0.0009, 0.0001), "seeds"), (Components(0.0, 0.04), "problems"), (Components(0, 0, 0, 0.25), "samples")])
 def test_the_cheapest_study_buys_what_is_uncertain(components, bought):
     designs = [Design(s, p, n) for s in (3, 6, 12, 24) for p in (100, 400, 1600) for n in (1, 4, 16)]
-    chosen = cheapest(components, 0.03, Price(seed=10.0, sample=0.001), designs)
+    chosen = cheapest(components, 0.03, lambda d: d.seeds * (10 + 0.001 * d.problems * d.samples), designs)
     least = {"seeds": 3, "problems": 100, "samples": 1}
     assert power(components, chosen, 0.03) >= 0.8
     assert getattr(chosen, bought) > least[bought] or bought == "samples" and chosen.samples * chosen.problems > 100
-    assert cheapest(components, 0.0001, Price(1, 1), designs) is None
+    assert cheapest(components, 0.0001, lambda d: d.seeds, designs) is None
 
 
 def test_t_interval_is_scipy_s():
