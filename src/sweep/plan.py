@@ -16,6 +16,7 @@ from src.common.errors import UserError
 from src.common.files import write_json
 from src.common.screen import duration
 from src.config.tree import LabConfig
+from src.plan.answer import answers, in_words
 from src.plan.cost_model import GB
 from src.plan.disk import check_room, size_of
 from src.plan.plan import Plan, disk_in_words, make_plan, plan_of
@@ -80,8 +81,12 @@ def bill(
     low, high = total(cells, whole, runs, min), total(cells, whole, runs, max)
     for line in said(cells, whole, sweep, n_trials, low, high):
         note(line)
+    answered = answers(first, sweep.seeds)
+    for about, line in in_words(answered).items():
+        note(f"  {about}: {line}")
     found = {
         "sweep": name, "scale": first.scale.name, "trials": n_trials, "seeds": sweep.seeds, "low": low, "high": high,
+        "answers": list(map(asdict, answered)),
         "cells": [{"params": cell.params, "run": cell.cost, "plan": asdict(cell.plan)} for cell in cells],
     }
     stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
