@@ -17,15 +17,17 @@ import numpy as np
 import yaml
 
 from src.common.errors import UserError
+from src.common.types import LEVELS
 from src.config.tree import LabConfig
 from src.record.left_out import Unreadable
 from src.record.read import Run, read_run, run_folders
 from src.record.recipe import AMONG_SEEDS, recipe_of
 from src.record.record import read_summary
-from src.statistics import Components, Side, difference
+from src.statistics import Components, Design, Side, difference
 
 MOST_RUNS = 24  # that are read, the newest
 MOST_PAIRS = 200  # of recipes
+VALIDATION = "validation"
 TABLE = Path(__file__).with_name("pilots.yaml")
 
 
@@ -55,8 +57,26 @@ def in_table(scale: str) -> dict[str, Pilot]:
 def on_disk(config: LabConfig) -> dict[str, Pilot]:
     """By suite, where finished runs of this scale and model hold two recipes over two seeds."""
     runs = list(islice(_alike(config), MOST_RUNS))
-    found = {suite: of_sides(_sides(runs, suite)) for suite in config.evaluation.suites}
+    found = {suite: of_sides(_sides(runs, suite)) for suite in (VALIDATION, *config.evaluation.suites)}
     return {suite: pilot for suite, pilot in found.items() if pilot}
+
+
+def noise_of_a_run(config: LabConfig, objective: str) -> float | None:
+    """Variance, between runs of one recipe under several seeds, of an accuracy that a sweep works on; None of any other figure,
+    and where there is no pilot of it."""
+    _, suite, *figure = objective.split(".")
+    pilot = pilots(config).get(suite) if figure[1:] == ["accuracy"] else None
+    if pilot is None or (design := _design(config, suite)) is None:
+        return None
+    return pilot.components.parts(replace(design, seeds=2))[0].variance  # of two recipes in the mean over two seeds
+
+
+def _design(config: LabConfig, suite: str) -> Design | None:
+    validation = config.evaluation.validation
+    if suite == VALIDATION:
+        return Design(1, len(LEVELS) * validation.problems_per_level, validation.samples)
+    problems = config.evaluation.suites[suite].pool.size()
+    return Design(1, problems, config.evaluation.suites[suite].samples) if problems else None
 
 
 def of_sides(sides: Sequence[Side]) -> Pilot | None:

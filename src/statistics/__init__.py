@@ -18,6 +18,7 @@ from src.statistics.families import MOST_LOOKS, error_at_each_of, holm, steady_p
 from src.statistics.intervals import Interval, bootstrap_mean, paired_gain, pooled_deviation, t_interval
 from src.statistics.power import POWER, Components, cheapest, detectable, detectable_by, power
 from src.statistics.samples import Votes, majority_at_k, pass_at_k
+from src.statistics.shrinkage import shrunken
 
 __all__ = [
     "ERROR",
@@ -45,6 +46,7 @@ __all__ = [
     "pooled_deviation",
     "power",
     "share_of",
+    "shrunken",
     "steady_p_values",
     "t_interval",
 ]
