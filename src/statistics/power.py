@@ -48,8 +48,8 @@ class Components:
         between = (self.seed + (self.cell + self.sample / samples) / design.problems) / design.seeds
         by_problem = self.problem + self.fixed / samples
         if design.seeds < 2:
-            return Part(0.0, 1), Part((by_problem + self.cell + self.sample / samples) / design.problems, design.problems - 1)
-        return Part(between, design.seeds - 1), Part(by_problem / design.problems, design.problems - 1)
+            return Part(0.0, 1), Part((by_problem + self.cell + self.sample / samples) / design.problems, max(design.problems - 1, 1))
+        return Part(between, design.seeds - 1), Part(by_problem / design.problems, max(design.problems - 1, 1))
 
 
 def power(components: Components, design: Design, difference: float, error: float = ERROR) -> float:

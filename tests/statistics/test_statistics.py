@@ -1,11 +1,13 @@
 """Intervals and tests against values worked out by hand, scipy's own, and simulated truth."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
-from benchmarks.referee import KINDS, World, covered, family_error
+from benchmarks.referee import KINDS, World, covered, family_error, piloted
 from src.statistics import (
     Components,
     Design,
@@ -24,6 +26,7 @@ from src.statistics import (
     pooled_deviation,
     power,
     share_of,
+    shrunken,
     steady_p_values,
     t_interval,
 )
@@ -258,6 +261,30 @@ def test_pooled_deviation_by_hand():
     assert uneven.high**2 == pytest.approx(2 * 2 / 0.05064, rel=1e-3)
     with pytest.raises(ValueError):
         pooled_deviation([[1.0]])
+
+
+def test_the_best_of_a_search_is_hardly_flattered_once_shrunk():
+    """Planted: 20 true values with noise as large as their spread; the best measured one is 1.3 deviations too good."""
+    rng = np.random.default_rng(0)
+    flattered = []
+    for _ in range(500):
+        true = rng.standard_normal(20)
+        measured = true + rng.standard_normal(20)
+        best = int(measured.argmax())
+        flattered.append((measured[best] - true[best], shrunken(measured.tolist(), 1.0)[best] - true[best]))
+    own, left = np.mean(flattered, axis=0)
+    assert own > 1.2 and abs(left) < 0.2
+    assert shrunken([1.0, 1.0, 1.0, 1.0], 0.5) == [1.0] * 4 and shrunken([1.0, 2.0, 9.0], 1.0) == [1.0, 2.0, 9.0]
+
+
+def test_the_promised_power_is_the_power_had():
+    """The referee's table of it at toy size: the promise from a large pilot, and 600 studies."""
+    for world, gap in ((World(2, 2, 2, 100, 4, 3), 10), (World(0, 0, 0, 60, 4, 6), 8)):
+        rng = np.random.default_rng(1)
+        pilot = piloted(replace(world, seeds=20, problems=500), rng, 2, 10)
+        promised = power(pilot, Design(world.seeds, world.problems, world.samples), gap / 100)
+        had = np.mean([difference(*world.sides(rng, 2, gap)).p < 0.05 for _ in range(600)])
+        assert abs(promised - had) < 0.06 and 0.2 < had < 0.9  # of which 0.02 is what 600 studies leave
 
 
 def test_intervals_hold_the_truth_and_equal_recipes_have_no_winner():
