@@ -144,6 +144,47 @@ def test_seeds_and_problems_are_the_crossed_analysis_of_variance():
     assert found.freedom == pytest.approx(1 / (share / (seeds - 1) + (1 - share) / (problems - 1)))
 
 
+SAMPLES = np.random.default_rng(2).random((40, 4)) < np.random.default_rng(3).random((40, 1))  # problems x samples
+
+
+def test_one_model_s_interval_is_that_of_standard_errors_clustered_by_problem():
+    """Against statsmodels' clustered covariance, on the samples themselves."""
+    from statsmodels.regression.linear_model import OLS
+
+    fit = OLS(SAMPLES.ravel().astype(float), np.ones(SAMPLES.size)).fit(
+        cov_type="cluster", cov_kwds={"groups": np.repeat(np.arange(40), 4)}, use_t=True
+    )
+    found = mean_of(side(SAMPLES.mean(axis=1)))
+    assert (found.low, found.high) == pytest.approx(tuple(fit.conf_int()[0]))
+
+
+def test_one_model_s_interval_is_inspect_ai_s():
+    metrics = pytest.importorskip("inspect_ai.scorer", reason="inspect_ai needs some 90 packages that nothing else here does")
+    scores = [
+        metrics.SampleScore(score=metrics.Score(value=float(value)), sample_id=f"{problem}", sample_metadata={"problem": problem})
+        for problem, values in enumerate(SAMPLES) for value in values
+    ]  # fmt: skip
+    found, expected = mean_of(side(SAMPLES.mean(axis=1))), metrics.ci(cluster="problem")(scores)
+    assert (found.low, found.high) == pytest.approx((expected["lower"], expected["upper"]))
+    assert metrics.stderr(cluster="problem")(scores) == pytest.approx(contrast([side(SAMPLES.mean(axis=1))]).variance ** 0.5)
+
+
+def test_two_models_on_the_same_problems_are_the_paired_t_over_problems():
+    first, second = SAMPLES.mean(axis=1), SAMPLES[::-1].mean(axis=1)
+    assert difference(side(first), side(second)).p == pytest.approx(stats.ttest_rel(first, second).pvalue)
+
+
+def test_holm_and_equivalence_are_statsmodels():
+    from statsmodels.stats.multitest import multipletests
+    from statsmodels.stats.weightstats import ttost_paired
+
+    p_values = np.random.default_rng(0).random(12) ** 4
+    assert holm(p_values.tolist()) == pytest.approx(multipletests(p_values, method="holm")[1])
+    a, b = SEEDS_ALONE[:, 0], SEEDS_ALONE[::-1, 0] ** 2
+    margin = difference(side(SEEDS_ALONE), side(SEEDS_ALONE[::-1] ** 2)).equal_within
+    assert ttost_paired(a, b, -margin, margin)[0] == pytest.approx(0.05)
+
+
 def test_what_seeds_have_in_common_cancels_in_a_difference():
     """Planted: seeds move both recipes by 30 points, and one is better by 5."""
     rng = np.random.default_rng(0)
