@@ -16,11 +16,11 @@ def error_at_each_of(looks: int) -> float:
     >>> round(error_at_each_of(2), 4)
     0.0294
     """
-    from scipy.stats import norm
+    from scipy.special import ndtr
 
     if not 1 <= looks <= MOST_LOOKS:
         raise ValueError(f"from 1 to {MOST_LOOKS} looks, not {looks}")
-    return ERROR if looks == 1 else float(2 * norm.sf(POCOCK[looks - 1]))
+    return ERROR if looks == 1 else float(2 * ndtr(-POCOCK[looks - 1]))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
