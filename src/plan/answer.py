@@ -100,7 +100,7 @@ def in_words(found: Sequence[Answer]) -> dict[str, str]:
 
 
 def _finds(found: Answer) -> str:
-    of_what = "of two recipes" if found.asked.seeds >= FEWEST_SEEDS else "of two trained models, and nothing of their recipes"
+    of_what = "of two recipes" if found.asked.seeds >= FEWEST_SEEDS else "of two trained models (of their recipes nothing)"
     return f"differences {of_what} of {100 * found.finds:.1f} points in 4 of 5 tries, with {_told(found.asked)}"
 
 

@@ -14,7 +14,7 @@ from src.statistics.comparisons import (
     mean_of,
     share_of,
 )
-from src.statistics.families import MOST_LOOKS, error_at_each_of, holm, steady_p_values
+from src.statistics.families import MOST_LOOKS, corrected, error_at_each_of, holm, steady_p_values
 from src.statistics.intervals import Interval, bootstrap_mean, paired_gain, pooled_deviation, t_interval
 from src.statistics.power import POWER, Components, cheapest, detectable, detectable_by, power
 from src.statistics.samples import Votes, majority_at_k, pass_at_k
@@ -34,6 +34,7 @@ __all__ = [
     "bootstrap_mean",
     "cheapest",
     "contrast",
+    "corrected",
     "detectable",
     "detectable_by",
     "difference",

@@ -19,7 +19,7 @@ from src.common.errors import UserError
 from src.common.locks import held
 from src.config.tree import LabConfig
 from src.record.read import read_run
-from src.statistics import Side, difference, holm, mean_of, steady_p_values
+from src.statistics import Side, corrected, difference, mean_of, steady_p_values
 from src.sweep.budget import Budget
 from src.sweep.composer import Composer, base_of
 from src.sweep.config import BudgetConfig, SweepConfig
@@ -156,7 +156,7 @@ def _against_default(sides: dict[int, Side]) -> list[dict[str, float]]:
     if DEFAULT not in sides:
         return []
     differences = [difference(side, sides[DEFAULT]) for number, side in sides.items() if number != DEFAULT]
-    p_values = holm(steady_p_values(differences, len(differences))) if differences else []
+    p_values = corrected(differences, steady_p_values(differences, len(differences))) if differences else []
     return [
         {"mean": each.mean, "low": each.interval.low, "high": each.interval.high, "p": p}
         for each, p in zip(differences, p_values, strict=True)

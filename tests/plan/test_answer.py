@@ -68,7 +68,7 @@ def test_a_study_costs_what_the_plan_says_and_finds_what_it_promises():
 
 def test_one_seed_speaks_of_weights_and_thirty_problems_cannot_find_two_points(tmp_path):
     lines = in_words(answers(configured(*RUN, "scale=open_rs", f"output_root={tmp_path}")))
-    assert "two trained models, and nothing of their recipes" in lines["aime24 finds"]
+    assert "two trained models (of their recipes nothing)" in lines["aime24 finds"]
     assert lines["2 points on aime24"].startswith("not found with these problems")
     assert "GPU-hours, $" in lines["2 points on math_500"]
     (about,) = [line for name, line in lines.items() if name.startswith("variances of")]
