@@ -84,6 +84,8 @@ def bill(
     answered = answers(first, sweep.seeds)
     for about, line in in_words(answered).items():
         note(f"  {about}: {line}")
+    if answered and n_trials > 2:
+        note("  these are of two configurations; of many the report corrects for their number")
     found = {
         "sweep": name, "scale": first.scale.name, "trials": n_trials, "seeds": sweep.seeds, "low": low, "high": high,
         "answers": list(map(asdict, answered)),

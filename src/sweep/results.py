@@ -112,7 +112,7 @@ def write_results(
         _part("trials.csv", lambda: write_whole(folder / "trials.csv", lambda path: table.to_csv(path, index=False)))
     if again:
         _part("the confirmation", lambda: write_yaml(folder / CONFIRMATION, found_again(study, again, objectives[0], expected)))
-    confirmed = read_confirmation(folder)
+    confirmed = _part("the confirmation", lambda: read_confirmation(folder), [])
     best = _part("the best", lambda: best_of(study, objectives, space, expected, confirmed), [])
     _part("best.yaml", lambda: write_yaml(folder / "best.yaml", best))
     found = {
