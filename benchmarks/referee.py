@@ -4,7 +4,8 @@ The model: problems crossed with training seeds crossed with recipes. A problem 
 changes; a seed moves all recipes (`seed`), those of one level of a factor (`level`) and each by itself (`cell`), all standard
 deviations in points; samples are binomial. Prints tables of: coverage of the 95 % intervals of every comparison on the page;
 the candidates for the method; false winners among equal recipes; false decisions when it is looked at again; power as
-promised and as had; and how often a margin of equality is too small. Standard errors of shares: 0.5 points with 2,000 trials.
+promised and as had; how often a margin of equality is too small; what a search's best figure flatters; and rules for the
+degrees of freedom. Standard errors of shares: 0.5 points with 2,000 trials.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from itertools import combinations, product
 import numpy as np
 from scipy import stats
 
+from src.plan.pilots import of_sides
 from src.report.findings.efficiency import relative_change
 from src.statistics import (
     ERROR,
@@ -23,10 +25,12 @@ from src.statistics import (
     Difference,
     Side,
     contrast,
+    corrected,
     difference,
     error_at_each_of,
     holm,
     power,
+    shrunken,
     steady_p_values,
 )
 
@@ -226,8 +230,33 @@ def family_error(world: World, recipes: int, trials: int) -> float:
     wrong = 0
     for _ in range(trials):
         found = [difference(*pair) for pair in combinations(world.sides(rng, recipes), 2)]
-        wrong += min(holm(steady_p_values(found, recipes - 1))) < ERROR
+        wrong += min(corrected(found, steady_p_values(found, recipes - 1))) < ERROR
     return wrong / trials
+
+
+def unequal_spreads(trials: int) -> None:
+    """Where the last of equal recipes moves by so many points from seed to seed, and the others do not: false winners. And how
+    many of the pairs with a recipe better by 10 points are found, where all spread alike: corrected as the page does, and each
+    pair by its own spread alone."""
+    print("\n| seeds | recipes | one spreads by 10 points | by 30 | found | by own spread |\n| ---: | ---: | ---: | ---: | ---: | ---: |")
+    for seeds, recipes in product((3, 6), (3, 8, 20)):
+        world, number = World(0, 0, 0, 100, 4, seeds), trials // max(1, recipes // 4)
+        wrong = [_found_in_family(world, recipes, number, spread=spread)[0] for spread in (10, 30)]
+        found = _found_in_family(world, recipes, number, gap=10)[1:]
+        print(f"| {seeds} | {recipes} | {' | '.join(f'{100 * share:.1f}' for share in (*wrong, *found))} |", flush=True)
+
+
+def _found_in_family(world: World, recipes: int, trials: int, gap: float = 0.0, spread: float = 0.0) -> tuple[float, float, float]:
+    """Shares of studies in which anything is found, and of the first recipe's pairs that are: as the page does, by own spread."""
+    rng, found = np.random.default_rng(0), []
+    for _ in range(trials):
+        sides = world.sides(rng, recipes, gap)
+        moved = sides[-1].values_SP + spread / 100 * rng.standard_normal((world.seeds, 1))
+        differences = [difference(*pair) for pair in combinations([*sides[:-1], replace(sides[-1], values_SP=moved)], 2)]
+        page = corrected(differences, steady_p_values(differences, recipes - 1))
+        own = holm([each.p for each in differences])
+        found.append((min(page) < ERROR, *(np.mean(np.array(each[: recipes - 1]) < ERROR) for each in (page, own))))
+    return tuple(np.mean(found, axis=0))
 
 
 def looking_again(trials: int) -> None:
@@ -249,17 +278,81 @@ def _smallest_p(first: Side, second: Side, looks: int) -> float:
 
 
 def promised_power(trials: int) -> None:
-    """From the components of a large pilot: the power of smaller studies, and what they find."""
-    print("\n| world | seeds | gap in points | promised | had |\n| --- | ---: | ---: | ---: | ---: |")
+    """The power that a plan promises from the variances of a pilot (4 recipes x 4 seeds, and a large one), and what is had."""
+    print("\n| world | seeds | gap in points | promised by a large pilot | had | promised by small ones, mean (and middle 80 %) |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    apart = []
     for spread, size, seeds in product(SPREADS[1:], SIZES, (3, 6)):
         rng, world = np.random.default_rng(0), World(*spread, *size, seeds)
-        pilots = [Components.of(difference(*replace(world, seeds=40, problems=500).sides(rng, 2))) for _ in range(20)]
-        components = Components(*np.mean([[p.seed, p.problem, p.cell, p.sample, p.fixed] for p in pilots], axis=0))
+        large = piloted(replace(world, seeds=40, problems=500), rng, 2, 20)
+        small = [piloted(replace(world, seeds=4), rng, 4, 1) for _ in range(40)]
         design = Design(seeds, world.problems, world.samples)
         for gap in (4, 8):
-            promised = power(components, design, gap / 100)
+            promised, guessed = power(large, design, gap / 100), [power(each, design, gap / 100) for each in small]
             had = np.mean([difference(*world.sides(rng, 2, gap)).p < ERROR for _ in range(trials)])
-            print(f"| {world} | {seeds} | {gap} | {promised:.0%} | {had:.0%} |", flush=True)
+            apart.append((abs(promised - had), np.mean(guessed) - had))
+            low, high = np.percentile(guessed, [10, 90])
+            told = f"{np.mean(guessed):.0%} ({low:.0%} to {high:.0%})"
+            print(f"| {world} | {seeds} | {gap} | {promised:.0%} | {had:.0%} | {told} |", flush=True)
+    by_large, by_small = np.array(apart).T
+    print(f"\nlarge pilots: {100 * by_large.mean():.1f} points apart in the mean, {100 * by_large.max():.1f} at most, ", end="")
+    print(f"{np.mean(by_large <= 0.05):.0%} within 5; small ones in the mean {100 * by_small.mean():+.1f}")
+
+
+def piloted(world: World, rng: np.random.Generator, recipes: int, times: int) -> Components:
+    """As the plan takes them: the mean over pairs of recipes, of several pilots."""
+    found = [of_sides(world.sides(rng, recipes)) for _ in range(times)]
+    return Components.mean(pilot.components for pilot in found if pilot)
+
+
+def searches(trials: int) -> None:
+    """By how many points the best of a search is better than it is under other seeds: its own figure, and shrunk. True values
+    are normal, or most near a ceiling with some far below, as a sampler that has found the good region leaves them."""
+    print("\n| trials | noise of a figure | spread of true values | shape | its own figure | shrunk | on fresh seeds |")
+    print("| ---: | ---: | ---: | --- | ---: | ---: | ---: |")
+    for count, noise, spread, shape in product((8, 20, 60), (1, 2), (0, 1, 3), ("normal", "near a ceiling")):
+        rng = np.random.default_rng(0)
+        found = np.array([_flattered(rng, count, noise, spread, shape) for _ in range(trials)])
+        told = " | ".join(f"{mean:+.2f}" for mean in found.mean(axis=0))
+        print(f"| {count} | {noise} | {spread} | {shape} | {told} |", flush=True)
+
+
+def _flattered(rng: np.random.Generator, count: int, noise: float, spread: float, shape: str) -> tuple[float, float, float]:
+    true = rng.standard_normal(count) if shape == "normal" else 1 - rng.standard_exponential(count)
+    measured = spread * true + noise * rng.standard_normal(count)
+    best = int(measured.argmax())
+    fresh = spread * true[best] + noise * rng.standard_normal(3).mean()
+    values = np.array([measured[best], shrunken(measured.tolist(), noise**2)[best], fresh])
+    return tuple(values - spread * true[best])
+
+
+def freedom(trials: int) -> None:
+    """Rules for the degrees of freedom, worked out without drawing: the variance between seeds is a share of all and known on
+    few degrees of freedom, that by problem is known. Errors of a test at 5 % over all shares, and its power at 4 deviations."""
+    print("\n| degrees of freedom | three seeds: error, power | six seeds: error, power |\n| --- | ---: | ---: |")
+    for name, rule in FREEDOMS.items():
+        cells = []
+        for seeds in (3, 6):
+            errors, powers = np.array([_by_share(rule, share, seeds - 1) for share in np.linspace(0.02, 1, 50)]).T
+            cells.append(f"{100 * errors.mean():.1f} (at most {100 * errors.max():.1f}), {100 * powers.mean():.0f}")
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+FREEDOMS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
+    "by squared shares (Satterthwaite)": lambda share, own: own / share**2,
+    "by shares (ours)": lambda share, own: own / share,
+    "by shares to the power 0.8": lambda share, own: own / share**0.8,
+    "by shares, a fifth more of them": lambda share, own: own / np.minimum(1.2 * share, 1),
+    "those of seeds alone": lambda share, own: np.full_like(share, own),
+}
+
+
+def _by_share(rule: Callable[[np.ndarray, int], np.ndarray], true: float, own: int) -> tuple[float, float]:
+    """Error and power where seeds have the share `true` of a variance of 1."""
+    seeds = true * stats.chi2.ppf((np.arange(400) + 0.5) / 400, own) / own
+    variance = seeds + 1 - true
+    limits = stats.t.isf(0.025, rule(seeds / variance, own)) * variance**0.5
+    return 2 * stats.norm.sf(limits).mean(), (stats.norm.sf(limits - 4) + stats.norm.sf(limits + 4)).mean()
 
 
 def equality(trials: int) -> None:
@@ -280,8 +373,11 @@ TABLES = {
     "coverage": coverage,
     "candidates": candidates,
     "winners": false_winners,
+    "spreads": unequal_spreads,
     "looks": looking_again,
     "power": promised_power,
+    "searches": searches,
+    "freedom": freedom,
     "equality": equality,
 }
 

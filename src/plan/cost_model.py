@@ -344,13 +344,15 @@ def seconds(w: Workload, spec: Spec) -> dict[str, float]:
     states = w.trained_parameters * (16 if w.sharding == "zero2" else 4 * w.element_bytes)
     training += w.steps * 2 * states / (spec.bandwidth_gb_per_s * GB)
     sync = len(w.limits) * w.architecture.parameters * w.engine_bytes / (spec.link_gb_per_s * GB)
-    measuring = w if w.engine.is_server else replace(w, generators=1)  # rank 0 measures alone
-    measured = sum(
-        e.times * sampling_seconds(measuring, spec, e.completions, e.prompt_mean, e.limit, e.batch) for e in w.evaluations
-    )
     return {
         "startup": spec.startup_seconds,
         "rollout": rollout + (sync if w.engine.uses_vllm else 0.0),
         "training": training + w.steps * spec.step_seconds,
-        "evaluation": measured,
+        "evaluation": sum(evaluation_seconds(w, spec, each) for each in w.evaluations),
     }
+
+
+def evaluation_seconds(w: Workload, spec: Spec, e: Sampling) -> float:
+    """Seconds that one suite's measurements take in the whole run."""
+    measuring = w if w.engine.is_server else replace(w, generators=1)  # rank 0 measures alone
+    return e.times * sampling_seconds(measuring, spec, e.completions, e.prompt_mean, e.limit, e.batch)

@@ -170,15 +170,17 @@ def estimate(config: LabConfig, plan: Plan) -> str:
 
 def show_plan(config: LabConfig, note: Callable[[str], None]) -> Path:
     """Print and write the plan; nothing else happens. Raises UserError, with what to change, if it cannot fit."""
-    plan = make_plan(config)
-    said = facts_of_config(config) | rows(config, plan)
+    from src.plan.answer import answers, in_words  # it reads runs
+
+    plan, found = make_plan(config), answers(config)
+    said = facts_of_config(config) | rows(config, plan) | in_words(found)
     width = max(map(len, said))
     for name, text in said.items():
         note(f"  {name:<{width}}  {text}")
     stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
     path = Path(config.output_root) / "plans" / f"{config.name}_{config.scale.name}_{stamp}.json"
     try:
-        write_json(path, asdict(plan) | {"config": config.published()})
+        write_json(path, asdict(plan) | {"answers": list(map(asdict, found)), "config": config.published()})
     except OSError as error:
         raise UserError(f"output_root: cannot write {path} ({error.strerror}); set another") from error
     note(f"written to {path}")

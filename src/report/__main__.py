@@ -6,9 +6,13 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from src.common.errors import BAD_INPUT
+from src.common.errors import BAD_INPUT, UserError
 from src.statistics import MOST_LOOKS
+
+if TYPE_CHECKING:
+    from src.report.analysis import Analysis
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--looks", type=int, default=1, choices=range(1, MOST_LOOKS + 1), metavar="N",
         help="how often verdicts are read, seeds being added in between because of what they say (default: 1)",
     )  # fmt: skip
+    parser.add_argument("--plan", action="store_true", help="only say what finding 2 points would take and cost, from these records")
     parser.add_argument("--wandb", action="store_true", help="also make the report on Weights & Biases")
     parser.add_argument("--wandb-project", help="ENTITY/PROJECT of the W&B report (default: that of the runs)")
     options = parser.parse_args(arguments)
@@ -39,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not analysis.runs and not analysis.sweeps:
         print(f"error: nothing to report in {', '.join(map(str, folders))}; name run or sweep folders", file=sys.stderr)
         return BAD_INPUT
+    if options.plan:
+        return plan(analysis)
     try:
         page = write_report(analysis, options.output)
     except OSError as error:
@@ -51,6 +58,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from src.report.wandb_report import publish
 
         print(publish(analysis, options.wandb_project))
+    return 0
+
+
+def plan(analysis: "Analysis") -> int:
+    """Print what the next answer costs; returns the exit code."""
+    from src.report.price import priced
+
+    try:
+        lines = priced(analysis)
+    except UserError as error:
+        print(f"error: --plan: {error}", file=sys.stderr)
+        return BAD_INPUT
+    if not lines:
+        print("error: --plan: these records hold no two recipes over the same two seeds; nothing is known of seeds", file=sys.stderr)
+        return BAD_INPUT
+    for about, line in lines.items():
+        print(f"{about}: {line}")
     return 0
 
 

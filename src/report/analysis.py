@@ -44,8 +44,8 @@ class Analysis:
 
 def analyse(paths: Sequence[Path], looks: int = 1) -> Analysis:
     """Read and judge all records in and below `paths`; one of several `looks` takes stronger evidence."""
-    runs, left_out = read_records(paths)
     sweeps, unreadable_sweeps = read_sweeps(paths)
+    runs, left_out = _without_picked(*read_records(paths), sweeps)
     fits, unreadable_fits = read_fits(paths)
     figures, tables, unreadable_parts = of_sweeps({sweep.name: sweep.folder for sweep in sweeps})
     found, repeats = configurations(runs)
@@ -70,6 +70,17 @@ def analyse(paths: Sequence[Path], looks: int = 1) -> Analysis:
         tuple(tables),
         looks,
     )
+
+
+def _without_picked(runs: list[Run], left_out: list[LeftOut], sweeps: Sequence[SweepRecord]) -> tuple[list[Run], list[LeftOut]]:
+    """Of a configuration that a search picked for its figure and ran again, the fresh seeds alone are evidence."""
+    picked = {
+        (sweep.folder / "trials" / f"{row['trial']:04d}").resolve()
+        for sweep in sweeps for row in sweep.confirmed if row["trial"] is not None
+    }  # fmt: skip
+    out = [run for run in runs if not picked.isdisjoint((run.folder.resolve(), run.folder.resolve().parent))]
+    reason = "a search picked it for its figure; its fresh seeds are taken instead"
+    return [run for run in runs if all(run is not each for each in out)], [*left_out, *(LeftOut(str(run.folder), reason) for run in out)]
 
 
 def _state(run: Run) -> str:

@@ -14,10 +14,11 @@ from src.statistics.comparisons import (
     mean_of,
     share_of,
 )
-from src.statistics.families import MOST_LOOKS, error_at_each_of, holm, steady_p_values
+from src.statistics.families import MOST_LOOKS, corrected, error_at_each_of, holm, steady_p_values
 from src.statistics.intervals import Interval, bootstrap_mean, paired_gain, pooled_deviation, t_interval
-from src.statistics.power import POWER, Components, Price, cheapest, detectable, detectable_by, power
+from src.statistics.power import POWER, Components, cheapest, detectable, detectable_by, power
 from src.statistics.samples import Votes, majority_at_k, pass_at_k
+from src.statistics.shrinkage import shrunken
 
 __all__ = [
     "ERROR",
@@ -28,12 +29,12 @@ __all__ = [
     "Design",
     "Difference",
     "Interval",
-    "Price",
     "Side",
     "Votes",
     "bootstrap_mean",
     "cheapest",
     "contrast",
+    "corrected",
     "detectable",
     "detectable_by",
     "difference",
@@ -46,6 +47,7 @@ __all__ = [
     "pooled_deviation",
     "power",
     "share_of",
+    "shrunken",
     "steady_p_values",
     "t_interval",
 ]

@@ -16,11 +16,11 @@ def error_at_each_of(looks: int) -> float:
     >>> round(error_at_each_of(2), 4)
     0.0294
     """
-    from scipy.stats import norm
+    from scipy.special import ndtr
 
     if not 1 <= looks <= MOST_LOOKS:
         raise ValueError(f"from 1 to {MOST_LOOKS} looks, not {looks}")
-    return ERROR if looks == 1 else float(2 * norm.sf(POCOCK[looks - 1]))
+    return ERROR if looks == 1 else float(2 * ndtr(-POCOCK[looks - 1]))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -39,16 +39,22 @@ def steady_p_values(differences: Sequence[Difference], dimensions: int) -> list[
     A variance from a few seeds is small by chance in some of many contrasts, and those would be the false winners. So each is
     taken to vary between seeds no less than all of them do in the mean (Tukey's assumption), on the degrees of freedom of
     repeated measures: fewer where few directions hold most of the spread, as when seeds differ in one level (Huynh & Feldt
-    1976). Its own p-value stands where it is the larger.
+    1976). That all spread alike is a guess, so `corrected` asks each for its own spread too.
     """
     spreads = [each.between_seeds.variance / each.loading for each in differences if each.by_seed]
     if not spreads:
         return [each.p for each in differences]
     spread, freedom = sum(spreads) / len(spreads), _repeated_measures([each for each in differences if each.by_seed], dimensions)
-    pooled = (
-        replace(each, between_seeds=Part(max(each.between_seeds.variance, spread * each.loading), freedom)) for each in differences
-    )
-    return [max(own.p, steady.p) for own, steady in zip(differences, pooled, strict=True)]
+    return [
+        replace(each, between_seeds=Part(max(each.between_seeds.variance, spread * each.loading), freedom)).p for each in differences
+    ]
+
+
+def corrected(differences: Sequence[Difference], steady: Sequence[float]) -> list[float]:
+    """`steady` p-values corrected for their number by Holm, none below twice what its own spread alone gives: the false findings of
+    one recipe that spreads more than all others stay at half the error, and the other half is for what is alike."""
+    share = min(2, len(differences))
+    return [max(p, min(1.0, share * each.p)) for each, p in zip(differences, holm(steady), strict=True)]
 
 
 def _repeated_measures(differences: Sequence[Difference], dimensions: int) -> float:

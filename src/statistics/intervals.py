@@ -52,7 +52,7 @@ def pooled_deviation(groups: Sequence[Sequence[float]]) -> Interval:
     the chi-squared distribution. Its degrees of freedom are Satterthwaite's (1946): fewer where groups spread differently.
     Raises ValueError where no group has two values."""
     import numpy as np
-    from scipy.stats import chi2
+    from scipy.special import gammaincinv  # scipy.stats takes a second to import
 
     arrays = [array for values in groups if (array := np.asarray(values, float)).size > 1]
     if not arrays:
@@ -62,7 +62,7 @@ def pooled_deviation(groups: Sequence[Sequence[float]]) -> Interval:
     if pooled == 0:
         return Interval(0.0, 0.0, 0.0)
     freedom = sum(sums) ** 2 / sum(each**2 / (array.size - 1) for each, array in zip(sums, arrays, strict=True))
-    low, high = (pooled * freedom / chi2.ppf(tail, freedom) for tail in (0.975, 0.025))
+    low, high = (pooled * freedom / (2 * gammaincinv(freedom / 2, tail)) for tail in (0.975, 0.025))
     return Interval(pooled**0.5, float(low**0.5), float(high**0.5))
 
 
@@ -72,11 +72,11 @@ def t_interval(values: Sequence[float], step: float = 0.0) -> Interval:
     Values that can only lie a `step` apart, such as shares of a few pairs, deviate by at least what rounding to it adds,
     step / sqrt(12) (Sheppard 1898): that three of them are equal is no certainty."""
     import numpy as np
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     array = np.asarray(values, float)
     mean = float(array.mean())
     if array.size < 2:
         return Interval(mean, mean, mean)
-    half = float(t.ppf(0.975, array.size - 1) * max(array.std(ddof=1), step / 12**0.5) / np.sqrt(array.size))
+    half = float(stdtrit(array.size - 1, 0.975) * max(array.std(ddof=1), step / 12**0.5) / np.sqrt(array.size))
     return Interval(mean, mean - half, mean + half)

@@ -1,12 +1,14 @@
 """What a study will find before it is run: its power, the difference that it can show, and the cheapest one for a difference."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from functools import cache, lru_cache
+from typing import Any
 
 from src.statistics.comparisons import ERROR, Design, Difference, Part, joint_freedom
 
 POWER = 0.8  # of the smallest detectable difference: found in four of five tries
+NODES = 64  # at which a chi-squared variance is averaged over
 
 
 @dataclass(frozen=True)
@@ -29,58 +31,114 @@ class Components:
             split.fixed * problems * samples,
         )  # fmt: skip
 
+    @classmethod
+    def mean(cls, pilots: Iterable["Components"]) -> "Components":
+        every = list(pilots)
+        return cls(*(sum(getattr(each, field.name) for each in every) / len(every) for field in fields(cls)))
+
+    def noise(self, design: Design) -> float:
+        """Variance of the mean that samples alone leave."""
+        samples = max(design.samples, 1)
+        return (self.sample / design.seeds + self.fixed) / (design.problems * samples)
+
     def parts(self, design: Design) -> tuple[Part, Part]:
-        """Variance of the mean between seeds, which holds the noise, and what problems add to it; see `contrast`."""
+        """Variance of the mean between seeds, which holds the noise, and what problems add to it; see `contrast`. With one seed
+        all of it is by problem, since it speaks of these weights."""
         samples = max(design.samples, 1)
         between = (self.seed + (self.cell + self.sample / samples) / design.problems) / design.seeds
-        return Part(between, design.seeds - 1), Part((self.problem + self.fixed / samples) / design.problems, design.problems - 1)
-
-
-@dataclass(frozen=True)
-class Price:
-    """Of a seed (its training), and of one sample of its evaluation, in any unit."""
-
-    seed: float
-    sample: float
-
-    def of(self, design: Design) -> float:
-        return design.seeds * (self.seed + design.problems * design.samples * self.sample)
+        by_problem = self.problem + self.fixed / samples
+        if design.seeds < 2:
+            return Part(0.0, 1), Part((by_problem + self.cell + self.sample / samples) / design.problems, max(design.problems - 1, 1))
+        return Part(between, design.seeds - 1), Part(by_problem / design.problems, max(design.problems - 1, 1))
 
 
 def power(components: Components, design: Design, difference: float, error: float = ERROR) -> float:
-    """The chance to find a true difference, two-sided at the level `error`: of the noncentral t."""
-    from scipy.stats import nct, t
-
+    """The chance to find a true difference, two-sided at the level `error`."""
     parts = components.parts(design)
-    freedom, deviation = joint_freedom(parts), sum(part.variance for part in parts) ** 0.5
-    shift, limit = abs(difference) / deviation, float(t.isf(error / 2, freedom))
-    return float(nct.sf(limit, freedom, shift) + nct.cdf(-limit, freedom, shift))
+    least = components.noise(design) if design.samples > 1 else 0.0
+    variance = sum(part.variance for part in parts)
+    return _found(Known.of(parts, least), abs(difference) / variance**0.5, error)
 
 
 def detectable(components: Components, design: Design, chance: float = POWER, error: float = ERROR) -> float:
     """The difference that is found with a given chance."""
     parts = components.parts(design)
-    return sum(part.variance for part in parts) ** 0.5 * _in_deviations(round(min(joint_freedom(parts), 1e4), 1), chance, error)
+    least = components.noise(design) if design.samples > 1 else 0.0
+    return sum(part.variance for part in parts) ** 0.5 * _in_deviations(Known.of(parts, least), chance, error)
 
 
 def detectable_by(measured: Difference, chance: float = POWER, error: float = ERROR) -> float:
     """The difference that another measurement of the same size would find with a given chance."""
-    return max(measured.variance, measured.least) ** 0.5 * _in_deviations(round(min(measured.freedom, 1e4), 1), chance, error)
+    parts = (measured.between_seeds, *measured.by_problem)
+    deviation = max(measured.variance, measured.least) ** 0.5
+    return deviation * _in_deviations(Known.of(parts, measured.least), chance, error)
 
 
-def cheapest(components: Components, difference: float, price: Price, designs: Iterable[Design]) -> Design | None:
+def cheapest(
+    components: Components, difference: float, cost: Callable[[Design], float], designs: Iterable[Design]
+) -> Design | None:
     """Of some designs the cheapest that finds a difference in four of five tries; none where none does."""
-    for design in sorted(designs, key=price.of):
-        if power(components, design, difference) >= POWER:
-            return design
-    return None
+    return next((design for design in sorted(designs, key=cost) if power(components, design, difference) >= POWER), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the chance to find a difference hangs on, in shares of its variance and rounded, so that few have to be worked out."""
+
+    seeds: float
+    freedom: float
+    other_freedom: float  # that of what problems add
+    least: float
+
+    @classmethod
+    def of(cls, parts: "tuple[Part, ...]", least: float) -> "Known":
+        between, *others = parts
+        variance = sum(part.variance for part in parts) or 1.0
+        return cls(
+            round(between.variance / variance, 3), round(between.freedom, 1), round(min(joint_freedom(others), 1e4), 1),
+            round(min(least / variance, 1.0), 2),
+        )  # fmt: skip
 
 
 @lru_cache(maxsize=10_000)
-def _in_deviations(freedom: float, chance: float, error: float) -> float:
+def _in_deviations(known: Known, chance: float, error: float) -> float:
     """A difference found with a given chance, in standard errors."""
     from scipy.optimize import brentq
-    from scipy.stats import nct, t
 
-    limit = float(t.isf(error / 2, freedom))
-    return float(brentq(lambda shift: nct.sf(limit, freedom, shift) - chance, 0.0, 3 * limit + 10, xtol=1e-4))
+    most = 10.0
+    while _found(known, most, error) < chance:
+        most *= 2
+    return float(brentq(lambda shift: _found(known, shift, error) - chance, 0.0, most, xtol=1e-4))
+
+
+def _found(known: Known, shift: float, error: float) -> float:
+    """The chance to find what is `shift` standard errors away."""
+    from scipy.special import ndtr
+
+    limits, weights = _limits(known, error)
+    return float(weights @ (ndtr(shift - limits) + ndtr(-shift - limits)))
+
+
+@lru_cache(maxsize=10_000)
+def _limits(known: Known, error: float) -> tuple[Any, Any]:
+    """How far from zero, in true standard errors, a mean must lie to be found, over what variances may be estimated as, with the
+    chance of each: both parts follow a chi-squared distribution, and the degrees of freedom follow from both."""
+    import numpy as np
+    from scipy.special import ndtri, stdtrit
+
+    (first, one), (second, other) = _chi_squared(known.freedom, NODES), _chi_squared(known.other_freedom, NODES // 8)
+    seeds, problems = np.broadcast_arrays(known.seeds * first[:, None], (1 - known.seeds) * second)
+    total = seeds + problems
+    freedom = total / (seeds / known.freedom + problems / known.other_freedom)
+    half = np.maximum(stdtrit(freedom, 1 - error / 2) * total**0.5, ndtri(1 - error / 2) * known.least**0.5)
+    return half.ravel(), np.outer(one, other).ravel()
+
+
+@cache
+def _chi_squared(freedom: float, nodes: int) -> tuple[Any, Any]:
+    """Values of a variance over its true one, known on so many degrees of freedom, and their chances (Gauss and Legendre's)."""
+    import numpy as np
+    from scipy.special import gammaincinv
+
+    places, weights = np.polynomial.legendre.leggauss(nodes)
+    return 2 * gammaincinv(freedom / 2, (places + 1) / 2) / freedom, weights / 2

@@ -6,23 +6,26 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import optuna
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
-from optuna.trial import Trial
+from optuna.trial import Trial, TrialState
 
 from src.common.errors import INTERRUPTED, RunFailed, UserError
 from src.common.files import NO_ROOM
 from src.common.screen import duration
 from src.common.secrets import without_password
 from src.config.tree import LabConfig
+from src.plan.pilots import noise_of_a_run
 from src.scaling.stopping import narrow_enough
-from src.sweep.budget import Budget
+from src.sweep.budget import Budget, Spending
 from src.sweep.composer import Composer, base_of, check_all, directions_of, objective_to_prune_on, seeds_of
 from src.sweep.config import SweepConfig, parse_sweep
+from src.sweep.confirm import check_confirm, confirmation
 from src.sweep.engines.engine import TrialEngine
 from src.sweep.engines.trial import TrialSpec
 from src.sweep.plan import bill, check_sweep_disk
@@ -51,6 +54,7 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
     first = check_all(composer, space)
     directions = directions_of(config, first)
     check_sampler(config.sampler, space, len(directions))
+    check_confirm(config, composer, space, len(directions))
     if extend:
         composer.of_trial(space, suggested(extend, master, space, config, directions))
     pruner = build_pruner(config.pruner)
@@ -101,7 +105,16 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
             screen.note(note)
         screen.note(f"sweep {name}: {n_trials} trials, {engine.slots} at once, in {folder}")
         with storage_in_words(config.storage, RunFailed), stopped_by_signals():
-            return _carry_out(Sweeper(parts, engine, claims, screen), folder, first)
+            noise = noise_of_a_run(first, first.objectives[0])
+            search = Sweeper(parts, engine, claims, screen)
+            results = partial(write_results, folder, study, first.objectives, space, noise=noise)
+            summary = _carry_out(search, results)
+            if not config.confirm:
+                return summary
+            spent, why = search.spending(), summary["ended"]
+            again = confirmation(search, storage, first)
+            screen.note(f"confirming: {again.claims.n_trials} configurations on {config.confirm.seeds} fresh seeds, in {again.sweep.folder}")
+            return _carry_out(again, lambda _, stopped: results(spent, stopped or why, again=again.study))
     finally:
         engine.close()
 
@@ -137,9 +150,9 @@ def stopped_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _carry_out(sweeper: Sweeper, folder: Path, first: LabConfig) -> dict[str, Any]:
-    """Run the loop; after Ctrl-C let the trials end in order, after a second one leave at once."""
-    screen, config = sweeper.screen, sweeper.sweep.config
+def _carry_out(sweeper: Sweeper, results: Callable[[Spending, str | None], dict[str, Any]]) -> dict[str, Any]:
+    """Run the loop; after Ctrl-C let the trials end in order, after a second one leave at once. `results` writes what came of it."""
+    screen, config, folder = sweeper.screen, sweeper.sweep.config, sweeper.sweep.folder
     interrupted = False
     try:
         with screen:
@@ -155,15 +168,14 @@ def _carry_out(sweeper: Sweeper, folder: Path, first: LabConfig) -> dict[str, An
         interrupted, why = True, "stopped at once"
     finally:
         sweeper.claims.close()
-    spending = sweeper.spending()
-    summary = write_results(folder, sweeper.study, first.objectives, sweeper.sweep.space, spending, why)
+    summary = results(sweeper.spending(), why)
     say_summary(screen, summary, folder)
     if interrupted:
         screen.note("continue with the same command")
         sys.exit(INTERRUPTED)
     if sweeper.no_room_since is not None:
         raise RunFailed(f"sweep: {NO_ROOM} of {folder}; make some, and give the same command")
-    failed = summary["trials"].get("fail", 0)
+    failed = len(sweeper.study.get_trials(deepcopy=False, states=(TrialState.FAIL,)))
     if failed / sweeper.claims.n_trials > config.max_failure_rate:
         raise RunFailed(
             f"sweep: {failed} of {sweeper.claims.n_trials} trials failed, more than "
@@ -189,13 +201,15 @@ class SpecMaker:
     def __call__(self, trial: Trial, now: float) -> TrialSpec:
         if self.extend:
             extended(self.extend, self.master, trial, self.space)
-        config = grouped(self.composer.of_trial(self.space, trial.params), self.study)
-        label = f"{trial.number:04d}"
+        title = " ".join(f"{name}={_shown(value)}" for name, value in trial.params.items())
+        return self.spec(trial.number, title, self.composer.of_trial(self.space, trial.params), self.sweep.seeds, now)
+
+    def spec(self, number: int, title: str, config: LabConfig, seeds: int, now: float) -> TrialSpec:
+        """Of a configuration over so many seeds, in this maker's folder."""
+        label = f"{number:04d}"
         folder = self.folder / "trials" / label
         return TrialSpec(
-            number=trial.number,
-            title=" ".join(f"{name}={_shown(value)}" for name, value in trial.params.items()),
-            configs=seeds_of(config, self.sweep.seeds, folder),
+            number=number, title=title, configs=seeds_of(grouped(config, self.study), seeds, folder),
             folder=str(folder), control=str(self.folder / "control" / label), log=str(self.folder / "logs" / f"{label}.log"),
             figure=self.figure, objective=self.objective,
             keep_pruned_checkpoints=self.sweep.keep_pruned_checkpoints, heartbeat_s=self.sweep.heartbeat,
@@ -276,13 +290,26 @@ def _engine(config: SweepConfig, first: LabConfig) -> TrialEngine:
     return LocalEngine(config.n_jobs, gpus, config.heartbeat)
 
 
+def confirmed_in_words(row: Mapping[str, Any]) -> str:
+    """A line on a trial that was run again, or on the default recipe."""
+    told = f"{row['confirmed']:.4f} ({row['low']:.4f} to {row['high']:.4f}) on fresh seeds"
+    if row["trial"] is None:
+        return f"the default recipe: {told}"
+    against = row.get("against_default")
+    beside = f"; against the default {against['mean']:+.4f} ({against['low']:+.4f} to {against['high']:+.4f})" if against else ""
+    return f"trial {row['trial']} again: {told}, flattered by {row['flattered_by']:+.4f}{beside}"
+
+
 def say_summary(screen: SweepScreen, summary: dict[str, Any], folder: Path) -> None:
     """The best, the importances, what pruning saved, and where everything is."""
     screen.note(f"{summary['ended']}: " + ", ".join(f"{count} {state}" for state, count in summary["trials"].items()))
     for best in summary["best"]:
         values = ", ".join(f"{key} {value:.4f}" for key, value in best["values"].items())
-        screen.note(f"best: trial {best['trial']}, {values}")
+        expected = f", expected under other seeds {best['expected']:.4f}" if "expected" in best else ""
+        screen.note(f"best: trial {best['trial']}, {values}{expected}")
         screen.note(f"  run it again: {best['command']}")
+    for row in summary["confirmation"]:
+        screen.note(f"  {confirmed_in_words(row)}")
     for key, found in summary["importances"].items():
         if found:
             shares = ", ".join(f"{name} {v['importance']:.2f} ± {v['spread']:.2f}" for name, v in found.items())

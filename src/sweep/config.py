@@ -22,6 +22,13 @@ class BudgetConfig(LimitsConfig):
     trials: int | None = Field(None, ge=1)
 
 
+class ConfirmConfig(Config):
+    """After a search: the best again, and the default recipe beside them, on seeds that the search has not seen."""
+
+    top: int = Field(3, ge=1)
+    seeds: int = Field(3, ge=2)
+
+
 class RayConfig(Config):
     address: str = "auto"
 
@@ -43,6 +50,7 @@ class SweepConfig(Config):
     prune_on: str | None = None
     keep_pruned_checkpoints: bool = False
     seeds: int = Field(1, ge=1)
+    confirm: ConfirmConfig | None = None
     retries: int = Field(1, ge=0)
     heartbeat: float = Field(60, gt=0)  # seconds
     trial_limit_s: float | None = Field(None, gt=0)
@@ -53,6 +61,11 @@ class SweepConfig(Config):
     gpus_per_trial: int | None = Field(None, ge=0)
     cpus_per_trial: int = Field(1, ge=1)
     ray: RayConfig = RayConfig()
+
+    def runs(self, n_trials: int) -> int:
+        """Of all trials and of what is confirmed, the default recipe among it."""
+        confirmed = (min(self.confirm.top, n_trials) + 1) * self.confirm.seeds if self.confirm else 0
+        return n_trials * self.seeds + confirmed
 
     @field_validator("n_jobs")
     @classmethod

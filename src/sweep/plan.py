@@ -16,6 +16,7 @@ from src.common.errors import UserError
 from src.common.files import write_json
 from src.common.screen import duration
 from src.config.tree import LabConfig
+from src.plan.answer import answers, in_words
 from src.plan.cost_model import GB
 from src.plan.disk import check_room, size_of
 from src.plan.plan import Plan, disk_in_words, make_plan, plan_of
@@ -76,12 +77,18 @@ def bill(
         config = composer.of_trial(space, point)
         config = config.model_copy(update={"record": config.record.of_a_trial()})
         cells.append(PlanCell(point, config, make_plan(config)))
-    runs = n_trials * sweep.seeds
+    runs = sweep.runs(n_trials)
     low, high = total(cells, whole, runs, min), total(cells, whole, runs, max)
     for line in said(cells, whole, sweep, n_trials, low, high):
         note(line)
+    answered = answers(first, sweep.seeds)
+    for about, line in in_words(answered).items():
+        note(f"  {about}: {line}")
+    if answered and n_trials > 2:
+        note("  these are of two configurations; of many the report corrects for their number")
     found = {
         "sweep": name, "scale": first.scale.name, "trials": n_trials, "seeds": sweep.seeds, "low": low, "high": high,
+        "answers": list(map(asdict, answered)),
         "cells": [{"params": cell.params, "run": cell.cost, "plan": asdict(cell.plan)} for cell in cells],
     }
     stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
@@ -109,6 +116,9 @@ def said(
     """The bill in lines: by model where that is varied, the cheapest and the dearest run, the total, and what it leaves out."""
     seeds = f" x {sweep.seeds} seeds" if sweep.seeds > 1 else ""
     yield f"  {n_trials} trials{seeds}" + ("" if whole else f", priced at {len(cells)} corners of the space")
+    if sweep.confirm:
+        best = min(sweep.confirm.top, n_trials)
+        yield f"  then the best {best} and the default recipe on {sweep.confirm.seeds} fresh seeds, {(best + 1) * sweep.confirm.seeds} runs"
     if "model" in cells[0].params:
         runs = n_trials * sweep.seeds / len(cells)
         for model, some in itertools.groupby(sorted(cells, key=_model), key=_model):
@@ -123,7 +133,7 @@ def said(
 
 def disk_gb(plans: Sequence[Plan], sweep: SweepConfig, n_trials: int) -> float:
     """Of all checkpoints: those of the trials that run at once, and what the finished ones keep."""
-    runs = n_trials * sweep.seeds
+    runs = sweep.runs(n_trials)
     return max(min(sweep.n_jobs, runs) * plan.disk_gb["at once"] + runs * plan.disk_gb["kept"] for plan in plans)
 
 

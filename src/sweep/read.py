@@ -15,6 +15,7 @@ from src.sweep.trials import TABLES, read_trials
 if TYPE_CHECKING:
     import pandas as pd
 
+CONFIRMATION = "confirmation.yaml"
 _PARAM = "param/"  # begins the columns of parameters
 
 
@@ -31,6 +32,7 @@ class SweepTrial:
     reason: str | None
     spread: float | None = None  # standard deviation of the first objective between seeds
     seeds: int = 1
+    expected: float | None = None  # the first objective under other seeds, by all trials
 
     @property
     def value(self) -> float | None:
@@ -56,6 +58,7 @@ class SweepRecord:
     trials: tuple[SweepTrial, ...]
     logarithmic: frozenset[str]  # parameters drawn on a logarithmic scale
     importances: dict[str, Importance] | None  # for the first objective; empty with too few trials, None before the end
+    confirmed: tuple[dict[str, Any], ...] = ()  # by fresh seeds, the best first, see `sweep.confirm.found_again`
 
     @property
     def maximise(self) -> bool:
@@ -112,7 +115,7 @@ def read_sweep(folder: Path) -> SweepRecord:
         raise Unreadable("a sweep without a trial yet")
     space = about.get("space") or {}
     logarithmic = frozenset(key for key, words in space.items() if str(words).endswith(", logarithmic"))
-    return SweepRecord(folder, name, objectives, trials, logarithmic, _importances(folder, next(iter(objectives))))
+    return SweepRecord(folder, name, objectives, trials, logarithmic, _importances(folder, next(iter(objectives))), tuple(read_confirmation(folder)))
 
 
 def _trials(frame: "pd.DataFrame", objectives: Sequence[str], folder: Path) -> Iterator[SweepTrial]:
@@ -135,7 +138,21 @@ def _trials(frame: "pd.DataFrame", objectives: Sequence[str], folder: Path) -> I
             there.get("reason") or None,
             there.get(f"{objectives[0]}/spread"),
             len(list(place.glob("seed_*"))) or 1,
+            there.get(f"{objectives[0]}/expected"),
         )
+
+
+def read_confirmation(folder: Path) -> list[dict[str, Any]]:
+    """What confirmation.yaml holds; nothing without one. Raises Unreadable."""
+    try:
+        found = yaml.safe_load((folder / CONFIRMATION).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    except (OSError, yaml.YAMLError) as error:
+        raise Unreadable(f"malformed sweep: {CONFIRMATION} cannot be read ({type(error).__name__})") from error
+    if not isinstance(found, list) or not all(isinstance(row, dict) and {"trial", "confirmed"} <= row.keys() for row in found):
+        raise Unreadable(f"malformed sweep: {CONFIRMATION} holds no rows of trials")
+    return found
 
 
 def _last_validation(trial: Path) -> tuple[float, ...]:

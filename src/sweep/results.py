@@ -1,7 +1,8 @@
 """What a sweep leaves in its folder besides the storage and the trials: plain files, made anew from the study.
 
 sweep.yaml (what was asked), trials.parquet and trials.csv, best.yaml (parameters, values, the command that reruns it),
-importances.yaml, summary.yaml (what was bought for what, and what pruning saved).
+confirmation.yaml (what the best came to on fresh seeds), importances.yaml, summary.yaml (what was bought for what, and what
+pruning saved).
 """
 
 import shlex
@@ -10,6 +11,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean, variance
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -19,7 +21,10 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from src.common.files import write_whole
+from src.statistics import shrunken
 from src.sweep.budget import Spending
+from src.sweep.confirm import found_again
+from src.sweep.read import CONFIRMATION, read_confirmation
 from src.sweep.screen import best_trials
 from src.sweep.space import Space, written
 from src.sweep.trials import trials_table
@@ -93,14 +98,22 @@ def saved_by_pruning(study: Study) -> dict[str, float]:
 
 
 def write_results(
-    folder: Path, study: Study, objectives: Sequence[str], space: Space, spending: Spending, why: str | None
+    folder: Path, study: Study, objectives: Sequence[str], space: Space, spending: Spending, why: str | None, *,
+    noise: float | None = None, again: Study | None = None,
 ) -> dict[str, Any]:
-    """Write all tables and files; returns what summary.yaml says. What of them fails is said, and takes no other down."""
-    table = _part("the table of trials", lambda: plain(trials_table(study, objectives)), None)
+    """Write all tables and files; returns what summary.yaml says. What of them fails is said, and takes no other down.
+
+    `noise` is the variance of the first objective between runs of one recipe, for trials of one seed; `again` the study that
+    confirmed the best."""
+    expected = _part("what is expected of the trials", lambda: expectations(study, noise), {})
+    table = _part("the table of trials", lambda: plain(with_expected(trials_table(study, objectives), objectives[0], expected)), None)
     if table is not None:
         _part("trials.parquet", lambda: write_whole(folder / "trials.parquet", lambda path: table.to_parquet(path, index=False)))
         _part("trials.csv", lambda: write_whole(folder / "trials.csv", lambda path: table.to_csv(path, index=False)))
-    best = _part("the best", lambda: best_of(study, objectives, space), [])
+    if again:
+        _part("the confirmation", lambda: write_yaml(folder / CONFIRMATION, found_again(study, again, objectives[0], expected)))
+    confirmed = _part("the confirmation", lambda: read_confirmation(folder), [])
+    best = _part("the best", lambda: best_of(study, objectives, space, expected, confirmed), [])
     _part("best.yaml", lambda: write_yaml(folder / "best.yaml", best))
     found = {
         key: _part(f"importances for {key}", lambda place=place: importances(study, place), {})
@@ -111,7 +124,7 @@ def write_results(
     going_on = states["running"] and f"{states['running']} of {states.total()} trials are not done"
     summary = {
         "study": study.study_name, "ended": why or going_on or "all trials are done", "trials": dict(states),
-        "best": best, "importances": found, "saved_by_pruning": saved_by_pruning(study),
+        "best": best, "confirmation": confirmed, "importances": found, "saved_by_pruning": saved_by_pruning(study),
         "spent": {"usd": spending.usd, "hours": spending.hours, "trials": spending.trials},
         "spent_by_state": _part("what was spent", lambda: _by_state(table), {}) if table is not None else {},
     }
@@ -139,15 +152,42 @@ def _kind(value: Any) -> str:
     return "number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
 
 
-def best_of(study: Study, objectives: Sequence[str], space: Space) -> list[dict[str, Any]]:
-    """The best trial, or those of the front, with the command that runs each again."""
+def best_of(
+    study: Study, objectives: Sequence[str], space: Space, expected: Mapping[int, float], confirmed: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """The best trial, or those of the front, with the command that runs each again; once confirmed, the best by fresh seeds."""
+    again = {row["trial"]: row for row in confirmed if row["trial"] is not None}
+    chosen = [study.get_trials(deepcopy=False)[next(iter(again))]] if again else best_trials(study)
     return [
-        {
-            "trial": trial.number, "values": dict(zip(objectives, trial.values, strict=True)), "params": trial.params,
-            "folder": trial.user_attrs.get("account", {}).get("folder"), "command": rerun_command(space, trial.params),
+        {"trial": trial.number, "values": dict(zip(objectives, trial.values, strict=True))}
+        | ({"expected": expected[trial.number]} if trial.number in expected else {})
+        | ({"confirmed": dict(again[trial.number])} if again else {})
+        | {
+            "params": trial.params, "folder": trial.user_attrs.get("account", {}).get("folder"),
+            "command": rerun_command(space, trial.params),
         }
-        for trial in best_trials(study)
-    ]
+        for trial in chosen
+    ]  # fmt: skip
+
+
+def expectations(study: Study, noise: float | None) -> dict[int, float]:
+    """By number, what is to be expected of a complete trial's first objective under other seeds; nothing where nobody knows how
+    much seeds matter. Their variance is that between the trials' own seeds where they had several, else `noise`."""
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    by_seed = [[values[0] for values in trial.user_attrs["account"]["by_seed"]] for trial in complete if _several_seeds(trial)]
+    if by_seed and len(by_seed) == len(complete):
+        noise = fmean(variance(values) / len(values) for values in by_seed)
+    if noise is None:
+        return {}
+    return dict(zip((trial.number for trial in complete), shrunken([trial.values[0] for trial in complete], noise), strict=True))
+
+
+def _several_seeds(trial: FrozenTrial) -> bool:
+    return len(trial.user_attrs.get("account", {}).get("by_seed", ())) > 1
+
+
+def with_expected(table: "pd.DataFrame", objective: str, expected: Mapping[int, float]) -> "pd.DataFrame":
+    return table.assign(**{f"{objective}/expected": table["number"].map(expected)}) if expected else table
 
 
 def _by_state(table: "pd.DataFrame") -> dict[str, dict[str, float]]:

@@ -166,7 +166,7 @@ def test_three_levels_are_compared_with_each_other_and_each_has_its_row(tmp_path
     runs, accuracy, spread, _, written, wrong, step = rows["length", "fixed"]
     assert (runs, wrong, step) == (4, 0, None)
     assert (accuracy, written) == pytest.approx((0.6, 5.0)) and spread == pytest.approx(0.02**0.5, abs=1e-6)
-    assert rows["length", "linear"][2] == 0 and rows["length", "staged"][5:] == [2, 6.5]
+    assert rows["length", "linear"][2] == 0 and rows["length", "staged"][5:7] == [2, 6.5]
     assert rows["algorithm.mask", "1"][4] == pytest.approx(4.0)
     drawn = next(f for name, f in figures_of(analysis).items() if name.startswith("cells_chains")).spec
     assert drawn["encoding"]["y"]["title"] == "length" and drawn["encoding"]["color"]["title"] == "algorithm.mask"

@@ -1,19 +1,21 @@
 """Intervals and tests against values worked out by hand, scipy's own, and simulated truth."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
-from benchmarks.referee import KINDS, World, covered, family_error
+from benchmarks.referee import KINDS, World, covered, family_error, piloted
 from src.statistics import (
     Components,
     Design,
-    Price,
     Side,
     Votes,
     cheapest,
     contrast,
+    corrected,
     detectable,
     detectable_by,
     difference,
@@ -25,6 +27,7 @@ from src.statistics import (
     pooled_deviation,
     power,
     share_of,
+    shrunken,
     steady_p_values,
     t_interval,
 )
@@ -142,6 +145,47 @@ def test_seeds_and_problems_are_the_crossed_analysis_of_variance():
     assert found.freedom == pytest.approx(1 / (share / (seeds - 1) + (1 - share) / (problems - 1)))
 
 
+SAMPLES = np.random.default_rng(2).random((40, 4)) < np.random.default_rng(3).random((40, 1))  # problems x samples
+
+
+def test_one_model_s_interval_is_that_of_standard_errors_clustered_by_problem():
+    """Against statsmodels' clustered covariance, on the samples themselves."""
+    from statsmodels.regression.linear_model import OLS
+
+    fit = OLS(SAMPLES.ravel().astype(float), np.ones(SAMPLES.size)).fit(
+        cov_type="cluster", cov_kwds={"groups": np.repeat(np.arange(40), 4)}, use_t=True
+    )
+    found = mean_of(side(SAMPLES.mean(axis=1)))
+    assert (found.low, found.high) == pytest.approx(tuple(fit.conf_int()[0]))
+
+
+def test_one_model_s_interval_is_inspect_ai_s():
+    metrics = pytest.importorskip("inspect_ai.scorer", reason="inspect_ai brings 300 MB of packages that nothing else here uses")
+    scores = [
+        metrics.SampleScore(score=metrics.Score(value=float(value)), sample_id=f"{problem}", sample_metadata={"problem": problem})
+        for problem, values in enumerate(SAMPLES) for value in values
+    ]  # fmt: skip
+    found, expected = mean_of(side(SAMPLES.mean(axis=1))), metrics.ci(cluster="problem")(scores)
+    assert (found.low, found.high) == pytest.approx((expected["lower"], expected["upper"]))
+    assert metrics.stderr(cluster="problem")(scores) == pytest.approx(contrast([side(SAMPLES.mean(axis=1))]).variance ** 0.5)
+
+
+def test_two_models_on_the_same_problems_are_the_paired_t_over_problems():
+    first, second = SAMPLES.mean(axis=1), SAMPLES[::-1].mean(axis=1)
+    assert difference(side(first), side(second)).p == pytest.approx(stats.ttest_rel(first, second).pvalue)
+
+
+def test_holm_and_equivalence_are_statsmodels():
+    from statsmodels.stats.multitest import multipletests
+    from statsmodels.stats.weightstats import ttost_paired
+
+    p_values = np.random.default_rng(0).random(12) ** 4
+    assert holm(p_values.tolist()) == pytest.approx(multipletests(p_values, method="holm")[1])
+    a, b = SEEDS_ALONE[:, 0], SEEDS_ALONE[::-1, 0] ** 2
+    margin = difference(side(SEEDS_ALONE), side(SEEDS_ALONE[::-1] ** 2)).equal_within
+    assert ttost_paired(a, b, -margin, margin)[0] == pytest.approx(0.05)
+
+
 def test_what_seeds_have_in_common_cancels_in_a_difference():
     """Planted: seeds move both recipes by 30 points, and one is better by 5."""
     rng = np.random.default_rng(0)
@@ -189,16 +233,22 @@ def test_two_of_many_differences_by_chance_are_no_finding():
     rng = np.random.default_rng(3)
     recipes = [side(rng.normal(0.5, 0.1, (3, 1)) + rng.normal(0, 0.05, (3, 40))) for _ in range(10)]
     found = [difference(a, b) for number, a in enumerate(recipes) for b in recipes[:number]]
-    assert min(each.p for each in found) < 0.05 < min(holm(steady_p_values(found, 9)))
+    assert min(each.p for each in found) < 0.05 < min(corrected(found, steady_p_values(found, 9)))
 
 
 def test_pairs_borrow_the_spread_of_all_and_one_pair_keeps_its_own():
     rng = np.random.default_rng(4)
-    recipes = [side(rng.normal(0.5 + 0.5 * (number == 0), 0.02, (3, 1)) + np.zeros((3, 4))) for number in range(6)]
+    recipes = [side(rng.normal(0.5 + 0.2 * (number == 0), 0.02, (3, 1)) + np.zeros((3, 4))) for number in range(6)]
     found = [difference(a, b) for number, a in enumerate(recipes) for b in recipes[:number]]
-    assert steady_p_values(found[:1], 1) == [found[0].p]
-    steady = steady_p_values(found, 5)
-    assert all(p >= each.p for p, each in zip(steady, found, strict=True)) and sum(p < 0.05 for p in holm(steady)) == 5
+    assert corrected(found[:1], steady_p_values(found[:1], 1)) == pytest.approx([found[0].p])
+    assert sum(p < 0.05 for p in corrected(found, steady_p_values(found, 5))) == 5
+    assert sum(p < 0.05 for p in holm([each.p for each in found])) < 5  # by the spread of three seeds each
+
+
+def test_no_finding_of_many_is_surer_than_its_own_spread_allows():
+    found = [difference(side(SEEDS_ALONE[:3] + 1), side(SEEDS_ALONE[3:] ** number)) for number in (1, 2, 3)]
+    assert corrected(found, [1e-9, 1e-9, 0.2]) == pytest.approx([min(1, 2 * each.p) for each in found[:2]] + [max(0.2, min(1, 2 * found[2].p))])
+    assert min(2 * each.p for each in found) < 1
 
 
 def test_looks_take_pocock_s_share_of_the_error():
@@ -231,11 +281,11 @@ def test_components_come_back_from_a_pilot():
 @pytest.mark.parametrize(("components", "bought"), [(Components(0.0009, 0.0001), "seeds"), (Components(0.0, 0.04), "problems"), (Components(0, 0, 0, 0.25), "samples")])
 def test_the_cheapest_study_buys_what_is_uncertain(components, bought):
     designs = [Design(s, p, n) for s in (3, 6, 12, 24) for p in (100, 400, 1600) for n in (1, 4, 16)]
-    chosen = cheapest(components, 0.03, Price(seed=10.0, sample=0.001), designs)
+    chosen = cheapest(components, 0.03, lambda d: d.seeds * (10 + 0.001 * d.problems * d.samples), designs)
     least = {"seeds": 3, "problems": 100, "samples": 1}
     assert power(components, chosen, 0.03) >= 0.8
     assert getattr(chosen, bought) > least[bought] or bought == "samples" and chosen.samples * chosen.problems > 100
-    assert cheapest(components, 0.0001, Price(1, 1), designs) is None
+    assert cheapest(components, 0.0001, lambda d: d.seeds, designs) is None
 
 
 def test_t_interval_is_scipy_s():
@@ -259,6 +309,30 @@ def test_pooled_deviation_by_hand():
     assert uneven.high**2 == pytest.approx(2 * 2 / 0.05064, rel=1e-3)
     with pytest.raises(ValueError):
         pooled_deviation([[1.0]])
+
+
+def test_the_best_of_a_search_is_hardly_flattered_once_shrunk():
+    """Planted: 20 true values with noise as large as their spread; the best measured one is 1.3 deviations too good."""
+    rng = np.random.default_rng(0)
+    flattered = []
+    for _ in range(500):
+        true = rng.standard_normal(20)
+        measured = true + rng.standard_normal(20)
+        best = int(measured.argmax())
+        flattered.append((measured[best] - true[best], shrunken(measured.tolist(), 1.0)[best] - true[best]))
+    own, left = np.mean(flattered, axis=0)
+    assert own > 1.2 and abs(left) < 0.2
+    assert shrunken([1.0, 1.0, 1.0, 1.0], 0.5) == [1.0] * 4 and shrunken([1.0, 2.0, 9.0], 1.0) == [1.0, 2.0, 9.0]
+
+
+def test_the_promised_power_is_the_power_had():
+    """The referee's table of it at toy size: the promise from a large pilot, and 600 studies."""
+    for world, gap in ((World(2, 2, 2, 100, 4, 3), 10), (World(0, 0, 0, 60, 4, 6), 8)):
+        rng = np.random.default_rng(1)
+        pilot = piloted(replace(world, seeds=20, problems=500), rng, 2, 10)
+        promised = power(pilot, Design(world.seeds, world.problems, world.samples), gap / 100)
+        had = np.mean([difference(*world.sides(rng, 2, gap)).p < 0.05 for _ in range(600)])
+        assert abs(promised - had) < 0.06 and 0.2 < had < 0.9  # of which 0.02 is what 600 studies leave
 
 
 def test_intervals_hold_the_truth_and_equal_recipes_have_no_winner():

@@ -10,7 +10,7 @@ from math import inf, prod
 
 from src.drawing.table import plain
 from src.report.findings.configurations import Configuration, Group, follows, together
-from src.statistics import ERROR, FEWEST_SEEDS, Difference, Side, contrast, error_at_each_of, holm, steady_p_values
+from src.statistics import ERROR, FEWEST_SEEDS, Difference, Side, contrast, corrected, error_at_each_of, steady_p_values
 
 MOST_LEVELS = 6  # of a factor; a setting with more values is no factor but a search
 
@@ -154,7 +154,8 @@ def _effects(group: Group, cells: Sequence[Configuration], factors: Sequence[Fac
     chosen = (*alone, *pairs)
     accuracy = [_contrast(group.side, cells, changed) for _, _, changed in chosen]
     tokens = [_contrast(group.tokens_side, cells, changed) for _, _, changed in chosen]
-    p_values = [holm(steady_p_values(found, min(len(cells) - 1, len(found)))) for found in (accuracy, tokens)]
+    dimensions = min(len(cells) - 1, len(chosen))
+    p_values = [corrected(found, steady_p_values(found, dimensions)) for found in (accuracy, tokens)]
     return [
         Effect(name, interaction, *found, _by_seed(group, cells, changed), *p)
         for (name, interaction, changed), found, p in zip(

@@ -110,8 +110,8 @@ class Trade:
         return mean_of(self.tokens_side)
 
     @property
-    def gain(self) -> Interval:
-        return difference(self.accuracy_side, self.base_accuracy).interval
+    def gain(self) -> Difference:
+        return difference(self.accuracy_side, self.base_accuracy)
 
     @property
     def change(self) -> Interval:

@@ -11,10 +11,10 @@ from src.statistics import (
     FEWEST_SEEDS,
     Difference,
     Interval,
+    corrected,
     detectable_by,
     difference,
     error_at_each_of,
-    holm,
     steady_p_values,
 )
 
@@ -94,7 +94,8 @@ def _ranked(group: Group) -> list[Configuration]:
 def _corrected(groups: Sequence[Group], compared: Callable[[Group], list[Finding]], looks: int) -> list[Finding]:
     findings = [finding for group in groups for finding in compared(group)]
     error = error_at_each_of(looks)
-    return [replace(f, p=p, error=error) for f, p in zip(findings, holm([f.p for f in findings]), strict=True)]
+    p_values = corrected([f.difference for f in findings], [f.p for f in findings])
+    return [replace(f, p=p, error=error) for f, p in zip(findings, p_values, strict=True)]
 
 
 def sentences(groups: Sequence[Group], verdict: Judgement) -> list[tuple[str, list[str]]]:

@@ -9,6 +9,7 @@ from src.report.findings.cut_answers import read_answers
 from src.report.findings.efficiency import MAIN, Family, Recipe, difficulties, families, named, token_contrast, trade
 from src.report.section import Section
 from src.report.sections.efficiency_front import efficiency_figures
+from src.report.sections.uncertainty import UNCERTAIN, uncertain
 from src.statistics import Interval, Side, difference, mean_of, share_of
 
 
@@ -26,7 +27,7 @@ def _trades(each: Sequence[tuple[Family, Group]], several: bool) -> Table:
         answers = read_answers(group.measures(recipes[0].configuration, "before"))
         base = trade(group, recipes[0].configuration)
         base_accuracy, base_tokens = share_of(base.base_accuracy), mean_of(base.base_tokens)
-        rows.append([suite, "base", None, None, share_with(base_accuracy), None, _tokens(base_tokens), None, None, None])
+        rows.append([suite, "base", None, None, share_with(base_accuracy), None, _tokens(base_tokens), None, None, None, None])
         for recipe in recipes:
             found = trade(group, recipe.configuration)
             last = trade(group, recipe.configuration, when="after")
@@ -39,11 +40,12 @@ def _trades(each: Sequence[tuple[Family, Group]], several: bool) -> Table:
                     recipe.alpha,
                     found.seeds,
                     share_with(found.accuracy),
-                    gain_with(found.gain),
+                    gain_with(found.gain.interval),
                     _tokens(found.tokens),
                     change_with(found.change),
                     change_with(last.change),
                     gain_with(over_cut),
+                    uncertain(found.gain),
                 ]
             )
     note = (
@@ -53,7 +55,7 @@ def _trades(each: Sequence[tuple[Family, Group]], several: bool) -> Table:
     )
     columns = (
         "suite, recipe, #alpha, #seeds, #accuracy, #gain in points, #tokens, #tokens against base, "
-        "#tokens of the last weights, #gain over the base cut to as many"
+        f"#tokens of the last weights, #gain over the base cut to as many, {UNCERTAIN}"
     )
     return table("efficiency", "Accuracy and tokens by alpha", note, columns, rows, brief=True)
 
@@ -73,14 +75,15 @@ def _levels(each: Sequence[tuple[Family, Group]], several: bool) -> Table:
                     Cell(f"{mean_of(found.base_tokens).mean:.0f}", round(mean_of(found.base_tokens).mean, 2)),
                     recipe.label,
                     change_with(found.change),
-                    gain_with(found.gain),
+                    gain_with(found.gain.interval),
+                    uncertain(found.gain),
                 ]
                 for recipe, found in trades
             ]
             parts.append((mean_of(trades[0][1].base_tokens).mean, rows))
     rows = [row for _, part in sorted(parts, key=lambda part: part[0]) for row in part]
     note = "The problems that take the base the fewest tokens first. Paired by problem; intervals are 95 %, not corrected."
-    columns = "suite, level, #problems, #base, #base tokens, recipe, #tokens against base, #gain in points"
+    columns = f"suite, level, #problems, #base, #base tokens, recipe, #tokens against base, #gain in points, {UNCERTAIN}"
     return table("efficiency_levels", "Tokens saved by difficulty", note, columns, rows)
 
 
@@ -97,7 +100,7 @@ def _variants(each: Sequence[tuple[Family, Group]], several: bool) -> Table:
         "What another loss or another normalisation of the advantages changes at the same alpha; tokens in % of the base's. "
         "Paired by problem; intervals are 95 %, not corrected."
     )
-    columns = "suite, #alpha, setting, #seeds, #tokens more than without it, #points more than without it"
+    columns = f"suite, #alpha, setting, #seeds, #tokens more than without it, #points more than without it, {UNCERTAIN}"
     return table("efficiency_variants", "The same alpha with another loss or normalisation", note, columns, rows)
 
 
@@ -105,7 +108,7 @@ def _variant(group: Group, main: Recipe, other: Recipe) -> list[object]:
     tokens = token_contrast(group, [(1.0, other.configuration), (-1.0, main.configuration)])
     accuracy = difference(group.side(other.configuration), group.side(main.configuration))
     setting = other.series.removeprefix(f"{MAIN}, ")
-    return [setting, tokens.seeds, change_with(tokens.interval), gain_with(accuracy.interval)]
+    return [setting, tokens.seeds, change_with(tokens.interval), gain_with(accuracy.interval), uncertain(accuracy)]
 
 
 def change_with(interval: Interval) -> Cell:

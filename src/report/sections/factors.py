@@ -10,6 +10,7 @@ from src.record.read import Run
 from src.report.analysis import Analysis
 from src.report.findings.configurations import Configuration
 from src.report.findings.effects import Factor, Factorial
+from src.report.sections.uncertainty import UNCERTAIN, uncertain
 from src.statistics import Interval, contrast, detectable_by, pooled_deviation, share_of, t_interval
 
 
@@ -27,7 +28,7 @@ def factor_levels(analysis: Analysis) -> Table:
     )
     columns = (
         "suite, factor, level, #runs, #accuracy, #spread over seeds in points, #tokens, #written in thousand tokens, "
-        "#went wrong, #at step (median)"
+        f"#went wrong, #at step (median), {UNCERTAIN}"
     )
     return table("factor_levels", "Levels of the factors", note, columns, rows, brief=True)
 
@@ -36,7 +37,8 @@ def _level(f: Factorial, factor: Factor, level: str) -> list:
     cells = [cell for cell in f.cells if factor.of_cell[cell.key] == level]
     runs = [run for cell in cells for run in f.group.runs[cell.key]]
     accuracies = [f.group.accuracy_SP(cell) for cell in cells]
-    mean = contrast([f.group.side(cell).times(1 / len(cells)) for cell in cells]).interval
+    found = contrast([f.group.side(cell).times(1 / len(cells)) for cell in cells])
+    mean = found.interval
     steps = [step for run in runs if (step := _went_wrong_at(run)) is not None]
     return [
         len(runs),
@@ -46,6 +48,7 @@ def _level(f: Factorial, factor: Factor, level: str) -> list:
         _written(f, cells),
         len(steps),
         median(steps) if steps else None,
+        uncertain(found),
     ]
 
 
@@ -85,6 +88,7 @@ def effects(analysis: Analysis) -> Table:
             "; ".join(f"{100 * effect:+.1f}" for effect in e.by_seed).replace("-", "−"),
             Cell(f"{100 * detectable_by(e.difference):.1f}", round(detectable_by(e.difference), 5)),
             Cell(f"{100 * e.difference.equal_within:.1f}", round(e.difference.equal_within, 5)),
+            uncertain(e.difference),
             tokens_with(e.tokens.interval),
             p_value(e.p_of_tokens),
             e.difference.seeds,
@@ -97,7 +101,10 @@ def effects(analysis: Analysis) -> Table:
         "new level of the other. Intervals are 95 %, paired by seed and problem, not corrected; p is corrected for the number of "
         "effects (Holm). Equal within: by two one-sided tests, not corrected."
     )
-    columns = "suite, change, kind, #effect in points, #p, by seed, #detectable in points, #equal within points, #effect in tokens, #p of tokens, #seeds per cell"
+    columns = (
+        f"suite, change, kind, #effect in points, #p, by seed, #detectable in points, #equal within points, {UNCERTAIN}, "
+        "#effect in tokens, #p of tokens, #seeds per cell"
+    )
     return table("effects", "Factorial effects", note, columns, rows, brief=True)
 
 

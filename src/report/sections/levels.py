@@ -5,6 +5,7 @@ import numpy as np
 from src.drawing.table import Cell, Table, gain_with, percent, share_with, table
 from src.report.analysis import Analysis
 from src.report.section import Section
+from src.report.sections.uncertainty import UNCERTAIN, uncertain
 from src.statistics import difference, share_of
 
 
@@ -16,6 +17,7 @@ def levels(analysis: Analysis) -> Table:
             at = problem_levels == level
             for c in group.configurations:
                 after, base = group.side(c).at(at), group.base(c).at(at)
+                gain = difference(after, base)
                 tokens = float(np.mean([m.tokens_P[at].mean() for m in group.measures(c)]))
                 rows.append(
                     [
@@ -25,11 +27,12 @@ def levels(analysis: Analysis) -> Table:
                         c.label,
                         percent(float(base.values_SP.mean())),
                         share_with(share_of(after)),
-                        gain_with(difference(after, base).interval),
+                        gain_with(gain.interval),
+                        uncertain(gain),
                         Cell(f"{tokens:.0f}", round(tokens, 2)),
                     ]
                 )
-    columns = "suite, level, #problems, configuration, #base, #accuracy, #gain in points, #tokens"
+    columns = f"suite, level, #problems, configuration, #base, #accuracy, #gain in points, {UNCERTAIN}, #tokens"
     return table(
         "levels", "By level", "Gains by difficulty; intervals are not corrected for their number.", columns, rows
     )

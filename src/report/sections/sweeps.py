@@ -2,9 +2,10 @@
 pruned when."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from src.drawing.chart import COLOURS, Figure, chart, numeric, short, zoom
-from src.drawing.table import Cell, Table, plain, table
+from src.drawing.table import Cell, Table, p_value, plain, table
 from src.report.analysis import Analysis
 from src.report.section import Section
 from src.report.sections.factors import cells, effects, effects_figure, factor_levels
@@ -220,6 +221,7 @@ def trials(analysis: Analysis) -> Table:
             trial.number,
             trial.state,
             None if trial.value is None else Cell(f"{trial.value:.4g}", trial.value),
+            None if trial.expected is None else Cell(f"{trial.expected:.4g}", trial.expected),
             None if not trial.spread else Cell(f"{trial.spread:.2g}", trial.spread),
             trial.seeds,
             None if len(trial.values) < 2 else Cell(f"{trial.values[1]:.4g}", trial.values[1]),
@@ -234,11 +236,40 @@ def trials(analysis: Analysis) -> Table:
     objectives = "; ".join(f"{sweep.name}: {', '.join(sweep.objectives)}" for sweep in analysis.sweeps)
     note = (
         f"Objectives: {objectives}. Of a pruned trial the last validation. The best of many trials flatters itself: it was "
-        "chosen for its value. Run it again under other seeds before believing it."
+        "chosen for its value. Expected: under other seeds, drawn towards the mean of all trials as far as their spread is that "
+        "between seeds (empirical Bayes). sweep.confirm runs the best again on fresh seeds."
         + (f" No importances yet of {', '.join(going)}: a sweep works them out when it ends." if going else "")
     )
-    columns = "sweep, #trial, state, #objective, #spread over seeds, #seeds, #second objective, #steps, parameters, why it ended"
+    columns = "sweep, #trial, state, #objective, #expected, #spread over seeds, #seeds, #second objective, #steps, parameters, why it ended"
     return table("trials", "Trials", note, columns, rows)
+
+
+def confirmation(analysis: Analysis) -> Table:
+    rows = [[sweep.name, *_confirmed(sweep, row)] for sweep in analysis.sweeps for row in sweep.confirmed]
+    note = (
+        "The best of a search and the default recipe, run again on the same fresh seeds: what the search had said, what was then to "
+        "be expected (empirical Bayes), what came, and by how much the search had flattered it. Intervals are over seeds and "
+        "problems, against the default paired by both; p is corrected for the number of configurations (Holm)."
+    )
+    columns = (
+        "sweep, configuration, #the search said, #expected, #on fresh seeds, #seeds, #flattered by, #against the default, #p"
+    )
+    return table("confirmation", "The best of a search, run again", note, columns, rows, brief=True)
+
+
+def _confirmed(sweep: SweepRecord, row: Mapping[str, Any]) -> list[Any]:
+    trial = next((trial for trial in sweep.trials if trial.number == row["trial"]), None)
+    params = ", ".join(f"{key}={plain(value)}" for key, value in trial.params.items()) if trial else ""
+    against, here = row.get("against_default"), (row["confirmed"], row["low"], row["high"])
+    return [
+        "the default recipe" if row["trial"] is None else f"trial {row['trial']}: {params}",
+        *(Cell(f"{row[key]:.4g}", row[key]) if key in row else None for key in ("search", "expected")),
+        Cell("{:.4g} ({:.4g} to {:.4g})".format(*here), row["confirmed"]),
+        len(row["by_seed"]),
+        Cell(f"{row['flattered_by']:+.4g}", row["flattered_by"]) if "flattered_by" in row else None,
+        Cell("{mean:+.4g} ({low:+.4g} to {high:+.4g})".format(**against), against["mean"]) if against else None,
+        p_value(against["p"]) if against else None,
+    ]
 
 
 def importances(analysis: Analysis) -> Table:
@@ -264,5 +295,5 @@ SECTION = Section(
     "Sweeps",
     "What each choice does.",
     figures,
-    lambda analysis: [effects(analysis), factor_levels(analysis), importances(analysis), trials(analysis)],
+    lambda analysis: [effects(analysis), factor_levels(analysis), confirmation(analysis), importances(analysis), trials(analysis)],
 )

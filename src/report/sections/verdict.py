@@ -9,7 +9,8 @@ from src.report.findings.configurations import Group
 from src.report.findings.verdict import Finding
 from src.report.section import Section
 from src.report.sections.shown import colour
-from src.statistics import FEWEST_SEEDS, Difference, detectable_by, share_of
+from src.report.sections.uncertainty import UNCERTAIN, sources, uncertain
+from src.statistics import FEWEST_SEEDS, detectable_by, share_of
 
 
 def results(analysis: Analysis) -> Table:
@@ -30,6 +31,7 @@ def results(analysis: Analysis) -> Table:
                     p_value(finding.p),
                     standing(finding),
                     _points(finding.difference.equal_within),
+                    uncertain(finding.difference),
                     percent(float(np.mean([m.pass_at_P(m.samples) for m in final]))),
                     percent(float(np.mean([m.majority_at_P(m.samples) for m in final]))),
                     Cell(f"{tokens:.0f}", round(tokens, 2)),
@@ -40,11 +42,13 @@ def results(analysis: Analysis) -> Table:
             )
     note = (
         "Weights: the best by validation; on validation itself the last, since it chose the best. Intervals are 95 %; "
-        "p is corrected by Holm over all suites that count; equal within: shown by two one-sided tests; pass@k and majority@k for k = all samples of a problem, others below. Rows "
+        "p is corrected by Holm over all suites that count; equal within: shown by two one-sided tests; uncertain from: shares of the "
+        "gain's variance, with what to buy next; pass@k and majority@k for k = all samples of a problem, others below. Rows "
         "with another entry under “measured as” are not to be ranked against each other."
     )
     columns = (
-        "suite, configuration, #seeds, #base, #accuracy, #gain in points, #p, against the base, #equal within points, #pass@k, #majority@k, "
+        "suite, configuration, #seeds, #base, #accuracy, #gain in points, #p, against the base, #equal within points, "
+        f"{UNCERTAIN}, #pass@k, #majority@k, "
         "#tokens, #tokens against base, #truncated, measured as"
     )
     return table("results", "Results by suite", note, columns, rows, brief=True)
@@ -72,6 +76,7 @@ def pairs(analysis: Analysis) -> Table:
             standing(f),
             _points(detectable_by(f.difference)),
             _points(f.difference.equal_within),
+            uncertain(f.difference),
             f.difference.seeds,
         ]
         for f in analysis.verdict.between
@@ -81,21 +86,14 @@ def pairs(analysis: Analysis) -> Table:
         "corrected for all pairs (Holm). Equal within: shown by two one-sided tests, not corrected. A side with one seed is taken to "
         f"spread as the other does; with fewer than {FEWEST_SEEDS} seeds a difference is one of weights, not of recipes."
     )
-    columns = "suite, first, second, #difference in points, #p, first is, #detectable in points, #equal within points, #seeds"
+    columns = (
+        f"suite, first, second, #difference in points, #p, first is, #detectable in points, #equal within points, {UNCERTAIN}, #seeds"
+    )
     return table("pairs", "Configurations against each other", note, columns, rows)
 
 
 def _points(share: float) -> Cell:
     return Cell(f"{100 * share:.1f}", round(share, 5))
-
-
-def sources(difference: Difference) -> list[Cell | str | None]:
-    """Shares of the variance from samples, problems and seeds, and which of them to buy next."""
-    shares = difference.split.shares()
-    told = [Cell(f"{shares[source]:.0%}", round(shares[source], 3)) if shares else None for source in ("samples", "problems", "seeds")]
-    if difference.seeds < 2:
-        return [*told[:2], None, "seeds"]
-    return [*told, max(shares, key=shares.__getitem__) if shares else None]
 
 
 def limits(analysis: Analysis) -> Table:
