@@ -122,10 +122,10 @@ class Evaluator:
         ]  # fmt: skip
 
     def _read_unboxed(self, problems: Sequence[Problem], completions: Sequence[Completion]) -> list[Completion]:
-        """The same, those that are wrong graded anew by the last expression too."""
-        wrong = [place for place, completion in enumerate(completions) if not completion.verdict.correct]
-        texts, golds = [completions[place].text for place in wrong], [problems[place].answer for place in wrong]
-        verdicts = dict(zip(wrong, self.grader.grade(texts, golds, reader="last_expression"), strict=True))
+        """The same, those without an answer graded anew by their last expression."""
+        silent = [place for place, completion in enumerate(completions) if completion.verdict.reason == "no answer"]
+        texts, golds = [completions[place].text for place in silent], [problems[place].answer for place in silent]
+        verdicts = dict(zip(silent, self.grader.grade(texts, golds, reader="last_expression"), strict=True))
         return [replace(each, verdict=verdicts.get(place, each.verdict)) for place, each in enumerate(completions)]
 
 

@@ -57,7 +57,8 @@ class TransformersEngine:
 
         kind = torch.cuda.get_device_name(self.device) if torch.device(self.device).type == "cuda" else str(self.device)
         attention = self.model.config._attn_implementation
-        return f"transformers {transformers.__version__}, {self.dtype or self.model.dtype}, {attention}, {kind}"
+        drawn = ", by number" if self.by_number else ""
+        return f"transformers {transformers.__version__}, {self.dtype or self.model.dtype}, {attention}, {kind}{drawn}"
 
     def generate(
         self, prompts_P: Sequence[TokenIds], samples: int, *, temperature: float, top_p: float, limit: int, seed: int,

@@ -269,7 +269,8 @@ def _group_name(suite: str, protocol: dict[str, Any], suites: Sequence[str]) -> 
 
 def protocol(run: Run, suite: str, when: str = "before") -> dict[str, Any]:
     """How a suite was measured: what must agree before two accuracies are compared."""
-    measure, half_width = run.measures[suite, when], run.config.get("evaluation.until.half_width")
+    measure = run.measures[suite, when]
+    half_width, most = (run.config.get(f"evaluation.{key}") for key in ("until.half_width", f"suites.{suite}.samples"))
     versions = run.summary["versions"]
     grader = versions.get("grader") or f"math-verify {versions.get('math-verify', 'of unknown version')}"
     sampling = {
@@ -280,7 +281,7 @@ def protocol(run: Run, suite: str, when: str = "before") -> dict[str, Any]:
     return {
         "set of problems": hashlib.sha256("\n".join(measure.problems).encode()).hexdigest()[:8],
         "problem count": len(measure.problems),
-        "samples per problem": f"{measure.samples} or more, until ±{half_width}" if half_width else measure.samples,
+        "samples per problem": f"up to {most}, until ±{100 * half_width:g} points," if half_width else measure.samples,
         "sampling": json.dumps(sampling, sort_keys=True),
         "prompt": run.config.get("evaluation.prompt"),
         "reader": run.config.get("evaluation.reader", "boxed"),

@@ -75,4 +75,5 @@ def compared(group: ModelGroup) -> tuple[str, list[str]]:
         standing = equal(pair.difference) if pair.standing == "not resolved" else f"{pair.standing} (p = {pair.p:.2g}, corrected for all pairs)"
         told.append(f"{pair.first} against {pair.second}: {signed(pair.difference.interval)}, {standing}.")
     more = len(group.pairs) - MOST_TOLD
-    return f"{group.suite}, models measured: {len(some.problems)} problems × {some.samples} samples", told + [f"And {more} more pairs."] * (more > 0)
+    heading = f"{group.suite}, models measured: {len(some.problems)} problems × {group.protocol['samples per problem']} samples"
+    return heading, told + [f"And {more} more pairs."] * (more > 0)
