@@ -73,8 +73,8 @@ def draws(chances_P: np.ndarray, rng: np.random.Generator):
 def simulate(world: World, studies: int) -> Iterator[str]:
     """A row of the table for all samples, and for each width."""
     before, after = world.chances(np.random.default_rng(0), MANY)
-    truth, problems = float((after - before).mean()), tuple(Problem(str(n), "", "", "easy", None, "") for n in range(world.problems))
-    suite = Suite("simulated", problems, world.samples)
+    truth = float((after - before).mean())
+    suite = Suite("simulated", tuple(Problem(str(n), "", "", "easy", None, "") for n in range(world.problems)), world.samples)
     for until in (ALL_AT_ONCE, *(UntilConfig(half_width=width) for width in world.widths)):
         rng = np.random.default_rng(1)
         page, summary, errors, drawn = [], [], [], []
@@ -104,7 +104,8 @@ def measure(options: argparse.Namespace) -> Iterator[str]:
     for until in ("samples_per_round=2", *(f"half_width={width}" for width in options.half_width)):
         asked = [*options.models, *suites, f"evaluation.until.{until}", f"output_root={options.output}"]
         folders = measure_models(configurations(asked), Screen(quiet=True))
-        tables = [{suite: pd.read_parquet(folder / "evaluation" / f"{suite}_measured.parquet") for suite in SUITES} for folder in folders]
+        paths = [{suite: folder / "evaluation" / f"{suite}_measured.parquet" for suite in SUITES} for folder in folders]
+        tables = [{suite: pd.read_parquet(path) for suite, path in each.items()} for each in paths]
         for suite in SUITES:
             for model, rows in zip(options.models, (each[suite] for each in tables), strict=True):
                 yield f"| {until} | {suite} | {Path(model).name} | {rows['tokens'].sum():,} | {told(rows, tables[0][suite])} |"

@@ -1,7 +1,8 @@
 """The entry: `python -m src.evaluate [models…] [key=value…]` measures models without training, all under one protocol.
 
-A model is a folder, a hub name, a run (its best checkpoint) or a checkpoint; `model.path=a,b` is another way to name several. The
-other arguments are those of a run. Where `evaluation.until.half_width` is set, it is the difference to the first model that is decided. `python -m src.report` then compares them, paired by problem.
+A model is a folder, a hub name, a run (its best checkpoint) or a checkpoint; `model.path=a,b` is another way to name several.
+The other arguments are those of a run. With `evaluation.until.half_width` it is the difference to the first model that is
+decided. `python -m src.report` then compares them, paired by problem.
 """
 
 import sys
@@ -13,7 +14,7 @@ from src.common.screen import Screen
 from src.common.streams import protect
 from src.config.tree import LabConfig, parse
 from src.experiment.measuring import measure_models, weights_of
-from src.run import composed, end, offer_sweeps, spelled_out
+from src.run import composed, end, spelled_out
 
 PATHS = "model.path="
 
@@ -37,7 +38,6 @@ def main() -> None:
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(__doc__)
         return
-    offer_sweeps([])
     try:
         folders = measure_models(configurations(sys.argv[1:]), Screen())
     except KeyboardInterrupt:

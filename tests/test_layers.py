@@ -6,8 +6,8 @@ from pathlib import Path
 
 from conftest import ROOT
 
-# Each folder, and those of its own and lower floors that it may use; `run` and `evaluate` are files, src/run.py and src/evaluate.py. What a folder may use, those
-# above it may use as well.
+# Each folder, and those of its own and lower floors that it may use; `run` and `evaluate` are files, src/run.py and
+# src/evaluate.py. What a folder may use, those above it may use as well.
 FLOORS = {
     "common": (),
     "statistics": (),

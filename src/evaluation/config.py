@@ -29,10 +29,10 @@ class SuiteConfig(Config):
 
 
 class UntilConfig(Config):
-    """When a suite's evaluation ends, and how much of it a kill can lose. Validation, which has to be the same at every step, is
-    always drawn whole."""
+    """When a suite's evaluation ends, and how much of it a kill can lose. Validation, which has to be the same at every step,
+    is always drawn whole."""
 
-    half_width: float | None = Field(default=None, gt=0, lt=1)  # of the interval, as a share: 0.02 = 2 points; null = all samples
+    half_width: float | None = Field(default=None, gt=0, lt=1)  # of the interval: 0.02 = 2 points; null = all samples
     samples_per_round: int | None = Field(default=None, ge=2)  # of a problem; null = all at once, or 2 where half_width is set
 
 
@@ -41,7 +41,7 @@ class EvaluationConfig(Config):
     suites: dict[FileName, SuiteConfig]
     sampling: SamplingConfig
     prompt: str  # training = that of the training, none = the problem alone as the user message, or an option of conf/prompt
-    reader: Literal["boxed", "last_expression"] = "boxed"  # where an answer may stand: last_expression = in a box, or else at the end
+    reader: Literal["boxed", "last_expression"] = "boxed"  # where an answer may stand: in a box, or else at the end
     until: UntilConfig = UntilConfig()
     seed: Seed
 

@@ -46,7 +46,7 @@ def in_rounds(suite: Suite, until: UntilConfig, draw: Draw, before: "pd.DataFram
     drawn: list[pd.DataFrame] = []
     planned = rounds(suite.samples, until)
     for number, each in enumerate(planned):
-        counts = counts_of(each, suite.problems, varying(drawn)) if until.half_width else dict.fromkeys(suite.problems, each.planned)
+        counts = counts_of(each, suite.problems, varying(drawn) if until.half_width else None)
         rows = draw({problem: range(each.first, each.first + count) for problem, count in counts.items()})
         drawn.append(rows.assign(round=number, weight=each.planned / rows.groupby("problem_id")["sample"].transform("size")))
         found = pd.concat(drawn, ignore_index=True)

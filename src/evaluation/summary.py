@@ -25,10 +25,11 @@ def per_problem(rows: "pd.DataFrame") -> "pd.Series":
 
 def side_of(rows: "pd.DataFrame") -> Side:
     """Accuracy by problem as a side of a comparison."""
-    accuracy_P, problems = per_problem(rows), rows.groupby("problem_id", sort=True)
+    accuracy_P = per_problem(rows)
     if "weight" not in rows:
-        return Side(accuracy_P.to_numpy(), samples=int(problems.size().min()))
-    return Side(accuracy_P.to_numpy(), samples=effective_samples(accuracy_P, (rows["weight"] ** 2).groupby(rows["problem_id"]).sum()))
+        return Side(accuracy_P.to_numpy(), samples=int(rows["problem_id"].value_counts().min()))
+    squared_P = (rows["weight"] ** 2).groupby(rows["problem_id"], sort=True).sum()
+    return Side(accuracy_P.to_numpy(), samples=effective_samples(accuracy_P, squared_P))
 
 
 def summarise(rows: "pd.DataFrame") -> dict[str, Any]:

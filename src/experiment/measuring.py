@@ -35,16 +35,16 @@ def weights_of(model: str) -> str:
     summary, checkpoints = read_summary(Path(model)), Checkpoints(Path(model) / "checkpoints", kept=1)
     best = summary.get("best_step") or checkpoints.progress().best_step
     if best not in checkpoints.steps():
-        raise UserError(f"model.path: the run {model} has no checkpoint of its best step; name one of its checkpoints, or a model")
+        raise UserError(f"model.path: the run {model} has no checkpoint of its best step; name one of its checkpoints")
     return str(checkpoints.at(best))
 
 
 def measure_models(configs: Sequence[tuple[str, LabConfig]], screen: Screen) -> list[Path]:
-    """Measure models, each under the name that it was given by, and return their records' folders. Where evaluation ends when it is
-    decided, that is of the difference to the first one.
+    """Measure models, each under the name that it was given by, and return their records' folders. Where evaluation ends when it
+    is decided, that is of the difference to the first one.
 
-    Raises UserError for bad input, before anything is measured. What was measured is kept in the cache of runs, so that the same
-    command goes on where it was ended.
+    Raises UserError for bad input, before anything is measured. What was measured is kept in the cache of runs, so that the
+    same command goes on where it was ended.
     """
     for _, config in configs:
         resolve(config.model)
@@ -84,9 +84,12 @@ def _measured(
     weights, engine = fingerprint(model), engine_alone(config, model, tokenizer)
 
     folder = new_folder(config.output_root, FOLDER)
-    summary = {"kind": MEASUREMENT, "model": name, "weights": weights, "experiment": FOLDER, "scale": config.scale.name, "seed": evaluation.seed}
+    summary = {
+        "kind": MEASUREMENT, "model": name, "weights": weights, "experiment": FOLDER, "scale": config.scale.name,
+        "seed": evaluation.seed, "problems": {"notes": notes},
+    }  # fmt: skip
     text = yaml.safe_dump(config.published(), sort_keys=False, allow_unicode=True)
-    record = Record.open(folder, text, summary | {"problems": {"notes": notes}}, config.grading.rules)
+    record = Record.open(folder, text, summary, config.grading.rules)
     try:
         record.save()
         problems = {problem.id: problem for suite in suites for problem in suite.problems}
@@ -97,9 +100,10 @@ def _measured(
             with screen.counting(len(suite.problems) * suite.samples) as done:
                 measured = found[suite.name] = evaluator.measure(engine, weights, suite, done, before.get(suite.name))
             record.table(f"evaluation/{suite.name}_measured", measured.rows)
-            screen.note(f"  {with_interval(measured.summary, 'accuracy')} % right, {measured.summary['mean_tokens']:.0f} tokens")
+            screen.note(f"  {with_interval(measured.summary, 'accuracy')} % right")
         seconds = time.monotonic() - began
-        cost = {"usd": config.hardware.cost_usd(seconds), "gpu_hours": config.hardware.gpu_hours(seconds), "seconds": {"evaluation": seconds}}
+        spent = {"usd": config.hardware.cost_usd(seconds), "gpu_hours": config.hardware.gpu_hours(seconds)}
+        cost = spent | {"seconds": {"evaluation": seconds}}
         record.save(status="complete", evaluation={name: {"measured": each.summary} for name, each in found.items()}, cost=cost)
     except KeyboardInterrupt:
         last_save(record, status="interrupted", reason="stopped at once")

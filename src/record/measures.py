@@ -116,7 +116,7 @@ def _reduced(table: Any, suite: str, when: str, path: Path) -> Measure:
     anywhere = None
     if "right_unboxed" in table.column_names:
         anywhere = float(mean_P(np.maximum(correct, _column(table, "right_unboxed"))).mean())
-    voting = _first_of_each(place, _column(table, "sample"), samples)
+    voting = _first_of_each(place, _column(table, "sample"), samples) if in_rounds else np.arange(len(place))
     return Measure(
         suite,
         when,

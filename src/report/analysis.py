@@ -80,4 +80,5 @@ def analyse(paths: Sequence[Path], looks: int = 1) -> Analysis:
 def _state(run: Run) -> str:
     steps = len(run.steps.get("step", []))
     reason = run.summary.get("reason")
-    return f"{run.status} after {steps} steps" + (f": {reason}" if reason else "") + "; curves only"
+    where, left = ("measuring", "") if run.only_measured else (f"after {steps} steps", "; curves only")
+    return f"{run.status} {where}" + (f": {reason}" if reason else "") + left

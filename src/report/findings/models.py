@@ -54,7 +54,7 @@ def model_groups(records: Sequence[Run], looks: int = 1) -> list[ModelGroup]:
         for suite in record.suites:
             key = suite, json.dumps(protocol(record, suite, "measured"), sort_keys=True, default=str)
             found[key][str(record.summary.get("model"))] = record.measures[suite, "measured"]
-    measured = [(key, measures, list(combinations(sorted(measures, key=lambda m: -measures[m].accuracy), 2))) for key, measures in found.items()]
+    measured = [(key, measures, list(combinations(_ranked(measures), 2))) for key, measures in found.items()]
     differences = [difference(side(measures[a]), side(measures[b])) for _, measures, pairs in measured for a, b in pairs]
     corrected = iter(zip(differences, holm([each.p for each in differences]), strict=True))
     error = error_at_each_of(looks)
@@ -62,6 +62,10 @@ def model_groups(records: Sequence[Run], looks: int = 1) -> list[ModelGroup]:
         ModelGroup(suite, json.loads(text), measures, tuple(Pair(a, b, *next(corrected), error) for a, b in pairs))
         for (suite, text), measures, pairs in measured
     ]
+
+
+def _ranked(measures: dict[str, Measure]) -> list[str]:
+    return sorted(measures, key=lambda model: -measures[model].accuracy)
 
 
 def compared(group: ModelGroup) -> tuple[str, list[str]]:
@@ -72,7 +76,8 @@ def compared(group: ModelGroup) -> tuple[str, list[str]]:
         for name, share in ((name, share_of(side(measure))) for name, measure in group.measures.items())
     ]
     for pair in group.pairs[:MOST_TOLD]:
-        standing = equal(pair.difference) if pair.standing == "not resolved" else f"{pair.standing} (p = {pair.p:.2g}, corrected for all pairs)"
+        resolved = f"{pair.standing} (p = {pair.p:.2g}, corrected for all pairs)"
+        standing = equal(pair.difference) if pair.standing == "not resolved" else resolved
         told.append(f"{pair.first} against {pair.second}: {signed(pair.difference.interval)}, {standing}.")
     more = len(group.pairs) - MOST_TOLD
     heading = f"{group.suite}, models measured: {len(some.problems)} problems × {group.protocol['samples per problem']} samples"

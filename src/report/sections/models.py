@@ -22,14 +22,15 @@ def models(analysis: Analysis) -> Table:
         for name, measure in group.measures.items()
     ]
     note = "Intervals are 95 %, over problems. With unboxed: where an answer that is right but in no box counts too."
-    return table("models", "Models measured", note, "suite, model, #accuracy, #with unboxed, #tokens, #truncated, measured as", rows, brief=True)
+    columns = "suite, model, #accuracy, #with unboxed, #tokens, #truncated, measured as"
+    return table("models", "Models measured", note, columns, rows, brief=True)
 
 
 def asked(group: ModelGroup) -> str:
     protocol = group.protocol
     return (
-        f"{protocol['problem count']} problems [{protocol['set of problems']}] × {protocol['samples per problem']}, prompt {protocol['prompt']}, "
-        f"{protocol['reader']} answers, {protocol['grader'].split(',')[0]}"
+        f"{protocol['problem count']} problems [{protocol['set of problems']}] × {protocol['samples per problem']}, "
+        f"prompt {protocol['prompt']}, answers {protocol['reader']}, {protocol['grader'].split(',')[0]}"
     )
 
 

@@ -59,11 +59,11 @@ def measured_as(group: Group) -> str:
 
 def boxing(group: Group, configuration: Configuration) -> Cell | None:
     """Of the gain in points, what was right before but not boxed, less what still is."""
-    both = [(before, final) for before, final in zip(group.measures(configuration, "before"), group.measures(configuration), strict=True)]
-    if any(measure.anywhere is None for pair in both for measure in pair):
+    before, after = group.measures(configuration, "before"), group.measures(configuration)
+    unboxed = [[None if m.anywhere is None else m.anywhere - m.accuracy for m in measures] for measures in (before, after)]
+    if any(each is None for measures in unboxed for each in measures):
         return None
-    rises = [(final.accuracy - before.accuracy) - (final.anywhere - before.anywhere) for before, final in both]  # type: ignore[operator]
-    share = float(np.mean(rises))
+    share = float(np.mean(unboxed[0]) - np.mean(unboxed[1]))
     return Cell(f"{100 * share:+.1f}".replace("-", "−"), round(share, 6))
 
 
