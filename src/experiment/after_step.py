@@ -17,6 +17,7 @@ from src.common.pace import PACE
 from src.common.screen import Screen
 from src.common.types import Stop
 from src.experiment.session import Session
+from src.experiment.sharing import is_shared, serve
 from src.grading.completions import row
 from src.hardware.processes import endings
 from src.hardware.ranks import agree, is_first, world_size
@@ -59,7 +60,7 @@ def train(
         session.trainer.add_callback(after_step)
         with session.ledger.phase("training"):
             session.trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if world_size() > 1:
+    if world_size() > 1 and not (is_shared(session) and after_step.stop is None):
         torch.distributed.destroy_process_group()  # what is left to do is rank 0's
     return after_step.stop
 
@@ -130,6 +131,8 @@ class AfterStep(TrainerCallback):
         session.progress.step = step
         if self._measures(step):
             session.trainer.gather_weights()
+            if not is_first():
+                serve(session)
         decided = self._note_and_decide(step, logs) if is_first() else None
         self.stop, control.should_training_stop, control.should_save, session.progress.pending = agree(decided)
 

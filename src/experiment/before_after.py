@@ -7,7 +7,8 @@ from src.common.screen import Screen
 from src.common.types import Suite
 from src.evaluation.evaluator import Evaluator, Measured
 from src.evaluation.summary import gain
-from src.model.load import fingerprint, load_weights
+from src.experiment.sharing import engine_of, helped, load
+from src.model.load import fingerprint
 from src.plan.out_of_memory import measuring_memory_in_words
 
 if TYPE_CHECKING:
@@ -26,33 +27,36 @@ class BeforeAfter:
 
     def before(self) -> None:
         """Measure the weights that training starts from, on every suite."""
-        self._on_every_suite("before")
+        with helped(self.session):
+            self._on_every_suite("before")
 
     def validate(self, step: int) -> Measured:
         """Measure the weights as they are on the validation problems."""
-        measured = self._measure(self.validation, self._weights())
+        with helped(self.session):
+            measured = self._measure(self.validation, self._weights())
         self.record.table(f"evaluation/validation_step_{step:05d}", measured.rows)
         return measured
 
     def after(self) -> None:
         """Measure the last weights, then the best by validation, on every suite."""
-        checkpoints, best = self.session.checkpoints, self.session.progress.best_step
-        # In memory stand the last weights, but the base's if training had ended in an earlier session.
-        load_weights(self.session.policy, checkpoints.check(self.session.progress.step))
-        self._on_every_suite("after")
-        if best == self.session.progress.step:
-            for results in self.results.values():
-                results["best"] = results["after"]
-        else:
-            load_weights(self.session.policy, checkpoints.check(best))
-            self._on_every_suite("best")
+        with helped(self.session):
+            # In memory stand the last weights, but the base's if training had ended in an earlier session.
+            self._at(self.session.progress.step, "after")
+            if self.session.progress.best_step != self.session.progress.step:
+                self._at(self.session.progress.best_step, "best")
+        for results in self.results.values():
+            results.setdefault("best", results["after"])
+
+    def _at(self, step: int, when: str) -> None:
+        load(self.session, self.session.checkpoints.check(step))
+        self._on_every_suite(when)
 
     def _on_every_suite(self, when: str) -> None:
         weights = self._weights()
         for suite in self.suites:
             self.screen.note(f"measuring {suite.name} {when}: {len(suite.problems)} problems x {suite.samples} samples")
             with self.screen.counting(len(suite.problems) * suite.samples) as done:
-                measured = self._measure(suite, weights, done)
+                measured = self._measure(suite, weights, done, self.base.get(suite.name))
             self.record.table(f"evaluation/{suite.name}_{when}", measured.rows)
             self.results[suite.name][when] = dict(measured.summary)
             if when == "before":
@@ -64,9 +68,8 @@ class BeforeAfter:
         with self.session.ledger.phase("evaluation"):
             return fingerprint(self.session.policy)
 
-    def _measure(self, suite: Suite, weights: str, done: Callable[[int], None] = lambda number: None) -> Measured:
-        with self.session.ledger.phase("evaluation"):
-            session, batch_size = self.session, self.evaluator.config.sampling.batch_size
-            engine = session.config.rollout.engine_for(session.trainer, batch_size)
-            with measuring_memory_in_words(self.session.config):
-                return self.evaluator.measure(engine, weights, suite, done)
+    def _measure(
+        self, suite: Suite, weights: str, done: Callable[[int], None] = lambda number: None, before: Measured | None = None
+    ) -> Measured:
+        with self.session.ledger.phase("evaluation"), measuring_memory_in_words(self.session.config):
+            return self.evaluator.measure(engine_of(self.session), weights, suite, done, before)

@@ -131,12 +131,16 @@ def carry_out(session: "Session", screen: Screen, watches: Sequence["Watch"]) ->
 
 
 def follow(session: "Session", screen: Screen) -> None:
-    """What the ranks other than 0 do: train along. Record, screen, tracking and measuring are rank 0's."""
+    """What the ranks other than 0 do: train along, and help where all measure. Record, screen and tracking are rank 0's."""
     from src.experiment.after_step import train
+    from src.experiment.sharing import serve
 
     session.restore()
-    if agree(None) is None:  # rank 0 has not spent the budget already
-        train(session, validate=None, screen=screen, log=None)
+    serve(session)
+    stop = agree(None)  # rank 0 may have spent the budget already
+    stop = stop or train(session, validate=None, screen=screen, log=None)
+    if stop is None:
+        serve(session)
 
 
 def close(session: "Session", evaluation: dict[str, Any], stop: "Stop | None", screen: Screen) -> None:

@@ -39,6 +39,15 @@ def test_a_healthy_run_has_no_warning_and_plain_lines_without_a_terminal(screen,
     assert "step 1/4  reward 1.00  accuracy 50 %  50 tokens  truncated 10 %" in output
 
 
+def test_what_of_a_gain_is_boxing_is_said_beside_it(screen, capsys):
+    figures = {"accuracy": 0.5, "ci_low": 0.4, "ci_high": 0.6, "problems": 9, "samples": 2, "mean_tokens": 40.0, "truncated_share": 0.0, "by_level": {}}
+    gain = {"mean": 0.2, "ci_low": 0.1, "ci_high": 0.3}
+    told, older = ({"before": figures, "after": figures | {"gain": each}} for each in (gain | {"boxing": 0.051}, gain))
+    screen.verdict({"chains": told, "older": older})
+    output = capsys.readouterr().out
+    assert "chains: 5.1 points of the gain are answers that were right before but not boxed" in output and "older: " not in output
+
+
 @pytest.mark.parametrize(("seconds", "text"), [(90, "90 s"), (600, "10 min"), (86400, "24.0 h")])
 def test_durations(seconds, text):
     assert duration(seconds) == text

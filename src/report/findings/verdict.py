@@ -103,7 +103,7 @@ def sentences(groups: Sequence[Group], verdict: Judgement) -> list[tuple[str, li
     told = []
     for group in benchmarks(groups):
         measure = group.measure
-        heading = f"{group.name}: {len(measure.problems)} problems × {measure.samples} samples"
+        heading = f"{group.name}: {len(measure.problems)} problems × {group.protocol['samples per problem']} samples"
         told.append(
             (heading, [*_on_base(group, verdict), *_on_each_other(group, verdict), *_on_limits(group, verdict)])
         )

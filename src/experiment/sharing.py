@@ -1,0 +1,88 @@
+"""Measuring on all training processes: where samples are drawn by number, each process draws a part, and rank 0 has them all.
+
+Rank 0 decides what is measured, and the others do meanwhile what it asks of them (`serve`). A sample by number is the same
+whichever process draws it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from src.hardware.ranks import agree, gather, rank, world_size
+from src.model.load import load_weights
+from src.rollout.engine import Engine, TokenIds
+
+if TYPE_CHECKING:
+    from src.experiment.session import Session
+
+Task = tuple[list[TokenIds], int, dict[str, Any]]  # prompts, samples of each, and how
+
+
+def is_shared(session: "Session") -> bool:
+    """Whether all processes measure. They do not where one server samples, nor where rank 0 alone has the whole weights."""
+    config = session.config
+    return world_size() > 1 and config.evaluation.in_rounds and not config.rollout.is_server and session.trainer.whole is None
+
+
+def engine_of(session: "Session") -> Engine:
+    """What samples from the policy as it is now; rank 0 has the others take part."""
+    return Shared(_own_engine(session)) if is_shared(session) else _own_engine(session)
+
+
+def _own_engine(session: "Session") -> Engine:
+    evaluation = session.config.evaluation
+    return session.config.rollout.engine_for(session.trainer, evaluation.sampling.batch_size, evaluation.in_rounds)
+
+
+class Shared:
+    """An engine of rank 0's whose samples all processes draw, while the others are in `serve`."""
+
+    def __init__(self, own: Engine) -> None:
+        self.own, self.ends = own, own.ends
+
+    @property
+    def identity(self) -> str:
+        return self.own.identity
+
+    def generate(
+        self, prompts_P: Sequence[TokenIds], samples: int, *, done: Callable[[int], None] = lambda number: None, **how: Any
+    ) -> list[list[TokenIds]]:
+        task: Task = list(prompts_P), samples, how
+        agree(task)
+        return _sampled(self.own, task, done)
+
+
+def _sampled(engine: Engine, task: Task, done: Callable[[int], None]) -> list[list[TokenIds]]:
+    """A task's samples, each process having drawn those of every so-manieth prompt."""
+    prompts_P, samples, how = task
+    processes = world_size()
+    parts = gather([engine.generate(prompts_P[rank() :: processes], samples, **how, done=done)])
+    return [parts[place % processes][place // processes] for place in range(len(prompts_P))]
+
+
+@contextmanager
+def helped(session: "Session") -> Iterator[None]:
+    """Where rank 0 measures; the others come out of `serve` at its end."""
+    yield
+    if is_shared(session):
+        agree(None)
+
+
+def load(session: "Session", checkpoint: Path) -> None:
+    """Put a checkpoint's weights into the policy, on every process that measures."""
+    if is_shared(session):
+        agree(checkpoint)
+    load_weights(session.policy, checkpoint)
+
+
+def serve(session: "Session") -> None:
+    """Of the ranks other than 0: do what rank 0 asks for as long as it measures."""
+    if not is_shared(session):
+        return
+    own = _own_engine(session)
+    while (task := agree(None)) is not None:
+        if isinstance(task, Path):
+            load_weights(session.policy, task)
+        else:
+            _sampled(own, task, lambda number: None)
