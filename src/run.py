@@ -26,6 +26,7 @@ from src.experiment.preparing import check_machine
 from src.experiment.run import run
 from src.hardware.launch import launch, needs_launch
 from src.hardware.ranks import adopt_slurm, failure_noted
+from src.model.config import LORA_LEARNING_RATE
 from src.plan import auto
 from src.plan.plan import show_plan
 
@@ -33,6 +34,8 @@ CONF = Path(__file__).parent.parent / "conf"
 SWEEPS = CONF.parent / "sweeps"
 # ${pick:<name>,{<name>: <value>, ...}}: a value that depends on another one, such as the GPUs on the model's size.
 OmegaConf.register_new_resolver("pick", lambda name, table: table[name], replace=True)
+# ${learning_rate:<for all weights>,${model.lora}}: that, or the one for adapters.
+OmegaConf.register_new_resolver("learning_rate", lambda rate, lora: rate * LORA_LEARNING_RATE if lora else rate, replace=True)
 FULL_ERRORS = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from src.rollout.engine import TokenIds, divergence_in_words
+from src.rollout.engine import TokenIds, divergence_in_words, limit_after
 
 
 @contextmanager
@@ -31,6 +31,10 @@ class TransformersEngine:
         """`device` is where to sample, if that is not where the model waits, and `dtype` in what, if not in its own."""
         self.model, self.tokenizer, self.ends, self.batch_size = model, tokenizer, ends, batch_size
         self.device, self.dtype = device or model.device, dtype
+
+    @property
+    def room(self) -> int:
+        return self.model.config.max_position_embeddings
 
     @property
     def identity(self) -> str:
@@ -68,19 +72,20 @@ class TransformersEngine:
         padded = self.tokenizer.pad(
             {"input_ids": [ids for ids, _ in batch]}, padding_side="left", return_tensors="pt"
         ).to(self.model.device)
+        limits = [limit_after(ids, limit, self.room) for ids, _ in batch]
         output_BT = self.model.generate(
             **padded,
             do_sample=temperature > 0,
             temperature=temperature or None,
             top_p=top_p,
             top_k=0,
-            max_new_tokens=limit,
+            max_new_tokens=max(limits),
             eos_token_id=sorted(self.ends),
             pad_token_id=self.tokenizer.pad_token_id,
             cache_implementation="static",  # a growing cache is copied at every token: 1.3 times slower at 100 rows
             disable_compile=True,
         )[:, padded["input_ids"].shape[1] :].tolist()
-        return [self._up_to_end(ids) for ids in output_BT]
+        return [self._up_to_end(ids[:own]) for ids, own in zip(output_BT, limits, strict=True)]
 
     def _up_to_end(self, ids: TokenIds) -> TokenIds:
         end = next((position for position, token in enumerate(ids) if token in self.ends), len(ids))
