@@ -21,6 +21,7 @@ from src.rollout.engine import TokenIds, limit_after
 PUSH_S = 100.0  # for a tensor to be taken, and for any answer but completions: the run has ended after two minutes
 STILL_S = 300.0  # in which a server that samples has to have read or written a token; its first kernels are compiled then
 POLL_S = 2.0
+CONNECTIONS = 1024  # that are kept, at most
 COUNTERS = ("vllm:prompt_tokens_total", "vllm:generation_tokens_total")
 
 
@@ -69,7 +70,7 @@ class WatchedClient(VLLMClient):
         super().__init__(*args, **kwargs)
         self.room: int = self._get(f"{self.base_url}/v1/models")["data"][0]["max_model_len"]  # tokens of a sequence
         # TRL asks six times, which would take six times as long; and weights cannot be sent twice.
-        self.session.mount(self.base_url, HTTPAdapter())
+        self.session.mount(self.base_url, HTTPAdapter(pool_maxsize=CONNECTIONS))
         self.session.request = partial(self.session.request, timeout=PUSH_S)
 
     def _post(self, url: str, **kwargs: Any) -> dict:
@@ -82,9 +83,8 @@ class WatchedClient(VLLMClient):
             raise
 
     def generate(self, prompts: list[TokenIds], max_tokens: int = 16, **kwargs: Any) -> dict[str, Any]:
-        """As TRL's. vLLM refuses a prompt with more `max_tokens` than there is room for after it; such prompts are asked without
-        a limit, which for vLLM is that room."""
-        limits = [max_tokens if limit_after(ids, max_tokens, self.room) == max_tokens else None for ids in prompts]
+        """As TRL's, with a request for each limit: vLLM refuses a prompt with more `max_tokens` than there is room for after it."""
+        limits = [limit_after(ids, max_tokens, self.room) for ids in prompts]
         groups = {limit: [place for place, own in enumerate(limits) if own == limit] for limit in dict.fromkeys(limits)}
         ask = super().generate
         calls = [
