@@ -6,7 +6,6 @@ from pydantic import Field
 
 from src.common.base import Config
 
-
 # Times the learning rate for all weights: what adapters do best with, of every rank, supervised and by policy gradients
 # (J. Schulman and Thinking Machines Lab, LoRA Without Regret, 2025, https://thinkingmachines.ai/blog/lora).
 LORA_LEARNING_RATE = 10.0

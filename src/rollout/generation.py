@@ -14,8 +14,8 @@ from src.common.errors import RunFailed
 from src.model.adapters import merged_weights
 from src.rollout.client import PUSH_S, WatchedClient, patiently
 
-# Sequences at once in an engine that shares a GPU; vLLM's own default on a server. TRL's, the completions of an update, is less
-# than the cache has room for while it is measured.
+# Sequences at once in an engine that shares a GPU: vLLM's own default on most. TRL's, the completions of an update, is less than
+# the cache has room for while it is measured.
 AT_ONCE = 256
 
 

@@ -2,12 +2,15 @@
 
 import http.server
 import json
+import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
 
 import pytest
 import torch
+from conftest import ROOT, TOY
 
 from src.common.errors import RunFailed
 from src.rollout import client as client_module
@@ -186,3 +189,38 @@ def test_what_a_call_raises_is_raised():
     with pytest.raises(ZeroDivisionError):
         patiently([lambda: 1, lambda: 1 // 0], 5.0)
     assert patiently([lambda: 1, lambda: 2], 5.0) == [1, 2]
+
+
+RUN = """
+import runpy, sys
+sys.path[:0] = ["tests", "tests/rollout"]
+import threading, http.server, test_client
+import trl.generation.vllm_client as trl_client, trl.trainer.grpo_trainer as grpo_trainer
+import src.rollout.config
+from src.rollout import client
+
+src.rollout.config.check_vllm = lambda *_: None
+trl_client.is_vllm_available = grpo_trainer.is_vllm_available = lambda **_: True
+trl_client._HAS_STATEFUL_TRAINER_ENGINE, trl_client.packed_nccl_broadcast_producer = True, test_client.producer
+client.PUSH_S, client.POLL_S = 2.0, 0.1
+communicator = test_client.Communicator(taken=False)
+client.WatchedClient.init_communicator = lambda self, device: setattr(self, "communicator", communicator)
+test_client.Handler.ways = {"/update_weights": test_client.never}
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), test_client.Handler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+sys.argv += [f"rollout.port={server.server_port}"]
+runpy.run_module("src.run", run_name="__main__")
+"""
+
+
+def test_a_run_whose_first_push_is_never_answered_ends_in_a_line(tmp_path):
+    asked = (
+        "+experiment=mix_easy_hard", *TOY, "rollout=vllm_server", "rollout.start_server=false",
+        "trainer.vllm_importance_sampling_correction=false", f"output_root={tmp_path}", f"run_dir={tmp_path}/run",
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", RUN, *asked], cwd=ROOT, capture_output=True, text=True, timeout=300,
+    )
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error:")]
+    assert result.returncode == 1 and "the weights did not reach the vLLM server" in line and "nothing has moved for 2 s" in line
+    assert "Traceback" not in result.stderr and json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "failed"
