@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src.common.files import file_hash
+from src.common.locks import held
 
 if TYPE_CHECKING:
     import torch
@@ -59,28 +60,27 @@ def merged_folder(path: str) -> Path:
     return CACHE / f"{folder.name}-{file_hash(folder / SETTINGS)[:8]}{file_hash(folder / WEIGHTS)[:8]}"
 
 
-def make_merged(path: str, base: str) -> Path:
-    """Write that model, in its base's dtype, with the tokenizer, unless it is there; `base` is where the base lies."""
+def make_merged(path: str, base: str) -> None:
+    """Write that model unless it is there; `base` is where the base lies."""
+    folder = merged_folder(path)
+    with held(folder.with_name(f"{folder.name}.lock")):
+        if not folder.is_dir():
+            _merge(Path(path).expanduser(), base, folder)
+
+
+def _merge(adapter: Path, base: str, folder: Path) -> None:
+    """In the base's dtype, and with the tokenizer: the adapter's, or its base's where it has none."""
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    folder, source = merged_folder(path), Path(path).expanduser()
-    if folder.is_dir():
-        return folder
-    _, revision = base_of(path) or ("", None)
+    _, revision = base_of(str(adapter)) or ("", None)
     plain = AutoModelForCausalLM.from_pretrained(base, revision=revision, dtype="auto", trust_remote_code=False)
-    own_tokenizer = (source / "tokenizer_config.json").is_file()
-    tokenizer = AutoTokenizer.from_pretrained(
-        *([source] if own_tokenizer else [base]), revision=None if own_tokenizer else revision, trust_remote_code=False
-    )
-    merged = PeftModel.from_pretrained(plain, source).merge_and_unload()
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    own = (adapter / "tokenizer_config.json").is_file()
+    tokenizer = AutoTokenizer.from_pretrained(adapter if own else base, revision=None if own else revision, trust_remote_code=False)
     staging = Path(tempfile.mkdtemp(prefix=".", dir=folder.parent))
     try:
-        merged.save_pretrained(staging)
+        PeftModel.from_pretrained(plain, adapter).merge_and_unload().save_pretrained(staging)
         tokenizer.save_pretrained(staging)
-        if not folder.is_dir():  # another process may have been quicker
-            staging.rename(folder)
+        staging.rename(folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return folder
