@@ -28,6 +28,7 @@ from src.experiment.preparing import check_machine
 from src.experiment.run import run
 from src.hardware.launch import launch, needs_launch
 from src.hardware.ranks import adopt_slurm, failure_noted
+from src.model.config import LORA_LEARNING_RATE
 from src.plan import auto
 from src.plan.plan import show_plan
 
@@ -37,6 +38,8 @@ SWEEPS = CONF.parent / "sweeps"
 OmegaConf.register_new_resolver("pick", lambda name, table: table[name], replace=True)
 # ${product:<number>,<number>, ...}
 OmegaConf.register_new_resolver("product", lambda *numbers: math.prod(numbers), replace=True)
+# ${learning_rate:<for all weights>,${model.lora}}: that, or the one for adapters.
+OmegaConf.register_new_resolver("learning_rate", lambda rate, lora: rate * LORA_LEARNING_RATE if lora else rate, replace=True)
 FULL_ERRORS = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 

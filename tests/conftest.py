@@ -61,6 +61,27 @@ def command(*arguments: str, cwd: Path, patience_s: float = 300, **environment: 
     )
 
 
+def hub_with_two_revisions(folder: Path) -> tuple[str, str]:
+    """A hub's cache of one repository, the embedded model in its main branch and other weights in another revision: the names of
+    both."""
+    import torch
+
+    from src.model.load import load_model, load_tokenizer
+
+    main, other, config = "a" * 40, "b" * 40, configured().model
+    repository = folder / "models--me--toy"
+    for revision, noise in ((main, 0.0), (other, 0.02)):
+        model, generator = load_model(config), torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.add_(torch.randn(weight.shape, generator=generator), alpha=noise)
+        for part in (model, load_tokenizer(config)):
+            part.save_pretrained(repository / "snapshots" / revision)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(main)
+    return "me/toy", other
+
+
 @pytest.fixture(scope="session")
 def toy_run(tmp_path_factory) -> Path:
     """One finished toy run, shared by the tests that only look at it."""

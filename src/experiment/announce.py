@@ -4,6 +4,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from src.config.tree import LabConfig
+from src.model.adapters import base_of
+from src.model.load import resolve
 from src.plan.plan import Plan, estimate, facts_of_config, refusal
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ def facts(config: LabConfig, data: "Data", plan: Plan | None) -> dict[str, str]:
         "memory": f"about {max(plan.peak_gb.values()):.1f} GB of {plan.available_gb:.1f} GB" if plan else "unknown",
         "estimate": estimate(config, plan) if plan else "time unknown until the first steps have run",
     }
+    if base := base_of(config.model.path):
+        result["adapter"] = f"{config.model.path} is merged into its base {base[0]}, in {resolve(config.model)}"
     return result | {f"note {number}": note for number, note in enumerate(data.notes, 1)}
 
 
@@ -35,6 +39,11 @@ def warnings(config: LabConfig, plan: Plan | None) -> list[str]:
         found.append(
             f"weights in {config.model.dtype} round away the small steps of fine-tuning; set model.dtype=float32 "
             "(hardware.bf16 computes in bfloat16 all the same)"
+        )
+    if config.model.dtype != "float32" and config.model.lora and config.rollout.uses_vllm:
+        found.append(
+            f"vLLM samples from the adapter and its base summed up in {config.model.dtype}, which rounds small adapters away, while "
+            "the adapter that is trained stays exact; set model.dtype=float32 hardware.bf16=false, or rollout=transformers"
         )
     if config.trainer.get("use_transformers_continuous_batching") and config.hardware.bf16 and config.model.dtype == "float32":
         found.append(

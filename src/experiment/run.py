@@ -74,6 +74,7 @@ def run(config: LabConfig, screen: Screen | None = None, watches: Sequence["Watc
         try:
             server = server_for(config, folder / "server.log") if is_first() else None
             if server:
+                trainer_config.vllm_server_base_url = server.url
                 screen.note(f"starting the vLLM server; it writes to {server.log}")
             with serving(server), memory_in_words(config, plan):
                 session = Session(config, Learner(model, tokenizer, trainer_config), data, grader, record, ledger)

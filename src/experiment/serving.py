@@ -9,8 +9,7 @@ from src.config.tree import LabConfig
 from src.hardware.gpus import visible_gpus
 from src.hardware.ranks import is_first
 from src.model.load import resolve
-from src.plan.workload import positions
-from src.rollout.server import Server, check_free
+from src.rollout.server import Server, check_free, free_port
 
 
 def check_server(config: LabConfig) -> None:
@@ -18,8 +17,8 @@ def check_server(config: LabConfig) -> None:
     rollout: Any = config.rollout  # a server's, if it starts one
     if rollout.starts_server:
         server_gpus(config)
-        if is_first():  # the others may come here when it runs
-            check_free(rollout.url)
+        if rollout.port and is_first():  # the others may come here when it runs
+            check_free(f"http://{rollout.host}:{rollout.port}")
 
 
 def server_for(config: LabConfig, log: Path) -> Server | None:
@@ -27,8 +26,9 @@ def server_for(config: LabConfig, log: Path) -> Server | None:
     rollout: Any = config.rollout
     if not rollout.starts_server:
         return None
-    command, gpus = server_command(config), server_gpus(config)
-    return Server(command, rollout.url, log, rollout.timeout_s, {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else None)
+    port, gpus = rollout.port or free_port(), server_gpus(config)
+    environment = {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else None
+    return Server(server_command(config, port), f"http://{rollout.host}:{port}", log, rollout.timeout_s, environment)
 
 
 def server_gpus(config: LabConfig) -> list[str]:
@@ -45,16 +45,21 @@ def server_gpus(config: LabConfig) -> list[str]:
     return left
 
 
-def server_command(config: LabConfig) -> list[str]:
-    """`trl vllm-serve` for the run's model, with room for the longest prompt and completion of training and measuring."""
+def engine_dtype(config: LabConfig) -> str:
+    """What vLLM computes in: under hardware.bf16 float32 weights do so as well."""
+    return "bfloat16" if config.hardware.bf16 else config.model.dtype
+
+
+def server_command(config: LabConfig, port: int) -> list[str]:
+    """`trl vllm-serve` for the run's model, with room for all that the model can read, unless less is asked for."""
     rollout: Any = config.rollout
     options = {
         "model": resolve(config.model),
         "revision": config.model.revision,
         "host": rollout.host,
-        "port": rollout.port,
-        "dtype": "bfloat16" if config.hardware.bf16 else config.model.dtype,  # float32 weights compute in bf16 as well
-        "max_model_len": positions(config),
+        "port": port,
+        "dtype": engine_dtype(config),
+        "max_model_len": config.trainer.get("vllm_max_model_length"),
         "gpu_memory_utilization": rollout.gpu_memory_share,
         "tensor_parallel_size": len(server_gpus(config)) or None,
         "log_level": "warning",

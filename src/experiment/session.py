@@ -1,6 +1,7 @@
 """One training session: a trainer with its data, schedule, account and checkpoints."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from datasets import Dataset
@@ -11,15 +12,17 @@ from src.common.files import file_hash
 from src.config.tree import LabConfig
 from src.data.prompt import messages
 from src.experiment.data import Data
+from src.experiment.serving import engine_dtype
 from src.grading.grader import Grader
-from src.model.load import peft_config
+from src.model.load import load_model, peft_config
 from src.record.checkpoints import Checkpoints
 from src.record.flops import size_of
 from src.record.ledger import DataUse, Ledger
 from src.record.record import Record
+from src.rollout import generation
 from src.training.length import LengthSchedule
 from src.training.stability import Monitor
-from src.training.trainer import Harness, reward_functions, trainer_class
+from src.training.trainer import Harness, reward_functions, trainer_class, use_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,10 @@ class Session:
             {"prompt": messages(config.prompt, problem.question), "problem": index[problem.id]}
             for problem in presentations
         ]
+        use_parts(
+            reference=partial(load_model, config.model),
+            generation=partial(generation.LabGeneration, revision=config.model.revision, dtype=engine_dtype(config)),
+        )
         self.trainer: Any = trainer_class(config.algorithm)(
             model=learner.model,
             reward_funcs=reward_functions(config.reward, lambda: self.trainer.batch),

@@ -13,6 +13,7 @@ from typing import Any
 from src.common.errors import UserError
 from src.micro.ladder import LADDER
 from src.model import qwen2_5
+from src.model.adapters import base_of
 from src.model.config import LoraConfig, ModelConfig
 from src.model.places import EMBEDDED, located
 
@@ -139,6 +140,8 @@ def _architecture(content: Mapping[str, Any]) -> Architecture:
 
 def config_json(model: ModelConfig) -> Mapping[str, Any]:
     """The model's config.json: of its folder, of this project, or of the hub or its cache."""
+    if base := base_of(model.path):
+        return config_json(model.model_copy(update={"path": base[0], "revision": base[1]}))
     if known := qwen2_5.config_of(model.path):
         return known
     source = Path(KNOWN.get(model.path) or located(model.path))

@@ -6,9 +6,14 @@ from pydantic import Field
 
 from src.common.base import Config
 
+# Times the learning rate for all weights: what adapters do best with, of every rank, supervised and by policy gradients
+# (J. Schulman and Thinking Machines Lab, LoRA Without Regret, 2025, https://thinkingmachines.ai/blog/lora).
+LORA_LEARNING_RATE = 10.0
+
 
 class LoraConfig(Config):
-    """Train low-rank adapters instead of all weights (arXiv 2106.09685), through PEFT."""
+    """Train low-rank adapters instead of all weights (arXiv 2106.09685), through PEFT. Unless `lr.peak` is given, it is the scale's
+    times LORA_LEARNING_RATE."""
 
     rank: int = Field(ge=1)
     alpha: float = Field(gt=0)

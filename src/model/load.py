@@ -156,6 +156,7 @@ def peft_config(model: ModelConfig):
         lora_dropout=lora.dropout,
         target_modules=lora.target_modules,
         task_type="CAUSAL_LM",
+        revision=model.revision,  # of the base, for whoever loads the adapter
     )
 
 

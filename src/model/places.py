@@ -5,6 +5,7 @@ from pathlib import Path
 from src.common.errors import UserError, nearest
 from src.common.hub import hub_reachable, mirrored
 from src.micro.ladder import LADDER, place, provide
+from src.model.adapters import base_of, make_merged, merged_folder
 from src.model.config import ModelConfig
 
 EMBEDDED = {
@@ -27,27 +28,36 @@ def located(path: str) -> str:
         if not (EMBEDDED[path] / "config.json").is_file():
             raise UserError(f"model.path: {path} is not made yet; {MADE_BY[path]}")
         return str(EMBEDDED[path])
+    if base_of(path):
+        return str(merged_folder(path))
     folder = Path(path).expanduser()
     # A hub name has one slash at most and no leading dot or slash; everything else means a folder.
     is_hub_name = not folder.exists() and path.count("/") <= 1 and path[0] not in "./~"
     if is_hub_name:
         return str(mirrored(path) or path)
     if not (folder / "config.json").is_file():
-        raise UserError(f"model.path: {path} holds no model (no config.json); give a hub name or a model's folder")
+        raise UserError(f"model.path: {path} holds no model (no config.json); give a hub name, or the folder of a model or adapter")
     return str(folder)
 
 
 def prefer_cache(model: ModelConfig) -> None:
     """Where the model comes from the hub and that is out of reach, have its cached copy used at once; pre-train a model
-    of the ladder that is not there yet."""
+    of the ladder, and merge an adapter, that is not there yet."""
     from huggingface_hub import constants
 
     # The tokenizer is a source of its own, and a random model has no other.
     sources = {model.tokenizer or model.path} | (set() if model.init == "random" else {model.path})
-    for source in sources & set(LADDER):
+    adapters = {source: base for source in sources if (base := base_of(source))}
+    for source in (sources | {base for base, _ in adapters.values()}) & set(LADDER):
         provide(source)
-    if not all(Path(located(source)).is_dir() for source in sources) and not hub_reachable(constants.ENDPOINT):
-        constants.HF_HUB_OFFLINE = True  # for the rest of the process: TRL loads the reference model by itself
+    needed = [located(adapters[source][0] if source in adapters else source) for source in sources]
+    if not all(Path(place).is_dir() for place in needed) and not hub_reachable(constants.ENDPOINT):
+        constants.HF_HUB_OFFLINE = True  # for the rest of the process: the reference model is loaded later
+    for source, (base, _) in adapters.items():
+        try:
+            make_merged(source, located(base))
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise unreachable(source, error) from error
 
 
 def unreachable(source: str, error: Exception) -> UserError:

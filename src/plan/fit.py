@@ -90,8 +90,8 @@ def changes(config: LabConfig, w: Workload) -> dict[str, dict[str, Any]]:
         if not w.engine_sleeps:
             found["rollout.sleep=true"] = {"engine_sleeps": True}
         found |= {f"rollout.gpu_memory_share={share}": {"engine_share": share} for share in SHARES}
-        if (longest := longest_needed(w)) < w.engine_positions:
-            found[f"trainer.vllm_max_model_length={longest}"] = {"engine_positions": longest}
+    if w.engine.uses_vllm and (longest := longest_needed(w)) < w.engine_positions:
+        found[f"trainer.vllm_max_model_length={longest}"] = {"engine_positions": longest}
     if config.model.lora is None:
         lora = {"trained_parameters": w.architecture.lora_parameters(LORA), "reference": False}
         name = f"'model.lora={{rank: {LORA.rank}, alpha: {LORA.alpha:g}}}'"

@@ -27,7 +27,7 @@ from src.plan.cost_model import (
 )
 from src.plan.disk import disk_bytes, free_bytes
 from src.plan.fit import faults, largest_batch, remedies
-from src.plan.workload import workload
+from src.plan.workload import context_in_words, workload
 from src.training.algorithm import bound_to_passes
 
 
@@ -136,6 +136,9 @@ def rows(config: LabConfig, plan: Plan) -> dict[str, str]:
         "a step": f"{plan.seconds_per_step:.1f} s; {100 * plan.utilisation:.0f} % model FLOP utilisation in training",
         "estimate": estimate(config, plan),
     }
+    w = workload(config, architecture(config.model))
+    if short := context_in_words(config, w.engine_positions if w.engine.uses_vllm else w.architecture.positions):
+        result["context"] = short
     if plan.engine_gb:
         parts = "  ".join(f"{name} {size:.1f}" for name, size in plan.engine_gb.items())
         where = "each of its own GPUs" if config.rollout.is_server else "its share of the GPU"
@@ -197,11 +200,13 @@ def refusal(plan: Plan) -> str:
 
 def facts_of_config(config: LabConfig) -> dict[str, str]:
     """What is known without data."""
+    lora = config.model.lora
     return {
         "experiment": config.name,
         "options": "  ".join(f"{group}={name}" for group, name in sorted(config.choices.items())),
         "steps": f"{config.scale.steps} of {config.algorithm.completions_per_step} completions "
         f"({config.algorithm.prompts_per_step} prompts x {config.algorithm.completions_per_prompt})",
+        "learning rate": f"{config.lr.peak:g} at its peak" + (f", for adapters of rank {lora.rank}" if lora else ""),
     } | ({"passes": passes_in_words(config)} if config.algorithm.length_sorted else {})
 
 

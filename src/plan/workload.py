@@ -50,7 +50,7 @@ def workload(config: LabConfig, shape: Architecture) -> Workload:
         engine=type(rollout),
         engine_share=getattr(rollout, "gpu_memory_share", 0.0),
         engine_sleeps=getattr(rollout, "sleep", False),
-        engine_positions=positions(config) if serving else fields.get("vllm_max_model_length") or shape.positions,
+        engine_positions=fields.get("vllm_max_model_length") or shape.positions,
         evaluations=tuple(evaluations(config)),
         learnt=ADVANTAGES[config.algorithm.advantages].learnt_share(config.algorithm.completions_per_prompt),
     )
@@ -63,10 +63,13 @@ def numbers(config: LabConfig, sharding: str) -> tuple[int, bool]:
     return loaded, config.hardware.bf16 and loaded == 4
 
 
-def positions(config: LabConfig) -> int:
-    """Tokens of the longest sequence that a vLLM server is started for: a prompt, and a completion in training or measuring."""
+def context_in_words(config: LabConfig, room: int) -> str | None:
+    """Where a prompt and the limit on completions come to more than the `room` tokens of the context, so that the longest
+    completions are cut before their limit; None where there is room for all."""
     training = LengthSchedule(config.length, config.scale.completion_budget, config.scale.steps).maximum
-    return config.scale.prompt_budget + max(training, config.evaluation.sampling.max_completion_tokens)
+    prompt, limits = config.scale.prompt_budget, {"training": training, "evaluation": config.evaluation.sampling.max_completion_tokens}
+    short = [f"{name} asks for {limit:,}" for name, limit in limits.items() if prompt + limit > room]
+    return f"{room:,} tokens, which leave {room - prompt:,} after a prompt of {prompt:,}: {', '.join(short)}" if short else None
 
 
 def limits(config: LabConfig) -> tuple[int, ...]:

@@ -6,12 +6,13 @@ To add an engine, write its class, a RolloutConfig with its name as `engine`; a 
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from src.common.base import Choice
 from src.common.errors import UserError
 from src.rollout.engine import Engine
 from src.rollout.in_process import TransformersEngine
+from src.rollout.server import free_port
 from src.rollout.vllm import VllmEngine, prepare_vllm_on_cpu
 
 
@@ -91,14 +92,16 @@ class VllmServer(_Vllm):
     is_server: ClassVar[bool] = True
     engine: Literal["vllm_server"]
     host: str
-    port: int = Field(ge=1, le=65535)
+    port: int | None = Field(ge=1, le=65535)  # null = a free one
     start_server: bool  # false = it runs already
     gpu_memory_share: float = Field(gt=0, lt=1)
     timeout_s: float = Field(gt=0)  # to be ready
 
-    @property
-    def url(self) -> str:
-        return f"http://{self.host}:{self.port}"
+    @model_validator(mode="after")
+    def _is_somewhere(self) -> "VllmServer":
+        if self.port is None and not self.start_server:
+            raise ValueError("port: say where the server that runs already is")
+        return self
 
     @property
     def starts_server(self) -> bool:
@@ -109,9 +112,9 @@ class VllmServer(_Vllm):
             "use_vllm": True,
             "vllm_mode": "server",
             "vllm_server_host": self.host,
-            "vllm_server_port": self.port,
             "vllm_server_timeout": self.timeout_s,
-        }
+            "vllm_group_port": free_port(),  # on which the server finds rank 0, to take weights from it
+        } | ({"vllm_server_port": self.port} if self.port else {})
 
 
 def check_engine(rollout: RolloutConfig) -> None:

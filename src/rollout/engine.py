@@ -20,13 +20,29 @@ def divergence_in_words() -> Iterator[None]:
         raise RunFailed("the policy has diverged: its probabilities are not finite; lower lr.peak") from error
 
 
+def limit_after(prompt: TokenIds, limit: int, room: int) -> int:
+    """Tokens that a completion of a prompt may have: `limit`, or what a context of `room` tokens leaves after the prompt. One that
+    has fewer than `limit` and no end was cut by the context. Raises RunFailed where it leaves nothing."""
+    if len(prompt) >= room:
+        raise RunFailed(
+            f"a prompt has {len(prompt)} tokens, and the engine reads {room}; raise trainer.vllm_max_model_length, or leave it out"
+        )
+    return min(limit, room - len(prompt))
+
+
 class Engine(Protocol):
-    """Samples `samples` completions for each prompt: token ids per prompt and sample, the end token included.
+    """Samples `samples` completions for each prompt: token ids per prompt and sample, the end token included, each with at most
+    `limit_after(prompt, limit, room)` tokens.
 
     `done` is told how many completions came in since it was last told.
     """
 
     ends: frozenset[int]  # token ids that end a completion
+
+    @property
+    def room(self) -> int:
+        """Tokens of prompt and completion together, at most."""
+        ...
 
     @property
     def identity(self) -> str:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from src.rollout.engine import TokenIds, divergence_in_words
+from src.rollout.engine import TokenIds, divergence_in_words, limit_after
 
 
 @contextmanager
@@ -51,6 +51,10 @@ class TransformersEngine:
         self.device, self.dtype, self.by_number = device or model.device, dtype, by_number
 
     @property
+    def room(self) -> int:
+        return self.model.config.max_position_embeddings
+
+    @property
     def identity(self) -> str:
         import torch
         import transformers
@@ -66,9 +70,8 @@ class TransformersEngine:
     ) -> list[list[TokenIds]]:
         import torch
 
-        positions = self.model.config.max_position_embeddings
         rows = [
-            Row(ids, place, seed + number, min(limit, positions - len(ids)))
+            Row(ids, place, seed + number, limit_after(ids, limit, self.room))
             for place, ids in enumerate(prompts_P)
             for number in range(samples)
         ]

@@ -3,6 +3,7 @@ again once if it dies.
 """
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ RESTARTS = 1
 LEEWAY_S = 20.0  # for the guard to see to it
 PATIENCE_S = 10.0  # from the polite request to end to the impolite one
 LAST_LINES = 5  # of a dead server's log, in the error
+OF_A_RANK = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 class Server:
@@ -38,7 +40,7 @@ class Server:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "src.hardware.guard", str(PATIENCE_S), *self.command],
-                env=os.environ | self.environment, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
+                env=inherited() | self.environment, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
             )
 
     def wait(self) -> None:
@@ -84,6 +86,15 @@ class Server:
         return f"{' | '.join(lines[-LAST_LINES:])}; the whole of it is in {self.log}" if lines else "it said nothing"
 
 
+def inherited() -> dict[str, str]:
+    """What a server has of this process's environment: HF_TOKEN, HF_HOME, VLLM_* and all else, but not its place among the
+    training processes, and that the hub is out of reach, where it was found to be."""
+    from huggingface_hub import constants
+
+    kept = {name: value for name, value in os.environ.items() if name not in OF_A_RANK and not name.startswith("TORCHELASTIC_")}
+    return kept | ({"HF_HUB_OFFLINE": "1"} if constants.HF_HUB_OFFLINE else {})
+
+
 def _answers(url: str) -> bool:
     import httpx
 
@@ -97,9 +108,16 @@ def check_free(url: str) -> None:
     """Raise UserError where a server runs already."""
     if _answers(url):
         raise UserError(
-            f"rollout.port: something answers at {url} already; set another rollout.port, or "
+            f"rollout.port: something answers at {url} already; leave it out for a free one, or set "
             "rollout.start_server=false if that is the server to use"
         )
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("", 0))
+        return free.getsockname()[1]
 
 
 @contextmanager
@@ -117,42 +135,31 @@ def serving(server: Server | None) -> Iterator[None]:
 
 
 def survive(generation: Any, server: Server | None, note: Callable[[str], None]) -> None:
-    """Have TRL's `VLLMGeneration` go on after its server died: start it again, push the weights, ask again.
+    """Have a `LabGeneration` go on after its server died: start it again, push the weights, ask again.
 
     To be called on every rank; `server` is None on those other than 0. Only rank 0 speaks to the server, and all of
     them wait for what it gets: so it hands round an answer that nobody can read, and all raise `ServerDied` together.
     """
-    ask = generation.generate
+    ask, push = generation.generate, generation.sync_weights
 
-    def recover() -> None:
-        if server:
+    def sync_weights() -> None:
+        if server and not server.healthy():
             note("the vLLM server died; starting it again, with the weights as they are now")
             server.restart()
-            connect(generation)
+            generation.connect()
             report_death(generation.vllm_client, server)
-        generation.sync_weights()
+        push()
 
     def generate(*args: Any, **kwargs: Any) -> tuple:
         try:
             return ask(*args, **kwargs)
         except ServerDied:
-            recover()
+            sync_weights()
             return ask(*args, **kwargs)
 
-    generation.generate, generation.recover = generate, recover
+    generation.generate, generation.sync_weights = generate, sync_weights
     if server:
         report_death(generation.vllm_client, server)
-
-
-def connect(generation: Any) -> None:
-    """Give TRL's `VLLMGeneration` a client of the server as it now is."""
-    from trl.generation.vllm_client import VLLMClient
-
-    generation.vllm_client.close_communicator()
-    generation.vllm_client = VLLMClient(
-        base_url=generation.vllm_client.base_url, group_port=generation.group_port, connection_timeout=POLL_S
-    )
-    generation.vllm_client.init_communicator(device=generation.accelerator.device)
 
 
 class _Unreadable:

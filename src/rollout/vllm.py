@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from src.common.errors import ServerDied
-from src.rollout.engine import TokenIds
+from src.rollout.engine import TokenIds, limit_after
 
 if TYPE_CHECKING:
     from src.model.config import ModelConfig
@@ -53,8 +53,12 @@ class VllmEngine:
         self.generation, self.ends, self.pushing_alone = generation, ends, pushing_alone
 
     @property
+    def room(self) -> int:
+        return self.generation.room
+
+    @property
     def identity(self) -> str:
-        return f"{vllm_version()}, {self.generation.mode}, {sampled_on()}"
+        return f"{vllm_version()}, {self.generation.mode}, {self.generation.dtype}, {sampled_on()}"
 
     def generate(
         self, prompts_P: Sequence[TokenIds], samples: int, *, temperature: float, top_p: float, limit: int, seed: int,
@@ -62,7 +66,8 @@ class VllmEngine:
     ) -> list[list[TokenIds]]:
         """One request with `samples` completions per prompt. A seed belongs to a request: with a request for each sample,
         all of a prompt's would be equal."""
-        sampling = {"temperature": temperature, "top_p": top_p, "top_k": 0}
+        # Log-probabilities, ten bytes a token as numbers and a hundred as text, are for training alone.
+        sampling = {"temperature": temperature, "top_p": top_p, "top_k": 0, "logprobs": None}
         own = {"seed": seed}  # and nothing of what training asks for besides
         with self.pushing_alone():
             self.generation.sync_weights()
@@ -98,7 +103,7 @@ class VllmEngine:
             return ask()
         except ServerDied:
             with self.pushing_alone():
-                self.generation.recover()
+                self.generation.sync_weights()  # to the one that is started in its place
             return ask()
 
 
@@ -116,6 +121,7 @@ class VllmAlone:
         # generator back, which torch's for the CPU cannot.
         for_cpu = {} if torch.cuda.is_available() else {"enforce_eager": True, "enable_chunked_prefill": False}
         self.llm = LLM(resolve(model), revision=model.revision, dtype=model.dtype, **for_cpu)
+        self.room = self.llm.llm_engine.model_config.max_model_len
         self.identity = f"{vllm_version()}, alone, {model.dtype}, {sampled_on()}"
 
     def generate(
@@ -124,10 +130,13 @@ class VllmAlone:
     ) -> list[list[TokenIds]]:
         from vllm import SamplingParams
 
-        params = SamplingParams(
-            n=samples, temperature=temperature, top_p=top_p, max_tokens=limit, seed=seed,
-            stop_token_ids=sorted(self.ends), detokenize=False,
-        )
+        params = [
+            SamplingParams(
+                n=samples, temperature=temperature, top_p=top_p, max_tokens=limit_after(list(ids), limit, self.room), seed=seed,
+                stop_token_ids=sorted(self.ends), detokenize=False,
+            )
+            for ids in prompts_P
+        ]
         prompts = [{"prompt_token_ids": list(ids)} for ids in prompts_P]
         outputs = self.llm.generate(prompts, params, use_tqdm=False)
         done(len(outputs) * samples)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from transformers import Trainer
 from trl import GRPOTrainer, RLOOTrainer
+from trl.trainer import grpo_trainer, rloo_trainer
 
 from src.common.errors import RunFailed
 from src.common.types import Problem
@@ -248,6 +249,13 @@ def effective_share(ratio_BT: torch.Tensor, mask_BT: torch.Tensor) -> float:
     ratios = ratio_BT.flatten() if ratio_BT.shape[1] == 1 else ratio_BT[mask_BT.bool()]
     number, total, squares = (sum(gather([float(part)])) for part in (ratios.numel(), ratios.sum(), (ratios**2).sum()))
     return total**2 / (number * squares) if squares else 0.0
+
+
+def use_parts(reference: Callable[[], Any], generation: Callable[..., Any]) -> None:
+    """Have TRL's trainers take what these make for their reference model and their `VLLMGeneration`. Their own reference is of the
+    hub's main branch, whatever the policy is of, and spread over all GPUs that one process sees, the server's too."""
+    for module in (grpo_trainer, rloo_trainer):
+        module.create_model_from_path, module.VLLMGeneration = lambda *_, **__: reference(), generation
 
 
 def trainer_class(algorithm: AlgorithmConfig) -> type[Any]:

@@ -10,7 +10,6 @@ import json
 import math
 import re
 import signal
-import socket
 import subprocess
 import sys
 
@@ -94,15 +93,11 @@ def test_the_server_starts_answers_and_is_gone(tmp_path):
     import psutil
     from trl.generation.vllm_client import VLLMClient
 
-    from src.experiment.serving import server_command
-    from src.rollout.server import Server, serving
+    from src.experiment.serving import server_for
+    from src.rollout.server import serving
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    config = configured("rollout=vllm_server", f"rollout.port={port}", "rollout.gpu_memory_share=0.3")
-    environment = {"CUDA_VISIBLE_DEVICES": visible_gpus()[0]}
-    server = Server(server_command(config), config.rollout.url, tmp_path / "server.log", PATIENCE_S, environment)
+    server = server_for(configured("rollout=vllm_server", "rollout.gpu_memory_share=0.3"), tmp_path / "server.log")
+    server.environment, server.timeout_s = {"CUDA_VISIBLE_DEVICES": visible_gpus()[0]}, PATIENCE_S
     with serving(server):
         everyone = psutil.Process(server.process.pid).children(recursive=True)
         output = VLLMClient(base_url=server.url).generate([[5, 6, 7]], n=3, max_tokens=20)

@@ -13,8 +13,9 @@ import pytest
 from conftest import ROOT, configured
 
 from src.common.errors import RunFailed, ServerDied, UserError
-from src.experiment.serving import server_command, server_gpus
+from src.experiment.serving import server_command, server_for, server_gpus
 from src.hardware.gpus import visible_gpus
+from src.record.recipe import flat, recipe_of
 from src.rollout.server import Server, serving, survive
 from src.rollout.vllm import VllmEngine
 
@@ -129,15 +130,19 @@ def test_a_port_in_use_is_refused(tmp_path):
 
 
 class Generation:
-    """What TRL's VLLMGeneration does in server mode, as far as it matters: one asks, all read what was answered."""
+    """What a LabGeneration does in server mode, as far as it matters: one asks, all read what was answered."""
 
-    mode, generation_kwargs, group_port, accelerator = "server", None, 0, None
+    mode = "server"
 
     def __init__(self, server):
         self.synced, self.server = 0, server
-        self.vllm_client = Client(server)
+        self.connect()
+
+    def connect(self):
+        self.vllm_client = Client(self.server)
 
     def sync_weights(self):
+        urllib.request.urlopen(f"{self.server.url}/health", timeout=5).close()
         self.synced += 1
 
     def generate(self, **_):
@@ -155,10 +160,9 @@ class Client:
 
 
 @pytest.fixture
-def surviving(tmp_path, monkeypatch):
+def surviving(tmp_path):
     server = a_server(tmp_path)
     generation, notes = Generation(server), []
-    monkeypatch.setattr("src.rollout.server.connect", lambda generation: setattr(generation, "vllm_client", Client(server)))
     with serving(server):
         survive(generation, server, notes.append)
         yield server, generation, notes
@@ -180,7 +184,15 @@ def test_a_death_while_measuring_is_survived_too(surviving):
     engine = VllmEngine(generation, frozenset())
     die(server)
     sampled = engine.generate([[1]], 2, temperature=1.0, top_p=1.0, limit=8, seed=0)
-    assert sampled == [[[2], [3]]] and generation.synced == 2  # before it asked, and after the restart
+    assert sampled == [[[2], [3]]] and generation.synced == 1  # to the one in its place
+
+
+def test_a_death_between_an_answer_and_a_push_is_survived_too(surviving):
+    server, generation, notes = surviving
+    generation.generate()
+    die(server)
+    generation.sync_weights()
+    assert (generation.synced, server.restarts, len(notes)) == (1, 1, 1) and server.healthy()
 
 
 def test_the_other_processes_learn_of_a_death_from_what_they_read(surviving):
@@ -213,10 +225,49 @@ def test_the_server_gets_the_gpu_that_nobody_trains_on(monkeypatch):
         server_gpus(everywhere)
 
 
-def test_the_server_has_room_for_the_longest_text(monkeypatch):
+def given_to_server(*overrides):
+    command = server_command(configured("+experiment=mix_easy_hard", "scale=open_rs", *overrides), 4321)
+    return dict(zip(command[3::2], command[4::2], strict=True))
+
+
+def test_the_server_has_all_the_room_that_the_model_has(monkeypatch):
+    """Suites have prompts longer than the training's budget, and a limit beyond the model's positions is refused by vLLM."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
-    command = server_command(configured("+experiment=mix_easy_hard", "scale=open_rs"))
-    given = dict(zip(command[3::2], command[4::2], strict=True))
-    assert given["--max_model_len"] == str(512 + 32768)  # evaluation's completions are the longest
-    assert (given["--model"], given["--port"]) == ("deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", "8000")
+    given = given_to_server()
+    assert "--max_model_len" not in given  # vLLM takes what the model's config.json says
+    assert (given["--model"], given["--port"]) == ("deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", "4321")
     assert (given["--dtype"], given["--tensor_parallel_size"]) == ("bfloat16", "1")
+    assert given_to_server("++trainer.vllm_max_model_length=9000")["--max_model_len"] == "9000"
+    assert given_to_server("model.revision=abc")["--revision"] == "abc"
+
+
+def test_two_runs_on_one_machine_take_other_ports(monkeypatch, tmp_path):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
+    configs = [configured("+experiment=mix_easy_hard", "scale=open_rs", *extra) for extra in ([], [], ["rollout.port=4321"])]
+    urls = [server_for(config, tmp_path / "log").url for config in configs]
+    assert len(set(urls)) == 3 and urls[2] == "http://127.0.0.1:4321"
+    assert len({config.rollout.trainer_fields()["vllm_group_port"] for config in configs}) == 3
+    assert configs[0].published()["rollout"]["port"] is None  # the record does not have it, nor does the recipe
+    first, other = (recipe_of(flat(config.published())) for config in (configs[0], configs[2]))
+    assert first == other
+
+
+def test_a_server_that_runs_already_is_somewhere():
+    with pytest.raises(UserError, match="say where the server that runs already is"):
+        configured("rollout=vllm_server", "rollout.start_server=false")
+
+
+PRINTS = "import os, sys; print(*(os.environ.get(name, 'none') for name in sys.argv[3:]))"
+
+
+def test_the_environment_reaches_the_server_but_not_a_ranks_place(tmp_path, monkeypatch):
+    names = {"HF_TOKEN": "hf_x", "HF_HOME": str(tmp_path), "VLLM_LOGGING_LEVEL": "ERROR", "RANK": "0", "MASTER_PORT": "1"}
+    for name, value in names.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # as it is when the hub was found to be out of reach
+    server = a_server(tmp_path, code=PRINTS)
+    server.command += [*names, "HF_HUB_OFFLINE"]
+    server.start()
+    server.process.wait(60)
+    assert server.log.read_text().split() == ["hf_x", str(tmp_path), "ERROR", "none", "none", "1"]

@@ -3,14 +3,14 @@
 import importlib.metadata
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
 
 import pandas as pd
 import pytest
-from conftest import ROOT, TOY, command, configured
+import torch
+from conftest import ROOT, TOY, command, configured, hub_with_two_revisions
 
 
 def _vllm_for_cpu() -> bool:
@@ -87,18 +87,17 @@ def test_a_server_is_waited_for_samples_and_is_gone_after(tmp_path, monkeypatch)
     """vLLM's own server, since its command line, which `trl vllm-serve` runs, does not start from its CPU build; and
     without weight sync, which TRL has for CUDA devices only."""
     import psutil
-    from trl.generation.vllm_client import VLLMClient
 
+    from src.common.errors import RunFailed
     from src.data.prompt import prompt_token_ids
     from src.model.load import load_tokenizer, resolve
-    from src.rollout.server import Server, serving
+    from src.rollout.client import WatchedClient
+    from src.rollout.server import Server, free_port, serving
 
     config = configured()
     tokenizer = load_tokenizer(config.model)
     prompts = [prompt_token_ids(tokenizer, config.prompt, question) for question in ("7 + 5 - 3 = ?", "1 + 1 = ?")]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command_line = [
         sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", resolve(config.model), "--port", str(port),
         "--host", "127.0.0.1", "--dtype", "float32", "--max-model-len", "256", "--enforce-eager",
@@ -107,11 +106,40 @@ def test_a_server_is_waited_for_samples_and_is_gone_after(tmp_path, monkeypatch)
     server = Server(command_line, f"http://127.0.0.1:{port}", tmp_path / "server.log", 900, environment)
     with serving(server):
         everyone = psutil.Process(server.process.pid).children(recursive=True)
-        output = VLLMClient(base_url=server.url).generate(prompts, n=3, max_tokens=20, generation_kwargs={"seed": 0})
+        client = WatchedClient(base_url=server.url)
+        output = client.generate(prompts, n=3, max_tokens=20, logprobs=None, generation_kwargs={"seed": 0})
+        beyond = client.generate(prompts, n=1, max_tokens=256, logprobs=None, generation_kwargs={"ignore_eos": True})
+        counted = client._tokens_so_far()
+        client.communicator = Communicator()
+        with pytest.raises(RunFailed, match="the weights did not reach"):  # at once: this server takes none
+            client.update_named_params([("a", "float32", [2])], iter({"a": torch.ones(2)}.items()))
+    assert [len(ids) for ids in beyond["completion_ids"]] == [256 - len(ids) for ids in prompts]  # what the context leaves
+    assert output["logprobs"] is None and len(counted) == 2 and not counted[1].endswith(" 0.0")
     assert [len(output[key]) for key in ("prompt_ids", "completion_ids")] == [2, 6]
     assert output["prompt_ids"] == prompts
     assert all(1 <= len(ids) <= 20 for ids in output["completion_ids"])
     assert everyone and not [process for process in everyone if process.is_running()]
+
+
+class Communicator:
+    device = torch.device("cpu")
+
+    def destroy(self):
+        pass
+
+
+def test_an_adapter_on_another_revision_is_sampled_from_as_it_is_trained(tmp_path):
+    """And texts are cut where the context ends, after 1024 tokens, not refused."""
+    name, revision = hub_with_two_revisions(tmp_path / "hub")
+    result = command(
+        *WITH_VLLM, "scale.steps=2", f"model.path={name}", f"model.revision={revision}", "model.lora={rank: 4, alpha: 8}",
+        "evaluation.sampling.max_completion_tokens=1100", f"output_root={tmp_path}", f"run_dir={tmp_path}/run", cwd=tmp_path,
+        patience_s=900, OMP_NUM_THREADS="1", HF_HUB_CACHE=str(tmp_path / "hub"), HF_HUB_OFFLINE="1",
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert any(line["grad_norm"] > 0 for line in lines(tmp_path / "run"))
+    assert all(line["sampler_logp_difference"] < IN_STEP for line in lines(tmp_path / "run"))
+    assert pd.read_parquet(tmp_path / "run" / "evaluation" / "chains_after.parquet")["tokens"].max() < 1024
 
 
 def test_difficulty_is_measured_with_vllm(tmp_path):
