@@ -1,9 +1,14 @@
 """The `prompt` group: what is put around a question. Add an option by adding a file to conf/prompt."""
 
+from pathlib import Path
+
+import yaml
 from pydantic import field_validator
 
 from src.common.base import Config
-from src.common.errors import UserError
+from src.common.errors import UserError, refuse_unknown
+
+OPTIONS = Path(__file__).parents[2] / "conf" / "prompt"
 
 Message = dict[str, str]  # {"role": ..., "content": ...}, as chat templates take it
 
@@ -22,8 +27,14 @@ class PromptConfig(Config):
         return user
 
 
-# The user message alone: what Open-RS evaluates with.
+# The problem alone as the user message.
 NO_PROMPT = PromptConfig(system=None, user="{question}")
+
+
+def named(name: str) -> PromptConfig:
+    """The prompt of an option. Raises ValueError, with the nearest right one, for a name that conf/prompt does not have."""
+    refuse_unknown([name], [path.stem for path in sorted(OPTIONS.glob("*.yaml"))], "prompt")
+    return PromptConfig.model_validate(yaml.safe_load((OPTIONS / f"{name}.yaml").read_text(encoding="utf-8")))
 
 
 def messages(prompt: PromptConfig, question: str) -> list[Message]:

@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 
 from src.common.base import Config, FileName, Seed
 from src.data.loaders import PoolConfig
-from src.data.prompt import NO_PROMPT, PromptConfig
+from src.data.prompt import NO_PROMPT, PromptConfig, named
 
 
 class SamplingConfig(Config):
@@ -28,11 +28,21 @@ class SuiteConfig(Config):
     grading: Literal["math", "code"] = "math"  # code: run each answer with the gold answer as its tests
 
 
+class UntilConfig(Config):
+    """When a suite's evaluation ends, and how much of it a kill can lose. Validation, which has to be the same at every step, is
+    always drawn whole."""
+
+    half_width: float | None = Field(default=None, gt=0, lt=1)  # of the interval, as a share: 0.02 = 2 points; null = all samples
+    samples_per_round: int | None = Field(default=None, ge=2)  # of a problem; null = all at once, or 2 where half_width is set
+
+
 class EvaluationConfig(Config):
     validation: ValidationConfig
     suites: dict[FileName, SuiteConfig]
     sampling: SamplingConfig
-    prompt: Literal["training", "none"]  # none = the problem alone as the user message
+    prompt: str  # training = that of the training, none = the problem alone as the user message, or an option of conf/prompt
+    reader: Literal["boxed", "last_expression"] = "boxed"  # where an answer may stand: last_expression = in a box, or else at the end
+    until: UntilConfig = UntilConfig()
     seed: Seed
 
     @field_validator("suites")
@@ -42,5 +52,18 @@ class EvaluationConfig(Config):
             raise ValueError("validation is the name of the held-out problems; call the suite something else")
         return suites
 
+    @field_validator("prompt")
+    @classmethod
+    def _is_a_prompt(cls, prompt: str) -> str:
+        if prompt not in ("training", "none"):
+            named(prompt)
+        return prompt
+
+    @property
+    def in_rounds(self) -> bool:
+        return self.until != UntilConfig()
+
     def asked_with(self, training: PromptConfig) -> PromptConfig:
-        return training if self.prompt == "training" else NO_PROMPT
+        if self.prompt == "training":
+            return training
+        return NO_PROMPT if self.prompt == "none" else named(self.prompt)

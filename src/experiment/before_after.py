@@ -52,7 +52,7 @@ class BeforeAfter:
         for suite in self.suites:
             self.screen.note(f"measuring {suite.name} {when}: {len(suite.problems)} problems x {suite.samples} samples")
             with self.screen.counting(len(suite.problems) * suite.samples) as done:
-                measured = self._measure(suite, weights, done)
+                measured = self._measure(suite, weights, done, self.base.get(suite.name))
             self.record.table(f"evaluation/{suite.name}_{when}", measured.rows)
             self.results[suite.name][when] = dict(measured.summary)
             if when == "before":
@@ -64,9 +64,11 @@ class BeforeAfter:
         with self.session.ledger.phase("evaluation"):
             return fingerprint(self.session.policy)
 
-    def _measure(self, suite: Suite, weights: str, done: Callable[[int], None] = lambda number: None) -> Measured:
+    def _measure(
+        self, suite: Suite, weights: str, done: Callable[[int], None] = lambda number: None, before: Measured | None = None
+    ) -> Measured:
         with self.session.ledger.phase("evaluation"):
-            session, batch_size = self.session, self.evaluator.config.sampling.batch_size
-            engine = session.config.rollout.engine_for(session.trainer, batch_size)
+            session, config = self.session, self.evaluator.config
+            engine = session.config.rollout.engine_for(session.trainer, config.sampling.batch_size, config.in_rounds)
             with measuring_memory_in_words(self.session.config):
-                return self.evaluator.measure(engine, weights, suite, done)
+                return self.evaluator.measure(engine, weights, suite, done, before)

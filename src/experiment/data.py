@@ -40,12 +40,7 @@ class Data:
 
 def prepare_data(config: LabConfig, tokenizer, grader: Grader) -> Data:
     """Load, check, hold out and mix."""
-    suites, notes = [], []
-    for name, suite in config.evaluation.suites.items():
-        problems, remarks = load_suite(suite.pool, name, grader, suite.grading, config.grading.code.trusted)
-        suites.append(Suite(name, tuple(problems), suite.samples, suite.grading))
-        notes += remarks
-    check_prompts(config, tokenizer, suites)
+    suites, notes = load_suites(config, tokenizer, grader)
     pools = load_pools(config.problems, roles_to_load(config), {suite.name: suite.problems for suite in suites}, grader)
     fitting, too_long = {}, {}
     for role, problems in pools.by_role.items():
@@ -57,8 +52,19 @@ def prepare_data(config: LabConfig, tokenizer, grader: Grader) -> Data:
             )
     validation, left = hold_out(fitting, config.evaluation.validation, config.evaluation.seed)
     mix = draw_mix(config.mix, left, config.seed)
-    notes = (*notes, *pools.notes)
-    return Data(validation, tuple(suites), mix, pools, notes, too_long, tuple(mix.presentations(config.batch.presentations)))
+    notes = [*notes, *pools.notes]
+    return Data(validation, suites, mix, pools, tuple(notes), too_long, tuple(mix.presentations(config.batch.presentations)))
+
+
+def load_suites(config: LabConfig, tokenizer, grader: Grader) -> tuple[tuple[Suite, ...], list[str]]:
+    """The suites of the evaluation, each prompt of which the model can read, and remarks on their sources."""
+    suites, notes = [], []
+    for name, suite in config.evaluation.suites.items():
+        problems, remarks = load_suite(suite.pool, name, grader, suite.grading, config.grading.code.trusted)
+        suites.append(Suite(name, tuple(problems), suite.samples, suite.grading))
+        notes += remarks
+    check_prompts(config, tokenizer, suites)
+    return tuple(suites), notes
 
 
 def hold_out(

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from src.record.left_out import Unreadable
-from src.statistics import Votes, majority_at_k, pass_at_k
+from src.statistics import Votes, effective_samples, majority_at_k, pass_at_k
 
 COLUMNS = ("problem_id", "level", "sample", "correct", "tokens", "truncated", "format", "language", "answer", "reason")
+NEWER = ("right_unboxed", "weight")  # that tables of earlier versions lack; of the latter, all that were not drawn in rounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +25,12 @@ class Measure:
     accuracy_P: np.ndarray
     tokens_P: np.ndarray
     levels_P: np.ndarray
-    samples: int
+    samples: int  # of the problem that has fewest
     truncated_share: float
-    votes_P: tuple[Votes, ...]
+    votes_P: tuple[Votes, ...]  # of as many samples of each
     path: Path
+    effective_samples: int  # of a problem, if all had as many, that leave the same noise
+    anywhere: float | None = None  # accuracy where what is right but not boxed counts too; None in older tables
 
     @property
     def accuracy(self) -> float:
@@ -36,11 +39,6 @@ class Measure:
     @property
     def tokens(self) -> float:
         return float(self.tokens_P.mean())
-
-    @property
-    def ks(self) -> list[int]:
-        """1, 2, 4, … and all samples."""
-        return sorted({self.samples, *(2**n for n in range(self.samples.bit_length()) if 2**n <= self.samples)})
 
     def pass_at_P(self, k: int) -> np.ndarray:
         """By problem, the chance that one of k samples is correct."""
@@ -61,7 +59,7 @@ def read_measure(folder: Path, suite: str, when: str) -> Measure:
     if not path.is_file():
         raise Unreadable(f"missing evaluation: it has no evaluation/{path.name}")
     try:
-        table = parquet.read_table(path, columns=[c for c in COLUMNS if c in parquet.read_schema(path).names])
+        table = parquet.read_table(path, columns=[c for c in (*COLUMNS, *NEWER) if c in parquet.read_schema(path).names])
     except (pyarrow.ArrowException, OSError) as error:
         raise Unreadable(f"malformed: evaluation/{path.name} is not a Parquet table") from error
     if missing := [column for column in COLUMNS if column not in table.column_names]:
@@ -86,6 +84,7 @@ def _check_kinds(table: Any, path: Path) -> None:
         return types.is_string(kind) or types.is_large_string(kind)
 
     kinds = {"problem_id": text, "level": text, "sample": number, "tokens": number, "correct": share, "truncated": share, "format": share}
+    kinds |= {column: kind for column, kind in {"right_unboxed": share, "weight": number}.items() if column in table.column_names}
     for column, fits in kinds.items():
         if not fits(table.schema.field(column).type):
             raise Unreadable(f"malformed: column {column} of evaluation/{path.name} holds {table.schema.field(column).type}")
@@ -102,28 +101,53 @@ def _reduced(table: Any, suite: str, when: str, path: Path) -> Measure:
         return_inverse=True,
         return_counts=True,
     )
-    if counts.min() != counts.max():
+    samples, in_rounds = int(counts.min()), "weight" in table.column_names
+    if counts.min() != counts.max() and not in_rounds:
         raise Unreadable(f"half-written: evaluation/{path.name} has fewer samples of some problems than of others")
-    samples = int(counts[0])
-    correct = table["correct"].to_numpy(zero_copy_only=False).astype(float)
-    solved_P = np.bincount(place, correct)
-    tokens_P = np.bincount(place, table["tokens"].to_numpy(zero_copy_only=False)) / samples
+    weights, total = (_column(table, "weight"), 1) if in_rounds else (np.ones(len(place)), samples)
+
+    def mean_P(values: np.ndarray) -> np.ndarray:
+        return np.bincount(place, weights * values) / total
+
+    if not np.allclose(mean_P(np.ones(len(place))), 1, atol=1e-6):
+        raise Unreadable(f"half-written: the weights of a problem in evaluation/{path.name} do not add up to 1")
+    correct = _column(table, "correct")
+    accuracy_P = np.clip(mean_P(correct), 0, 1)
+    anywhere = None
+    if "right_unboxed" in table.column_names:
+        anywhere = float(mean_P(np.maximum(correct, _column(table, "right_unboxed"))).mean())
+    voting = _first_of_each(place, _column(table, "sample"), samples)
     return Measure(
         suite,
         when,
         tuple(ids.tolist()),
-        solved_P / samples,
-        tokens_P,
+        accuracy_P,
+        mean_P(_column(table, "tokens")),
         table["level"].to_numpy(zero_copy_only=False).astype(str)[first],
         samples,
-        _mean(table, "truncated"),
-        tuple(_votes(place, table["answer"].to_pylist(), correct, solved_P.astype(int))),
+        float(mean_P(_column(table, "truncated")).mean()),
+        tuple(_votes(place[voting], table["answer"].take(voting).to_pylist(), correct[voting], len(ids))),
         path,
+        effective_samples(accuracy_P, np.bincount(place, weights**2)) if in_rounds else samples,
+        anywhere,
     )
 
 
-def _votes(place: np.ndarray, answers: list[str], correct: np.ndarray, solved_P: np.ndarray) -> list[Votes]:
+def _column(table: Any, name: str) -> np.ndarray:
+    return table[name].to_numpy(zero_copy_only=False).astype(float)
+
+
+def _first_of_each(place: np.ndarray, number: np.ndarray, samples: int) -> np.ndarray:
+    """Rows of each problem's samples with the lowest numbers: how many more it got depends on how they came out."""
+    order = np.lexsort((number, place))
+    starts = np.r_[0, np.flatnonzero(np.diff(place[order])) + 1]
+    rank = np.arange(len(order)) - np.repeat(starts, np.diff(np.r_[starts, len(order)]))
+    return np.sort(order[rank < samples])
+
+
+def _votes(place: np.ndarray, answers: list[str], correct: np.ndarray, problems: int) -> list[Votes]:
     """How the samples of each problem voted. Wrong answers are told apart only where there is a right one to outvote."""
+    solved_P = np.bincount(place, correct, problems).astype(int)
     by_problem: dict[int, Counter[str]] = {}
     for row in np.flatnonzero((solved_P[place] > 0) & (correct == 0)).tolist():
         if answers[row]:
@@ -132,10 +156,6 @@ def _votes(place: np.ndarray, answers: list[str], correct: np.ndarray, solved_P:
         Votes(int(solved), tuple(sorted(by_problem[problem].values(), reverse=True)) if problem in by_problem else ())
         for problem, solved in enumerate(solved_P)
     ]
-
-
-def _mean(table: Any, column: str) -> float:
-    return float(table[column].to_numpy(zero_copy_only=False).astype(float).mean())
 
 
 def read_texts(measure: Measure, problem_ids: Iterable[str]) -> dict[str, list[dict[str, Any]]]:

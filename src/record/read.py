@@ -15,6 +15,7 @@ from src.record.measures import Measure, read_measure, read_questions
 from src.record.recipe import flat
 from src.record.record import read_steps
 
+MEASUREMENT = "measurement"  # the `kind` of a record of src.evaluate, in summary.json
 NEEDED = ("status", "experiment", "scale", "seed", "versions")  # of summary.json
 _MARKS = ("summary.json", "config.yaml", "metrics.jsonl")
 _INSIDE = {"checkpoints", "completions", "evaluation", "wandb"}  # of a run folder: no runs below
@@ -84,6 +85,11 @@ class Run:
         return self.summary["experiment"]
 
     @property
+    def only_measured(self) -> bool:
+        """Whether it is of a model that was measured, not trained: of each suite it has what was `measured`."""
+        return self.summary.get("kind") == MEASUREMENT
+
+    @property
     def suites(self) -> list[str]:
         return list(dict.fromkeys(suite for suite, _ in self.measures))
 
@@ -94,6 +100,12 @@ class Run:
 
 def read_records(paths: Sequence[Path]) -> tuple[list[Run], list[LeftOut]]:
     """All runs in and below `paths`, oldest first, and what was left out."""
+    found, left_out = read_all(paths)
+    return [run for run in found if not run.only_measured], left_out
+
+
+def read_all(paths: Sequence[Path]) -> tuple[list[Run], list[LeftOut]]:
+    """The same with records of models that were only measured."""
     runs: dict[Path, Run] = {}
     left_out: list[LeftOut] = []
     for path in paths:
@@ -189,6 +201,8 @@ def _measures(folder: Path, summary: dict[str, Any]) -> dict[tuple[str, str], Me
     if not isinstance(evaluation, dict) or not evaluation:
         raise Unreadable("its evaluation is missing from summary.json")
     read_questions(folder)  # raises where it cannot be read
+    if summary.get("kind") == MEASUREMENT:
+        return {(suite, "measured"): read_measure(folder, suite, "measured") for suite in evaluation}
     measures = {}
     for suite in evaluation:
         for when in ("before", "after"):

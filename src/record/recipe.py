@@ -15,7 +15,10 @@ NEVER = (
     "name", "output_root", "run_dir", "resume", "tracking", "record", "budget", "plan", "hub", "choices", "sweep",
     PRICE, "hardware.grading_workers", "hardware.cpu_threads", "hardware.gradient_checkpointing", "hardware.spec",
     "scale.reference_seconds_per_step", "scale.mean_prompt_share", "scale.natural_completion_tokens",  # for the plan alone
+    "evaluation.until",  # how closely the suites are measured; validation, which chooses weights, is drawn whole
 )  # fmt: skip
+# What newer keys stood for before there were such: a record that lacks them is of the same recipe.
+ALWAYS_WAS = {"evaluation.reader": "boxed"}
 # What may differ besides
 AMONG_SEEDS = ("seed", "objective")  # in a configuration of the report: which figure ranks a run changes nothing of it
 AMONG_SIZES = (*AMONG_SEEDS, "model", "hardware", "rollout")  # in a scaling study: a size has the machine that it needs
@@ -24,7 +27,7 @@ IN_A_CONTINUATION = ("hardware",)  # between a run and its continuation: it may 
 
 def recipe_of(config: Mapping[str, Any], besides: Sequence[str] = ()) -> dict[str, Any]:
     """The part of a flat configuration that makes its recipe, without the keys and groups of `besides`."""
-    return {key: value for key, value in config.items() if counts(key, besides)}
+    return {key: value for key, value in config.items() if counts(key, besides) and (key, value) not in ALWAYS_WAS.items()}
 
 
 def counts(key: str, besides: Sequence[str] = ()) -> bool:

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     analysis = analyse(folders, options.looks)
     for entry in (*analysis.left_out, *analysis.unfinished):
         print(f"left out: {entry.folder}: {entry.reason}", file=sys.stderr)
-    if not analysis.runs and not analysis.sweeps:
+    if not (analysis.runs or analysis.sweeps or analysis.models):
         print(f"error: nothing to report in {', '.join(map(str, folders))}; name run or sweep folders", file=sys.stderr)
         return BAD_INPUT
     try:

@@ -7,10 +7,11 @@ from pathlib import Path
 from src.drawing.chart import Figure
 from src.drawing.table import Table
 from src.record.left_out import LeftOut
-from src.record.read import Run, read_records
+from src.record.read import Run, read_all
 from src.report.claims.claims import ClaimVerdict, test_claims
 from src.report.findings.configurations import Configuration, Group, configurations, groups, why_apart
 from src.report.findings.effects import Factorial, factorials, in_words
+from src.report.findings.models import ModelGroup, compared, model_groups
 from src.report.findings.verdict import Judgement, benchmarks, judge, sentences
 from src.scaling.results import of_sweeps, read_fits
 from src.sweep.read import SweepRecord, read_sweeps
@@ -35,6 +36,7 @@ class Analysis:
     scaling_figures: tuple[Figure, ...]
     scaling_tables: tuple[Table, ...]
     looks: int  # at growing records, over which the errors are spent
+    models: tuple[ModelGroup, ...]  # measured without training
 
     @property
     def ranked(self) -> list[Group]:
@@ -44,7 +46,9 @@ class Analysis:
 
 def analyse(paths: Sequence[Path], looks: int = 1) -> Analysis:
     """Read and judge all records in and below `paths`; one of several `looks` takes stronger evidence."""
-    runs, left_out = read_records(paths)
+    records, left_out = read_all(paths)
+    runs, measured = [r for r in records if not r.only_measured], [r for r in records if r.only_measured]
+    models = model_groups(measured, looks)
     sweeps, unreadable_sweeps = read_sweeps(paths)
     fits, unreadable_fits = read_fits(paths)
     figures, tables, unreadable_parts = of_sweeps({sweep.name: sweep.folder for sweep in sweeps})
@@ -52,14 +56,14 @@ def analyse(paths: Sequence[Path], looks: int = 1) -> Analysis:
     grouped = groups(found)
     verdict = judge(grouped, looks)
     designs = factorials(grouped, looks)
-    unfinished = [LeftOut(str(run.folder), _state(run)) for run in runs if not run.measures]
+    unfinished = [LeftOut(str(run.folder), _state(run)) for run in records if not run.measures]
     return Analysis(
         tuple(paths),
         tuple(runs),
         tuple(found),
         tuple(grouped),
         verdict,
-        (*sentences(grouped, verdict), *map(in_words, designs)),
+        (*sentences(grouped, verdict), *map(in_words, designs), *map(compared, models)),
         tuple(why_apart(grouped)),
         tuple(designs),
         tuple(sweeps),
@@ -69,6 +73,7 @@ def analyse(paths: Sequence[Path], looks: int = 1) -> Analysis:
         tuple(figures),
         tuple(tables),
         looks,
+        tuple(models),
     )
 
 

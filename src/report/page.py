@@ -105,11 +105,13 @@ def bundle() -> str:
 def subtitle(analysis: Analysis) -> str:
     """What was read, in one line."""
     measured = sum(bool(run.measures) for run in analysis.runs)
-    scales = ", ".join(sorted({run.summary["scale"] for run in analysis.runs}))
+    scales = ", ".join(sorted({run.summary["scale"] for run in analysis.runs})) or "none"
     words = [
         f"{_number(len(analysis.runs), 'run')} of {_number(len(analysis.configurations), 'configuration')} at scale {scales}",
         f"{measured} measured to the end",
     ]
+    if models := {label for group in analysis.models for label in group.measures}:
+        words.append(f"{_number(len(models), 'model')} measured without training")
     if analysis.sweeps:
         words.append(_number(len(analysis.sweeps), "sweep"))
     if analysis.left_out:
@@ -138,7 +140,7 @@ def notes(analysis: Analysis) -> list[str]:
             f"Verdicts are wrong in 5 % of studies that are looked at {_times(analysis.looks)}. Who adds seeds because of what is read "
             "here looks once more, and says so with --looks."
         )
-    if not analysis.ranked:
+    if not analysis.ranked and not analysis.models:
         found.append("No run was measured to its end, so there is no verdict yet.")
     return found
 

@@ -45,25 +45,26 @@ class RolloutConfig(Choice):
         """Set what has to be set before the engine's libraries are loaded."""
 
     @abstractmethod
-    def engine_for(self, trainer, batch_size: int) -> Engine:
-        """What samples from a trainer's policy as it now is, at most `batch_size` completions at once."""
+    def engine_for(self, trainer, batch_size: int, by_number: bool = False) -> Engine:
+        """What samples from a trainer's policy as it now is, at most `batch_size` completions at once; `by_number` each by a seed
+        of its own."""
 
 
 class TransformersRollout(RolloutConfig):
     cache_traffic: ClassVar[float] = 3.0  # a growing cache is copied whole at every token
     engine: Literal["transformers"]
 
-    def engine_for(self, trainer, batch_size: int) -> Engine:
+    def engine_for(self, trainer, batch_size: int, by_number: bool = False) -> Engine:
         return TransformersEngine(
             trainer.policy, trainer.processing_class, trainer.ends, batch_size, trainer.accelerator.device,
-            trainer.sampling_dtype,
+            trainer.sampling_dtype, by_number,
         )
 
 
 class _Vllm(RolloutConfig):
     uses_vllm: ClassVar[bool] = True
 
-    def engine_for(self, trainer, batch_size: int) -> Engine:
+    def engine_for(self, trainer, batch_size: int, by_number: bool = False) -> Engine:  # which vLLM's always are
         return VllmEngine(trainer.vllm_generation, trainer.ends, trainer.pushing_alone)
 
 

@@ -1,7 +1,9 @@
 """Sampling with transformers, in this process."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from src.rollout.engine import TokenIds, divergence_in_words
@@ -24,13 +26,29 @@ def weights_in(model: Any, dtype: Any) -> Iterator[None]:
             weight.data = data
 
 
-class TransformersEngine:
-    """`model.generate` on padded batches of at most `batch_size` completions."""
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A completion to be sampled."""
 
-    def __init__(self, model, tokenizer, ends: frozenset[int], batch_size: int, device=None, dtype=None) -> None:
+    prompt: TokenIds
+    place: int  # of the prompt among those asked for
+    seed: int
+    limit: int  # tokens
+
+
+class TransformersEngine:
+    """`model.generate` on padded batches of at most `batch_size` completions.
+
+    The seed of a call decides all of its samples together; `by_number` each has its own, whatever else is asked for with it:
+    sample number i of a prompt has the seed of the call plus i, as in vLLM.
+    """
+
+    def __init__(
+        self, model, tokenizer, ends: frozenset[int], batch_size: int, device=None, dtype=None, by_number: bool = False
+    ) -> None:
         """`device` is where to sample, if that is not where the model waits, and `dtype` in what, if not in its own."""
         self.model, self.tokenizer, self.ends, self.batch_size = model, tokenizer, ends, batch_size
-        self.device, self.dtype = device or model.device, dtype
+        self.device, self.dtype, self.by_number = device or model.device, dtype, by_number
 
     @property
     def identity(self) -> str:
@@ -47,8 +65,13 @@ class TransformersEngine:
     ) -> list[list[TokenIds]]:
         import torch
 
-        # Like lengths together, so that little is padded; the order of the answer stays that of the question.
-        rows = sorted(((ids, p) for p, ids in enumerate(prompts_P) for _ in range(samples)), key=lambda row: len(row[0]))
+        positions = self.model.config.max_position_embeddings
+        rows = [
+            Row(ids, place, seed + number, min(limit, positions - len(ids)))
+            for place, ids in enumerate(prompts_P)
+            for number in range(samples)
+        ]
+        rows.sort(key=lambda row: len(row.prompt))  # so that little is padded; the order of the answer stays that of the question
         completions: list[list[TokenIds]] = [[] for _ in prompts_P]
         training, home = self.model.training, self.model.device
         self.model.eval().to(self.device)
@@ -58,30 +81,62 @@ class TransformersEngine:
             torch.manual_seed(seed)
             for start in range(0, len(rows), self.batch_size):
                 batch = rows[start : start + self.batch_size]
-                for (_, p), ids in zip(batch, self._batch(batch, temperature, top_p, limit), strict=True):
-                    completions[p].append(ids)
+                for row, ids in zip(batch, self._batch(batch, temperature, top_p), strict=True):
+                    completions[row.place].append(ids)
                 done(len(batch))
         self.model.train(training).to(home)
         return completions
 
-    def _batch(self, batch: list[tuple[TokenIds, int]], temperature: float, top_p: float, limit: int) -> list[TokenIds]:
+    def _batch(self, batch: list[Row], temperature: float, top_p: float) -> list[TokenIds]:
         padded = self.tokenizer.pad(
-            {"input_ids": [ids for ids, _ in batch]}, padding_side="left", return_tensors="pt"
+            {"input_ids": [row.prompt for row in batch]}, padding_side="left", return_tensors="pt"
         ).to(self.model.device)
+        width = padded["input_ids"].shape[1]
+        drawn = self.by_number and temperature > 0
+        sampling: dict[str, Any] = (
+            {"do_sample": False, "logits_processor": by_own_seeds(batch, width, temperature, top_p)} if drawn
+            else {"do_sample": temperature > 0, "temperature": temperature or None, "top_p": top_p, "top_k": 0}
+        )  # fmt: skip
         output_BT = self.model.generate(
             **padded,
-            do_sample=temperature > 0,
-            temperature=temperature or None,
-            top_p=top_p,
-            top_k=0,
-            max_new_tokens=limit,
+            **sampling,
+            max_new_tokens=max(row.limit for row in batch),
             eos_token_id=sorted(self.ends),
             pad_token_id=self.tokenizer.pad_token_id,
             cache_implementation="static",  # a growing cache is copied at every token: 1.3 times slower at 100 rows
             disable_compile=True,
-        )[:, padded["input_ids"].shape[1] :].tolist()
-        return [self._up_to_end(ids) for ids in output_BT]
+        )[:, width:].tolist()
+        return [self._up_to_end(ids[: row.limit]) for row, ids in zip(batch, output_BT, strict=True)]
 
     def _up_to_end(self, ids: TokenIds) -> TokenIds:
         end = next((position for position, token in enumerate(ids) if token in self.ends), len(ids))
         return ids[: end + 1]
+
+
+def by_own_seeds(batch: list[Row], width: int, temperature: float, top_p: float):
+    """Logits processors that leave of each row's tokens the one that its own stream of numbers draws, by the inverse of the
+    cumulative distribution (Devroye 1986, section III.2). `width`: tokens of the padded prompts."""
+    import torch
+    from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopPLogitsWarper
+
+    uniforms_BT = torch.stack([stream(row, max(each.limit for each in batch)) for row in batch])
+
+    def draw(token_ids_BT, scores_BV):
+        cumulative_BV = scores_BV.double().softmax(-1).cumsum(-1)
+        total_B = cumulative_BV[:, -1:]
+        if not torch.isfinite(total_B).all():
+            raise RuntimeError("probability tensor contains what is not finite")  # as torch says it
+        level_B = uniforms_BT[:, token_ids_BT.shape[1] - width, None].to(total_B.device) * total_B
+        chosen_B = (cumulative_BV <= level_B).sum(-1, keepdim=True)
+        return torch.full_like(scores_BV, -torch.inf).scatter_(1, chosen_B, 0.0)
+
+    return LogitsProcessorList([TemperatureLogitsWarper(temperature), TopPLogitsWarper(top_p), draw])
+
+
+def stream(row: Row, length: int):
+    """Numbers from 0 to 1, float64, by a row's seed and prompt: equal seeds of other prompts give others."""
+    import torch
+
+    digest = hashlib.sha256(f"{row.seed} {row.prompt}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big", signed=True))
+    return torch.rand(length, dtype=torch.float64, generator=generator)

@@ -39,7 +39,7 @@ def _recipe(run: Run) -> tuple:
 def _loss(runs: Sequence[Run]) -> Side:
     """The share of validation problems that is not solved at the end, by seed and problem."""
     measures = [run.measures["validation", "after"] for run in runs]
-    return Side(1 - np.stack([m.accuracy_P for m in measures]), tuple(run.seed for run in runs), samples=measures[0].samples)
+    return Side(1 - np.stack([m.accuracy_P for m in measures]), tuple(run.seed for run in runs), samples=min(m.effective_samples for m in measures))
 
 
 def _costs(by_tau: dict[int, list[Run]]) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from src.statistics.comparisons import (
 from src.statistics.families import MOST_LOOKS, error_at_each_of, holm, steady_p_values
 from src.statistics.intervals import Interval, bootstrap_mean, paired_gain, pooled_deviation, t_interval
 from src.statistics.power import POWER, Components, Price, cheapest, detectable, detectable_by, power
-from src.statistics.samples import Votes, majority_at_k, pass_at_k
+from src.statistics.samples import Votes, effective_samples, majority_at_k, pass_at_k
 
 __all__ = [
     "ERROR",
@@ -37,6 +37,7 @@ __all__ = [
     "detectable",
     "detectable_by",
     "difference",
+    "effective_samples",
     "error_at_each_of",
     "holm",
     "majority_at_k",

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
 from math import comb
+from typing import Any
 
 DRAWS = 2_000  # of samples, for majority@k where there are more ways to draw them
 
@@ -17,6 +18,22 @@ def pass_at_k(correct: int, samples: int, k: int) -> float:
     if not 1 <= k <= samples or not 0 <= correct <= samples:
         raise ValueError(f"pass@{k} needs k from 1 to the {samples} samples, of which 0 to {samples} are correct")
     return 1 - comb(samples - correct, k) / comb(samples, k)
+
+
+def effective_samples(accuracy_P: Any, weights_squared_P: Any) -> int:
+    """Samples of a problem, if all had as many of equal weight, that leave the noise which weighted ones leave; of each problem its
+    accuracy, and the sum of the squares of its samples' weights, which add up to 1.
+
+    >>> effective_samples([0.5, 1.0], [0.25, 0.5])
+    4
+    """
+    import numpy as np
+
+    accuracy, squared = np.asarray(accuracy_P, float), np.asarray(weights_squared_P, float)
+    # The variance of a single sample, without bias; one sample says nothing of it.
+    spread = np.where(squared < 1 - 1e-9, accuracy * (1 - accuracy) / np.maximum(1 - squared, 1e-9), 0.0)
+    noise = float((spread * squared).sum())
+    return round(float(spread.sum()) / noise) if noise > 1e-12 else round(float(1 / squared.max()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,11 +48,34 @@ def test_the_published_evaluation():
     evaluation = configured("scale=open_rs").evaluation
     sampling = evaluation.sampling
     assert (sampling.temperature, sampling.top_p, sampling.max_completion_tokens) == (0.6, 0.95, 32768)
-    assert evaluation.prompt == "none"
+    asked = evaluation.asked_with(configured().prompt)
+    assert asked.system is None and "boxed" in asked.user and evaluation.reader == "last_expression"
     rows = {name: suite.pool.published_rows for name, suite in evaluation.suites.items()}
     assert rows == {
         "aime24": 30, "aime25": 30, "amc23": 40, "math_500": 500, "minerva": 272, "olympiadbench": 675, "gsm8k": 1319,
     }
+
+
+def test_the_evaluation_of_the_study_on_reasoning_efficiently():
+    """arXiv 2502.04463."""
+    config = configured("scale=h200", "evaluation=efficient")
+    evaluation, sampling = config.evaluation, config.evaluation.sampling
+    assert {name: suite.samples for name, suite in evaluation.suites.items()} == {"gsm8k": 1, "math_500": 3, "aime24": 10}
+    assert (sampling.temperature, sampling.top_p, sampling.max_completion_tokens) == (0.6, 1.0, 32768)
+    asked = evaluation.asked_with(config.prompt)
+    assert asked == configured("prompt=reason_boxed").prompt != config.prompt and asked.system is None
+
+
+def test_the_evaluation_of_the_scaling_study_asks_as_it_trains():
+    config = configured("+experiment=scaling", *QWEN)
+    assert config.evaluation == configured("scale=qwen2_5", "evaluation=scaling").evaluation
+    assert config.evaluation.asked_with(configured().prompt) == config.prompt
+
+
+def test_the_embedded_models_evaluation_asks_as_it_trains_and_draws_all_at_once():
+    config = configured()
+    assert config.evaluation.asked_with(config.prompt) == config.prompt
+    assert config.evaluation.reader == "boxed" and not config.evaluation.in_rounds
 
 
 def test_h200_keeps_the_global_batch_of_open_rs():

@@ -1,7 +1,9 @@
 """What the model is asked."""
 
+import pytest
 from conftest import configured
 
+from src.common.errors import UserError
 from src.data.prompt import NO_PROMPT, PromptConfig, messages, prompt_token_ids
 from src.model.load import load_tokenizer
 
@@ -27,6 +29,13 @@ def test_the_english_prompt_asks_for_english_and_nothing_else():
     plain, english = configured().prompt, configured("prompt=think_boxed_english").prompt
     assert english.system.startswith(plain.system) and "English" in english.system
     assert english.user == plain.user
+
+
+def test_an_evaluation_may_ask_with_any_option_and_a_misspelt_one_is_named():
+    asked = configured("evaluation.prompt=boxed", "prompt=think_boxed").evaluation.asked_with(NO_PROMPT)
+    assert asked == configured("prompt=boxed").prompt
+    with pytest.raises(UserError, match="evaluation.prompt: no prompt is called solve_boxd; did you mean solve_boxed?"):
+        configured("evaluation.prompt=solve_boxd")
 
 
 def test_any_text_from_the_command_line():

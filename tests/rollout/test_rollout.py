@@ -54,6 +54,41 @@ def test_weights_are_sampled_from_in_another_dtype_and_stay_as_they_are(parts):
     assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
 
 
+def by_number(parts, **changes):
+    engine, _ = parts
+    return TransformersEngine(engine.model, engine.tokenizer, engine.ends, **{"batch_size": 4, "by_number": True} | changes)
+
+
+def test_a_sample_by_number_is_the_same_whatever_is_sampled_with_it(parts):
+    engine, prompts = by_number(parts), parts[1]
+    all_at_once = sample((engine, prompts))
+    assert all_at_once == sample((by_number(parts, batch_size=1), prompts)) != sample(parts)
+    later = engine.generate(prompts[1:], 2, temperature=1.0, top_p=1.0, limit=24, seed=1)
+    assert later[0] == all_at_once[1][1:]  # numbers 1 and 2
+    assert len({tuple(ids) for samples in all_at_once for ids in samples}) == 6
+
+
+@pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 1.0), (0.5, 0.9)])
+def test_samples_by_number_have_the_models_probabilities(parts, temperature, top_p):
+    engine, prompts = by_number(parts, batch_size=500), parts[1][:1]
+    tokens = [ids[0] for ids in engine.generate(prompts, 2000, temperature=temperature, top_p=top_p, limit=1, seed=0)[0]]
+    with torch.no_grad():
+        chances = (engine.model(torch.tensor(prompts)).logits[0, -1] / temperature).softmax(-1)
+    kept = chances.sort(descending=True)
+    allowed = kept.indices[: int((kept.values.cumsum(-1) < top_p).sum()) + 1]
+    expected = torch.zeros_like(chances).scatter(0, allowed, chances[allowed] / chances[allowed].sum())
+    shares = torch.bincount(torch.tensor(tokens), minlength=len(expected)) / 2000
+    assert (shares > 0).sum() > 1 and not shares[expected == 0].any()
+    assert ((shares - expected).abs() < 4 * (expected * (1 - expected) / 2000).sqrt() + 1e-3).all()
+
+
+def test_a_completion_ends_where_the_context_of_the_model_does(parts):
+    engine, prompts = parts
+    long = (prompts[0] * 100)[:1014]
+    short, room = engine.generate([prompts[0], long], 2, temperature=1.0, top_p=1.0, limit=24, seed=0)
+    assert max(map(len, room)) <= 10 and max(map(len, short)) > 10
+
+
 def test_temperature_zero_is_greedy(parts):
     samples = sample(parts, temperature=0.0)[0]
     assert samples[0] == samples[1] == samples[2]
@@ -67,8 +102,10 @@ def test_weights_that_ran_away_are_said_in_words(parts):
     with torch.no_grad():
         for parameter in broken.model.parameters():
             parameter.fill_(float("nan"))
-    with pytest.raises(RunFailed, match="diverged"):
-        sample((broken, prompts))
+    for numbered in (False, True):
+        broken.by_number = numbered
+        with pytest.raises(RunFailed, match="diverged"):
+            sample((broken, prompts))
 
 
 def test_vllm_asked_for_and_not_installed():

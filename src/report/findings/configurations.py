@@ -59,6 +59,16 @@ class Group:
     def measure(self) -> Measure:
         return self.runs[self.configurations[0].key][0].final(self.suite)
 
+    @property
+    def samples(self) -> int:
+        """Samples of the problem that has fewest, over all runs."""
+        return min(m.samples for c in self.configurations for when in ("before", None) for m in self.measures(c, when))
+
+    @property
+    def ks(self) -> list[int]:
+        """1, 2, 4, … and all samples."""
+        return sorted({self.samples, *(2**n for n in range(self.samples.bit_length()) if 2**n <= self.samples)})
+
     def measures(self, configuration: Configuration, when: str | None = None) -> list[Measure]:
         """By seed: the final weights, or those at a moment of training."""
         runs = self.runs[configuration.key]
@@ -74,7 +84,7 @@ class Group:
 
     def side(self, configuration: Configuration, when: str | None = None) -> Side:
         """Accuracy as a side of a comparison."""
-        return self._side(configuration, self.accuracy_SP(configuration, when), self.measure.samples)
+        return self._side(configuration, self.accuracy_SP(configuration, when), self._effective_samples(configuration, when))
 
     def tokens_side(self, configuration: Configuration, when: str | None = None) -> Side:
         """Mean completion tokens as a side of a comparison."""
@@ -83,9 +93,12 @@ class Group:
     def _side(self, configuration: Configuration, values_SP: np.ndarray, samples: int) -> Side:
         return Side(values_SP, tuple(run.seed for run in self.runs[configuration.key]), samples=samples, problems=self.name)
 
+    def _effective_samples(self, configuration: Configuration, when: str | None) -> int:
+        return min(measure.effective_samples for measure in self.measures(configuration, when))
+
     def base(self, configuration: Configuration) -> Side:
         """Accuracy of the weights that training starts from, which no seed made."""
-        return Side(self.base_P(configuration), samples=self.measure.samples, problems=self.name)
+        return Side(self.base_P(configuration), samples=self._effective_samples(configuration, "before"), problems=self.name)
 
     def base_tokens(self, configuration: Configuration) -> Side:
         """Mean completion tokens of these weights."""
@@ -254,9 +267,9 @@ def _group_name(suite: str, protocol: dict[str, Any], suites: Sequence[str]) -> 
     )
 
 
-def protocol(run: Run, suite: str) -> dict[str, Any]:
+def protocol(run: Run, suite: str, when: str = "before") -> dict[str, Any]:
     """How a suite was measured: what must agree before two accuracies are compared."""
-    measure = run.measures[suite, "before"]
+    measure, half_width = run.measures[suite, when], run.config.get("evaluation.until.half_width")
     versions = run.summary["versions"]
     grader = versions.get("grader") or f"math-verify {versions.get('math-verify', 'of unknown version')}"
     sampling = {
@@ -267,9 +280,10 @@ def protocol(run: Run, suite: str) -> dict[str, Any]:
     return {
         "set of problems": hashlib.sha256("\n".join(measure.problems).encode()).hexdigest()[:8],
         "problem count": len(measure.problems),
-        "samples per problem": measure.samples,
+        "samples per problem": f"{measure.samples} or more, until ±{half_width}" if half_width else measure.samples,
         "sampling": json.dumps(sampling, sort_keys=True),
         "prompt": run.config.get("evaluation.prompt"),
+        "reader": run.config.get("evaluation.reader", "boxed"),
         "grader": grader,
         "hardware": run.config.get("hardware.name"),
     }

@@ -27,6 +27,7 @@ class CutAnswers:
     tokens_N: np.ndarray
     correct_N: np.ndarray
     problems: int
+    weight_N: np.ndarray | None = None  # of a sample in its problem, where they were drawn in rounds
 
     @property
     def longest(self) -> int:
@@ -35,9 +36,12 @@ class CutAnswers:
     def at(self, limit: int) -> tuple[np.ndarray, np.ndarray]:
         """Accuracy and mean tokens of each problem (P), its samples cut at `limit` tokens."""
         kept_N = self.correct_N & (self.tokens_N <= limit)
-        counts_P = np.bincount(self.problem_N, minlength=self.problems)
-        accuracy_P = np.bincount(self.problem_N, kept_N, self.problems) / counts_P
-        return accuracy_P, np.bincount(self.problem_N, np.minimum(self.tokens_N, limit), self.problems) / counts_P
+        return self._by_problem(kept_N), self._by_problem(np.minimum(self.tokens_N, limit))
+
+    def _by_problem(self, values_N: np.ndarray) -> np.ndarray:
+        weight_N = np.ones(len(values_N)) if self.weight_N is None else self.weight_N
+        sums_P = np.bincount(self.problem_N, weight_N * values_N, self.problems)
+        return sums_P / np.bincount(self.problem_N, weight_N, self.problems)
 
     def limit_for(self, tokens: float) -> int:
         """The smallest limit under which the answers take at least so many tokens in the mean; the longest answer's
@@ -58,12 +62,14 @@ def read_answers(measures: Sequence[Measure]) -> CutAnswers:
     """The samples of measures of the same problems, such as one base measured in each of several runs."""
     from pyarrow import parquet
 
-    problem_N, tokens_N, correct_N = [], [], []
+    problem_N, tokens_N, correct_N, weight_N = [], [], [], []
     for measure in measures:
-        table = parquet.read_table(measure.path, columns=["problem_id", "tokens", "correct"])
+        names = {"problem_id", "tokens", "correct", "weight"} & set(parquet.read_schema(measure.path).names)
+        table = parquet.read_table(measure.path, columns=sorted(names))
         ids = table["problem_id"].to_numpy(zero_copy_only=False).astype(str)
         problem_N.append(np.searchsorted(measure.problems, ids))  # problems are in the order of their ids
         tokens_N.append(table["tokens"].to_numpy(zero_copy_only=False).astype(int))
         correct_N.append(table["correct"].to_numpy(zero_copy_only=False).astype(bool))
+        weight_N.append(table["weight"].to_numpy() if "weight" in names else np.full(len(ids), 1 / measure.samples))
     problems = len(measures[0].problems)
-    return CutAnswers(np.concatenate(problem_N), np.concatenate(tokens_N), np.concatenate(correct_N), problems)
+    return CutAnswers(*map(np.concatenate, (problem_N, tokens_N, correct_N)), problems, np.concatenate(weight_N))

@@ -9,6 +9,7 @@ from src.report.sections import (
     fronts,
     left_out,
     levels,
+    models,
     problems,
     scaling,
     sweeps,
@@ -19,6 +20,6 @@ from src.report.sections import (
 SECTIONS = tuple(
     module.SECTION
     for module in (
-        verdict, curves, fronts, efficiency, sweeps, scaling, problems, levels, cost, configurations, claims, left_out,
+        verdict, models, curves, fronts, efficiency, sweeps, scaling, problems, levels, cost, configurations, claims, left_out,
     )
 )  # fmt: skip

@@ -19,7 +19,7 @@ def fronts(analysis: Analysis, group: Group) -> list[Figure]:
     accuracy = {c.key: share_of(group.side(c)) for c in group.configurations}
     tokens = {c.key: mean_of(group.tokens_side(c)) for c in group.configurations}
     base = group.measures(group.configurations[0], "before")[0]
-    with_base = [("base", Interval(base.tokens, base.tokens, base.tokens), share_of(Side(base.accuracy_P, samples=base.samples)))]
+    with_base = [("base", Interval(base.tokens, base.tokens, base.tokens), share_of(Side(base.accuracy_P, samples=base.effective_samples)))]
     points = [(c.label, tokens[c.key], accuracy[c.key]) for c in group.configurations]
     figures = [_front(analysis, group, "tokens", "mean tokens", [*with_base, *points])]
     spent = {c.key: _spent(group, c) for c in group.configurations}
@@ -124,10 +124,10 @@ def several_samples(analysis: Analysis) -> Table:
     """pass@k and majority@k for every k up to the number of samples, before and after training."""
     rows = []
     for group in analysis.groups:
-        if group.measure.samples == 1:
+        if group.samples == 1:
             continue
         for name, measures in _measured(group):
-            for k in group.measure.ks:
+            for k in group.ks:
                 passed, majority = (_over_seeds([of(m, k) for m in measures]) for of in (Measure.pass_at_P, Measure.majority_at_P))
                 rows.append([group.name, name, len(measures), k, share_with(passed), share_with(majority)])
     note = (
@@ -151,11 +151,11 @@ def several_samples_figure(analysis: Analysis, group: Group) -> Figure:
     """pass@k over k, of the base and of each configuration."""
     rows = []
     for label, found in _measured(group):
-        for k in group.measure.ks:
+        for k in group.ks:
             interval = _over_seeds([m.pass_at_P(k) for m in found])
             low, high = short(interval.low), short(interval.high)
             rows.append({"configuration": label, "k": k, "share": short(interval.mean), "low": low, "high": high})
-    x = {"field": "k", "type": "quantitative", "scale": {"type": "log", "base": 2}, "axis": {"values": group.measure.ks, "format": "d"}}
+    x = {"field": "k", "type": "quantitative", "scale": {"type": "log", "base": 2}, "axis": {"values": group.ks, "format": "d"}}
     y = {"type": "quantitative", "title": "pass@k", "scale": {"zero": False}, "axis": {"format": ".0%"}}
     tooltip = [{"field": "configuration"}, {"field": "k"}, *({"field": f, "format": ".1%"} for f in ("share", "low", "high"))]
     hue = colour(analysis)
@@ -173,7 +173,7 @@ def several_samples_figure(analysis: Analysis, group: Group) -> Figure:
 
 
 def figures(analysis: Analysis) -> list[Figure]:
-    several = [several_samples_figure(analysis, group) for group in analysis.ranked if group.measure.samples > 1]
+    several = [several_samples_figure(analysis, group) for group in analysis.ranked if group.samples > 1]
     return [figure for group in analysis.ranked for figure in fronts(analysis, group)] + several
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from src.drawing.chart import Figure, intervals
 from src.drawing.table import Cell, Table, gain_with, p_value, percent, share_with, table
 from src.report.analysis import Analysis
-from src.report.findings.configurations import Group
+from src.report.findings.configurations import Configuration, Group
 from src.report.findings.verdict import Finding
 from src.report.section import Section
 from src.report.sections.shown import colour
@@ -30,22 +30,24 @@ def results(analysis: Analysis) -> Table:
                     p_value(finding.p),
                     standing(finding),
                     _points(finding.difference.equal_within),
-                    percent(float(np.mean([m.pass_at_P(m.samples) for m in final]))),
-                    percent(float(np.mean([m.majority_at_P(m.samples) for m in final]))),
+                    percent(float(np.mean([m.pass_at_P(group.samples) for m in final]))),
+                    percent(float(np.mean([m.majority_at_P(group.samples) for m in final]))),
                     Cell(f"{tokens:.0f}", round(tokens, 2)),
                     Cell(f"{tokens / before.tokens - 1:+.0%}", round(tokens / before.tokens - 1, 4)),
                     percent(float(np.mean([m.truncated_share for m in final]))),
+                    boxing(group, c),
                     measured_as(group),
                 ]
             )
     note = (
         "Weights: the best by validation; on validation itself the last, since it chose the best. Intervals are 95 %; "
-        "p is corrected by Holm over all suites that count; equal within: shown by two one-sided tests; pass@k and majority@k for k = all samples of a problem, others below. Rows "
+        "p is corrected by Holm over all suites that count; equal within: shown by two one-sided tests; pass@k and majority@k for k = all samples of a problem, others below; of it boxing: that part of the gain which is answers that "
+        "were right before but not boxed. Rows "
         "with another entry under “measured as” are not to be ranked against each other."
     )
     columns = (
         "suite, configuration, #seeds, #base, #accuracy, #gain in points, #p, against the base, #equal within points, #pass@k, #majority@k, "
-        "#tokens, #tokens against base, #truncated, measured as"
+        "#tokens, #tokens against base, #truncated, #of it boxing, measured as"
     )
     return table("results", "Results by suite", note, columns, rows, brief=True)
 
@@ -53,6 +55,16 @@ def results(analysis: Analysis) -> Table:
 def measured_as(group: Group) -> str:
     protocol = group.protocol
     return f"{protocol['problem count']} problems [{protocol['set of problems']}] × {protocol['samples per problem']}, {protocol['grader'].split(',')[0]}"
+
+
+def boxing(group: Group, configuration: Configuration) -> Cell | None:
+    """Of the gain in points, what was right before but not boxed, less what still is."""
+    both = [(before, final) for before, final in zip(group.measures(configuration, "before"), group.measures(configuration), strict=True)]
+    if any(measure.anywhere is None for pair in both for measure in pair):
+        return None
+    rises = [(final.accuracy - before.accuracy) - (final.anywhere - before.anywhere) for before, final in both]  # type: ignore[operator]
+    share = float(np.mean(rises))
+    return Cell(f"{100 * share:+.1f}".replace("-", "−"), round(share, 6))
 
 
 def standing(finding: Finding) -> str:

@@ -1,0 +1,52 @@
+"""The entry: `python -m src.evaluate [models…] [key=value…]` measures models without training, all under one protocol.
+
+A model is a folder, a hub name, a run (its best checkpoint) or a checkpoint; `model.path=a,b` is another way to name several. The
+other arguments are those of a run. Where `evaluation.until.half_width` is set, it is the difference to the first model that is decided. `python -m src.report` then compares them, paired by problem.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from src.common.errors import INTERRUPTED, UserError
+from src.common.screen import Screen
+from src.common.streams import protect
+from src.config.tree import LabConfig, parse
+from src.experiment.measuring import measure_models, weights_of
+from src.run import composed, end, offer_sweeps, spelled_out
+
+PATHS = "model.path="
+
+
+def configurations(arguments: Sequence[str]) -> list[tuple[str, LabConfig]]:
+    """Each model as it was named, with its configuration; that of the model group where none is named. Raises UserError."""
+    if unknown := [argument for argument in arguments if argument.startswith("-")]:
+        raise UserError(f"{unknown[0]}: no such option; give models, and key=value as for a run")
+    named = [argument for argument in arguments if "=" not in argument or Path(argument).exists()]
+    settings = [argument for argument in arguments if argument not in named]
+    for argument in [argument for argument in settings if argument.startswith(PATHS)]:
+        settings.remove(argument)
+        named += [path for path in argument.removeprefix(PATHS).split(",") if path]
+    content = composed([spelled_out(argument, swept=False) for argument in settings])
+    models = list(dict.fromkeys(named)) or [content["model"]["path"]]
+    return [(name, parse({**content, "model": content["model"] | {"path": weights_of(name)}})) for name in models]
+
+
+def main() -> None:
+    protect()
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(__doc__)
+        return
+    offer_sweeps([])
+    try:
+        folders = measure_models(configurations(sys.argv[1:]), Screen())
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on with what was measured", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 - whatever it is, a person gets one line
+        end(error)
+    print(f"records: {' '.join(map(str, folders))}\ncompare them: python -m src.report {' '.join(map(str, folders))}")
+
+
+if __name__ == "__main__":
+    main()
