@@ -92,6 +92,22 @@ def toy_run(tmp_path_factory) -> Path:
     return folder / "run"
 
 
+@pytest.fixture(scope="session")
+def smollm2(tmp_path_factory) -> Path:
+    """The folder of SmolLM2-135M-Instruct, made once for all workers; skips where it cannot be had."""
+    from filelock import FileLock
+
+    maker = SHARED / "models" / "get_smollm2.py"
+    if not maker.is_file():
+        pytest.skip(f"SmolLM2 is made by {maker}, which is not there")
+    folder = tmp_path_factory.getbasetemp().parent / "smollm2"
+    with FileLock(f"{folder}.lock"):
+        made = subprocess.run([sys.executable, maker, folder], capture_output=True, text=True)
+    if made.returncode:
+        pytest.skip(f"SmolLM2 cannot be had here: {(made.stderr.strip() or '?').splitlines()[-1]}")
+    return folder
+
+
 def tables_of(analysis) -> dict:
     """The tables of a report by name, in the order of the page."""
     return {table.name: table for part in _parts(analysis) for table in part.tables}

@@ -9,16 +9,18 @@ import unicodedata
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from src.common.base import Choice
+from src.common.base import Choice, Seed
 from src.common.errors import UserError
 from src.common.files import file_hash
 from src.common.types import Problem
 from src.data.choices import ChoicesConfig, with_choices
 from src.data.columns import ColumnMap, Fields, check_columns, fields_of
+from src.data.gym import draw, entries
 from src.data.rows import Malformed, RawTable, Row, check_file, open_hub, read_file, stream_file, stream_hub
 from src.grading.spelling import halved, is_doubled
 
@@ -264,6 +266,32 @@ class MicroPool(PoolConfig):
         if self.level:
             problems = [replace(problem, level=self.level) for problem in problems]
         return generated(f"micro/{self.role}", problems)
+
+    def size(self) -> int | None:
+        return self.count
+
+
+class GymPool(PoolConfig):
+    """Problems of reasoning-gym's task generators; see `src.data.gym`."""
+
+    loader: Literal["reasoning_gym"]
+    tasks: dict[str, dict[str, Any]] = Field(min_length=1)  # each with reasoning-gym's own settings, its difficulty
+    count: int = Field(ge=1)  # of all tasks together, the same of each
+    seed: Seed
+    level: Literal["easy", "hard"]
+
+    def load(self, key: str) -> Loaded:
+        return generated("reasoning-gym", [
+            Problem(question_id(question), question, answer, self.level, None, f"reasoning-gym/{task}")
+            for task, question, answer in draw(self.tasks, self.count, self.seed)
+        ])
+
+    def identity(self) -> list[Any]:
+        return [self.model_dump(mode="json"), version("reasoning-gym")]
+
+    def check(self, key: str, reach: bool = False) -> None:
+        for task, settings in self.tasks.items():
+            entries(task, settings, 1, self.seed)
 
     def size(self) -> int | None:
         return self.count

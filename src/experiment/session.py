@@ -68,7 +68,7 @@ class Session:
         self.trainer.attach(
             Harness(
                 problems=list(problems.values()), grader=grader, schedule=self.schedule, ledger=ledger,
-                checkpoints=self.checkpoints, progress=self._progress_now, padding=config.padding,
+                checkpoints=self.checkpoints, progress=self._progress_now, padding=config.padding, reader=config.reward.accuracy.reader,
             )
         )
         self.trainer.remove_callback(PrinterCallback)

@@ -26,14 +26,14 @@ def opens_thinking(tokenizer) -> bool:
 
 def graded(
     problems: Sequence[Problem], token_ids: Sequence[Sequence[int]], tokenizer, ends: Collection[int], grader: "Grader",
-    grading: str = "math",
+    grading: str = "math", reader: str = "boxed",
 ) -> list[Completion]:
     """One completion for each problem: decoded, graded, and `truncated` if it has no end token."""
     texts = tokenizer.batch_decode(token_ids, skip_special_tokens=True)
     if grading == "code":
         verdicts = grade_programs(texts, problems, grader.workers)
     else:
-        verdicts = grader.grade(texts, [problem.answer for problem in problems])
+        verdicts = grader.grade(texts, [problem.answer for problem in problems], reader)
     return [
         Completion(text, len(ids), not ids or ids[-1] not in ends, verdict, tuple(ids))
         for text, ids, verdict in zip(texts, token_ids, verdicts, strict=True)

@@ -1,7 +1,8 @@
-"""Chain arithmetic and two other tasks: generated problems in two levels, with known answers.
+"""Chain arithmetic and other tasks: generated problems in two levels, with known answers.
 
 A problem is a chain of one-digit operations, worked from left to right; the running value stays within 0 to 99.
-The other tasks, copying digits and comparing numbers, are there to see what training on chains does outside of them.
+Copying digits and comparing numbers are there to see what training on chains does outside of them; sums in words are for
+models that know words.
 To add a role, add an entry to ROLES (and its name to SUITES if it is for evaluation only).
 """
 
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 
 from src.common.errors import UserError, nearest
 from src.common.types import Problem
+from src.micro.words import draw_words
 
 Operations = tuple[tuple[str, int], ...]  # such as (("+", 5), ("×", 2))
 MAX_VALUE = 99
@@ -113,10 +115,14 @@ ROLES = {
     "large_broad": Role({"hard": LONG_HARD_LENGTHS}),
     "large_chains": Role({"easy": LONG_EASY_LENGTHS, "hard": LONG_HARD_LENGTHS}),
     "large_chains_long": Role({"hard": (14, 15, 16)}),
+    "words_easy": Role({"easy": (1,)}, draw_words),
+    "words_core": Role({"hard": (2,)}, draw_words),
+    "words_broad": Role({"hard": (2, 3)}, draw_words),
+    "words": Role({"easy": (1,), "hard": (2,)}, draw_words),
 }
 OTHER_TASKS = ("copying", "comparison")
 # Evaluation only: no question of theirs in other roles.
-SUITES = frozenset({"chains", "chains_long", "large_chains", "large_chains_long", *OTHER_TASKS})
+SUITES = frozenset({"chains", "chains_long", "large_chains", "large_chains_long", "words", *OTHER_TASKS})
 SUITE_SHARE = 5  # one question in five belongs to the suites
 MAX_TRIES_PER_PROBLEM = 200  # a pool that is nearly used up yields few new questions
 

@@ -12,6 +12,7 @@ import re
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from pydantic import Field, FiniteFloat, field_validator
 
@@ -66,9 +67,10 @@ class TagCountConfig(Config):
 
 
 class AccuracyConfig(Config):
-    """Whether an answer counts only after thinking, and not inside thinking that is never closed."""
+    """Where an answer counts: only after thinking, and not inside thinking that is never closed; only in a box."""
 
     after_think: bool = True
+    reader: Literal["boxed", "last_expression"] = "boxed"  # of all terms that ask whether an answer is correct
 
 
 class RewardConfig(Config):

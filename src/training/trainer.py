@@ -43,6 +43,7 @@ class Harness:
     checkpoints: Checkpoints
     progress: Callable[[], Progress]  # asked for at every checkpoint
     padding: str  # that of the configuration
+    reader: str = "boxed"  # where an answer may stand, one of `grading.extraction.READERS`
 
 
 class LabTrainerMixin(NarrowPasses):
@@ -133,7 +134,10 @@ class LabTrainerMixin(NarrowPasses):
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list) -> torch.Tensor:
         with self.harness.ledger.phase("grading"):
             self.problems_B = [self.harness.problems[row["problem"]] for row in inputs]
-            answers = graded(self.problems_B, completion_ids_list, self.processing_class, self.ends, self.harness.grader)
+            answers = graded(
+                self.problems_B, completion_ids_list, self.processing_class, self.ends, self.harness.grader,
+                reader=self.harness.reader,
+            )
             self.batch = RewardBatch(answers, self.num_generations, self.limit, opens_thinking(self.processing_class))
             self.rewards_BR = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         return self.rewards_BR
