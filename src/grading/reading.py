@@ -453,8 +453,10 @@ def _is_wordy(text: str) -> bool:
 def _is_word(run: str) -> bool:
     if run.lower() in _SHORT_WORDS:
         return True
-    lower = run[1:].islower() and len(run) > 2
-    return lower and bool(_VOWEL.search(run.lower())) and "".join(sorted(run.lower())) != run.lower()
+    name = run[0].isupper() and run[1:].islower() and len(run) > 2
+    spelled = name or run[1:].islower() and len(run) > 2 or not run.isupper() and len(run) > 3
+    in_order = "".join(sorted(run.lower())) == run.lower()  # `abc` is a product, `Chi` a name
+    return spelled and bool(_VOWEL.search(run.lower())) and (name or not in_order)
 
 
 # Several things

@@ -30,6 +30,9 @@ def test_answers_of_every_task_are_read_as_what_they_are(grader):
     others = [(p, q) for p in problems for q in problems[:40] if p.source == q.source and p.answer.lower() != q.answer.lower()]
     verdicts = grader.grade([rf"\boxed{{{q.answer}}}" for _, q in others], [p.answer for p, _ in others])
     assert [(p.answer, q.answer) for (p, q), verdict in zip(others, verdicts, strict=True) if verdict.correct] == []
+    words = [p.answer for p in problems if p.answer.isalpha() and p.answer.lower() != p.answer[::-1].lower()]
+    backwards = grader.grade([rf"\boxed{{{word[::-1]}}}" for word in words], words)
+    assert [word for word, verdict in zip(words, backwards, strict=True) if verdict.correct] == []
 
 
 def test_a_pool_takes_of_each_task_in_turn_and_the_same_ones_again(grader):
