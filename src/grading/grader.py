@@ -7,7 +7,6 @@ with the same boxed answer to the same gold answer share a verdict. What needs n
 compared here.
 """
 
-import itertools
 import re
 import signal
 import threading
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING, Self
 from src.common.types import Verdict
 from src.grading.equality import NoAlgebra, Undecided, equal
 from src.grading.extraction import NO_ANSWER, box, find_answer, read_answer
-from src.grading.judging import NOT_BEGUN, Progress, Work, judge_all, prepare_worker
+from src.grading.judging import Work, judge_all, prepare_worker
 from src.grading.reading import Unreadable, read
 
 if TYPE_CHECKING:
@@ -39,7 +38,6 @@ VERSION = VERSIONS["by_form"]
 KEPT_VERDICTS = 200_000  # remembered at most, the least recently used go first; some 100 MB when full
 LONGEST_KEPT = 400  # characters: a longer text is a whole completion, and will hardly come again
 ANSWERS_PER_TASK = 16
-TASKS_AT_ONCE = 1 << 16  # whose progress is known
 OUTSIDE_LIMIT_SECONDS = 30.0  # after this much more, a worker that did not end by itself is killed from outside
 RESTARTS = 2  # of all workers, within one call
 
@@ -74,8 +72,6 @@ class Grader:
         self._seconds = seconds_per_answer
         self._kept: OrderedDict[Work, Verdict] = OrderedDict()
         self._pool: ProcessPool | None = None
-        self._progress: Progress = None
-        self._places = itertools.cycle(range(TASKS_AT_ONCE))
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -129,7 +125,7 @@ class Grader:
                 self._kept.popitem(last=False)
 
     def _judge(self, work: Sequence[Work]) -> dict[Work, Verdict]:
-        """Have the workers judge. What went down with a worker is judged again, but for the one that it was at."""
+        """Have the workers judge. What went down with a worker is judged again one by one, to find the culprit."""
         verdicts: dict[Work, Verdict] = {}
         tasks = _tasks(work)
         for _ in range(RESTARTS + 1):
@@ -152,25 +148,20 @@ class Grader:
         from pebble import ProcessExpired
 
         pool = self._running_pool()
-        places = list(itertools.islice(self._places, len(tasks)))
-        for place in places:
-            self._progress[place] = NOT_BEGUN
         limits = [len(task) * self._seconds + OUTSIDE_LIMIT_SECONDS for task in tasks]
         futures = [
-            pool.schedule(judge_all, args=(task, self._rules, self._seconds, place), timeout=limit)
-            for task, limit, place in zip(tasks, limits, places, strict=True)
+            pool.schedule(judge_all, args=(task, self._rules, self._seconds), timeout=limit)
+            for task, limit in zip(tasks, limits, strict=True)
         ]
         again: list[Sequence[Work]] = []
-        for task, future, place in zip(tasks, futures, places, strict=True):
+        for task, future in zip(tasks, futures, strict=True):
             try:
                 verdicts.update(zip(task, _result(pool, future, futures, max(limits)), strict=True))
             except (TimeoutError, ProcessExpired):
-                at = 0 if len(task) == 1 else self._progress[place]
-                if at >= len(task):  # NOT_BEGUN
+                if len(task) > 1:
                     again += [[item] for item in task]
-                    continue
-                verdicts[task[at]] = Verdict(False, "", "timeout")
-                again += [rest for rest in (task[:at], task[at + 1 :]) if rest]
+                else:
+                    verdicts[task[0]] = Verdict(False, "", "timeout")
         return again
 
     def _running_pool(self) -> "ProcessPool":
@@ -189,9 +180,7 @@ class Grader:
                 resource_tracker.ensure_running()  # its start, else part of the first spawn, would unblock SIGINT
                 before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
                 try:
-                    context = get_context("spawn")
-                    self._progress = context.RawArray("B", TASKS_AT_ONCE)
-                    self._pool = ProcessPool(self.workers, initializer=prepare_worker, initargs=(self._progress,), context=context)
+                    self._pool = ProcessPool(self.workers, initializer=prepare_worker, context=get_context("spawn"))
                     self._pool.schedule(int)  # the first task starts the workers
                 finally:
                     signal.pthread_sigmask(signal.SIG_SETMASK, before)

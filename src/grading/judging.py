@@ -1,7 +1,7 @@
 r"""What a grading worker does: one answer, one gold answer, one verdict.
 
-By form (`judge_by_form`): see `src.grading.rules`. By math-verify alone (`judge`): a completion is read as TRL's `accuracy_reward` reads it: the answer is boxed, or a LaTeX formula announced as the
-answer, and the last one counts.
+By form (`judge_by_form`): see `src.grading.rules`. By math-verify alone (`judge`): a completion is read as TRL's
+`accuracy_reward` reads it: the answer is boxed, or a LaTeX formula announced as the answer, and the last one counts.
 
 A gold answer is bare LaTeX in most data sets: `3\sqrt{2}`, `\left( 3, \frac{\pi}{2} \right)`, `10`. math-verify looks
 for formulas within delimiters, and from a bare `3\sqrt{2}` it would take the 3; so each gold answer is put into a box
@@ -9,7 +9,9 @@ before it is parsed. One that gives no mathematical value is unreadable: only it
 """
 
 import faulthandler
+import gc
 import logging
+import multiprocessing
 import os
 import resource
 import signal
@@ -26,39 +28,35 @@ from src.grading.extraction import box, find_answer, last_expression
 from src.grading.golds import gold_fault
 
 if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
     from math_verify import LatexExtractionConfig
 
 WORKER_BYTES = 1 << 30  # memory for a worker's computations: without a limit `((9!)!)!` fills a machine in seconds
 
-SECONDS_TO_DEATH = 0.3  # beyond an answer's time
-NOT_BEGUN = 255  # in the place of a task's item, in a `Progress`
+PART_BY_ITSELF = 0.9  # of an answer's time: then Python code gives up, and what it has in its caches stays
+ORPHAN_SECONDS = 1.0  # beyond an answer's time, a judge whose worker is gone ends by itself
+
+WARMING = r"\frac{x}{2}+\sqrt{x^2}-\sin x"  # compared once before any answer's time runs, since the first formula takes the longest
 
 Work = tuple[str | None, str]
 """A text and the gold answer to judge it by; without a text, the gold answer is judged by itself."""
 
-Progress = Any  # a shared array of bytes: at the place of a task, which of its items is being judged
-_progress: Progress = None
 
-
-def prepare_worker(progress: Progress) -> None:
-    """Import math-verify before any answer's time runs, and limit the process.
-
-    At SIGALRM the answer in hand is given up and the process goes on. SECONDS_TO_DEATH later a thread of `faulthandler` ends the
-    process. No Python code has to run for that, so it also ends a computation that is stuck inside C code, and one whose parent
-    process is gone.
-    """
+def prepare_worker() -> None:
+    """Import math-verify before any answer's time runs, and limit the process and those that it forks."""
     import math_verify  # noqa: F401
 
-    global _progress
-    _progress = progress
     parse_in_two_stages()
     supply_missing_attribute()
-    signal.signal(signal.SIGALRM, _give_up)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its own time limit is off
     warnings.simplefilter("ignore")  # SymPy warns of what math-verify does with it
     if sys.platform == "linux":
         limit_memory()
+    judge_by_form(box(WARMING), WARMING + "+1")
+    gc.collect()
+    gc.freeze()  # a garbage collection in a fork would copy all of it
 
 
 def limit_memory() -> None:
@@ -108,30 +106,88 @@ def _give_up(*_: object) -> None:
     raise TooLong
 
 
-def judge_all(work: Sequence[Work], rules: str, seconds_per_answer: float, place: int) -> list[Verdict]:
-    """Judge one after the other, each for at most `seconds_per_answer`; the process dies if one is stuck for longer.
+class _Judge:
+    """A forked copy of the worker, in which answers are judged: to replace it takes a fork, where a worker has imports to do.
 
-    At `place` in the progress stands which one.
+    It is killed at the end of an answer's time, whatever it does; so one that is stuck in C code costs no more than that.
     """
-    verdicts = []
-    for _progress[place], item in enumerate(work):
-        verdicts.append(_judge_in_time(item, rules, seconds_per_answer))
-    return verdicts
+
+    def __init__(self) -> None:
+        self.pipe, end = multiprocessing.Pipe()
+        self._process = os.fork()
+        if self._process == 0:
+            try:
+                _close_all_but(end.fileno())  # what this process holds open, the worker's own end would not close
+                _serve(end)
+            finally:
+                os._exit(0)
+        end.close()
+
+    def end(self) -> None:
+        self.pipe.close()
+        os.kill(self._process, signal.SIGKILL)
+        os.waitpid(self._process, 0)
+
+
+_judge: _Judge | None = None
+
+
+def judge_all(work: Sequence[Work], rules: str, seconds_per_answer: float) -> list[Verdict]:
+    """Judge one after the other, each for at most `seconds_per_answer`."""
+    return [_judge_in_time(item, rules, seconds_per_answer) for item in work]
 
 
 def _judge_in_time(item: Work, rules: str, seconds: float) -> Verdict:
-    text, gold = item
-    judge_gold, judge = RULES[rules]
-    try:
-        faulthandler.dump_traceback_later(seconds + SECONDS_TO_DEATH, exit=True, file=_nowhere())
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+    global _judge
+    while True:
+        _judge = _judge or _Judge()
         try:
-            return judge_gold(gold) if text is None else judge(text, gold)
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            faulthandler.cancel_dump_traceback_later()
-    except (TooLong, MemoryError):
-        return Verdict(False, "", "timeout")
+            _judge.pipe.send((item, rules, seconds))
+            break
+        except OSError:  # it was killed while it had nothing to do
+            _judge.end()
+            _judge = None
+    try:
+        if _judge.pipe.poll(seconds):
+            verdict: Verdict | Exception = _judge.pipe.recv()
+            if isinstance(verdict, Exception):
+                raise verdict
+            return verdict
+    except (EOFError, ConnectionError):
+        pass  # it died of this answer
+    _judge.end()
+    _judge = None
+    return Verdict(False, "", "timeout")
+
+
+def _serve(pipe: "Connection[Any, Any]") -> None:
+    """Judge what comes through the pipe until its other end is closed."""
+    signal.signal(signal.SIGALRM, _give_up)
+    while True:
+        try:
+            (text, gold), rules, seconds = pipe.recv()
+        except EOFError:
+            return
+        judge_gold, judge = RULES[rules]
+        verdict: Verdict | Exception
+        try:
+            faulthandler.dump_traceback_later(seconds + ORPHAN_SECONDS, exit=True, file=_nowhere())
+            signal.setitimer(signal.ITIMER_REAL, PART_BY_ITSELF * seconds)
+            try:
+                verdict = judge_gold(gold) if text is None else judge(text, gold)
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        except (TooLong, MemoryError):
+            verdict = Verdict(False, "", "timeout")
+        except Exception as error:  # noqa: BLE001 (the worker raises it)
+            verdict = error
+        faulthandler.cancel_dump_traceback_later()
+        pipe.send(verdict)
+
+
+def _close_all_but(kept: int) -> None:
+    os.closerange(3, kept)
+    os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
 
 
 @cache
