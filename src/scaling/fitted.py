@@ -151,9 +151,11 @@ def _variance(fitted: Fitted) -> float:
 def _bounded(n0: dict[str, float | None], sizes_S: np.ndarray) -> dict[str, str]:
     """Which of N0's numbers are bounds of its search, and so no estimates: any value beyond would fit as well."""
     lowest, highest = np.exp(n0_bounds(sizes_S))
-    said = {name: "at most" if value < 1.01 * lowest else "at least" for name, value in n0.items() if value is not None
-            and not 1.01 * lowest <= value <= 0.99 * highest}  # fmt: skip
-    return said
+    return {
+        name: "at most" if value < 1.01 * lowest else "at least"
+        for name, value in n0.items()
+        if value is not None and not 1.01 * lowest <= value <= 0.99 * highest
+    }
 
 
 def at_bounds(best: LawFits) -> list[str]:

@@ -64,7 +64,7 @@ def noise_of(curves: Sequence[Curve], points: Points, residuals_P: np.ndarray) -
     length = np.bincount(points.run_P).mean()
     run = np.maximum(sum(runs) / sum(freedoms) - step / length, 0)
     by_samples = float(noise.of_samples(np.exp(points.y_P)).mean())
-    seen = min(1.0, step / by_samples) if by_samples else 1.0
+    seen = min(1.0, float(step) / by_samples) if by_samples else 1.0
     return replace(noise, run=(float(run[0]), float(run[1])), step=max(step - by_samples, 0.0), seen=seen)
 
 

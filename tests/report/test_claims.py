@@ -71,7 +71,8 @@ def test_every_test_names_what_exists():
             assert {name for name in named if isinstance(name, str)} <= set(RECIPES)
             chosen = [test.of.get(key) for key in ("recipe", "where", "first", "second")] + test.of.get("less", [])
             assert {each["recipe"] for each in chosen if isinstance(each, dict)} <= set(RECIPES)
-            assert {test.of.get("suite", "validation"), *test.of.get("suites", [])} <= suites
+            named = [test.of.get(key, "validation") for key in ("suite", "easier", "harder")]
+            assert {*named, *test.of.get("suites", [])} <= suites
 
 
 @pytest.mark.parametrize(

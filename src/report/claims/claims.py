@@ -147,11 +147,11 @@ def _without_the_step(test: TestConfig, records: Records) -> str:
 def _of_other_recipes(tests: Sequence[TestConfig], records: Records) -> Iterator[str]:
     """The runs of a recipe's experiment that are of another recipe, and why; the closest ones first."""
     for name in dict.fromkeys(_recipe(wanted) for test in tests for wanted in _selectors(test.of)):
-        recipe = records.recipes.get(name or "")
-        if recipe is None:
+        if name is None:
             continue
-        named = [c for c in records.configurations if recipe.experiment in (c.measured[0].name, c.config.get("choices.experiment"))]
-        others = sorted(((faults, c) for c in named if (faults := recipe.faults(c.config, records.scale))), key=lambda o: len(o[0]))
+        experiment = records.recipes[name].experiment
+        named = [c for c in records.configurations if experiment in (c.measured[0].name, c.config.get("choices.experiment"))]
+        others = sorted(((faults, c) for c in named if (faults := records.faults(name, c))), key=lambda other: len(other[0]))
         if others:
             told = [f"{_runs(c)} ({in_words(faults)})" for faults, c in others[:MOST_TOLD]]
             rest = [f"{_runs(*(c for _, c in others[MOST_TOLD:]))} more"] if len(others) > MOST_TOLD else []

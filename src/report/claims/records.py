@@ -32,17 +32,24 @@ class Records:
     fits: tuple[Fits, ...] = ()
     recipes: Mapping[str, RecipeConfig] = field(default_factory=dict)
     scale: Scale = "full"
+    known: dict[tuple[str, str], list[str]] = field(default_factory=dict)  # `faults`, once worked out
+
+    def faults(self, recipe: str, configuration: Configuration) -> list[str]:
+        """In what a configuration is not of a recipe, in words."""
+        asked = (recipe, configuration.key)
+        if asked not in self.known:
+            self.known[asked] = self.recipes[recipe].faults(configuration.config, self.scale)
+        return self.known[asked]
 
     def matching(self, wanted: Selector) -> list[Configuration]:
         """The configurations that are of a recipe, or have some settings."""
         choice = {RECIPE: wanted} if isinstance(wanted, str) else wanted
-        recipe = self.recipes[choice[RECIPE]] if RECIPE in choice else None
-        own = {key: value for key, value in choice.items() if key != RECIPE}
+        recipe, own = choice.get(RECIPE), {key: value for key, value in choice.items() if key != RECIPE}
         return [
             each
             for each in self.configurations
             if all(each.config.get(key) == value for key, value in own.items())
-            and not (recipe and recipe.faults(each.config, self.scale))
+            and not (recipe and self.faults(recipe, each))
         ]
 
     def by_step(self, step: int | None) -> "Records":

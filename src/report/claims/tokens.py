@@ -17,10 +17,10 @@ def tokens_change(records: Records, recipe: Selector, suite: str) -> ClaimEffect
     return in_hundredths(relative_change(group.tokens_side(configuration), group.base_tokens(configuration)), configuration)
 
 
-def tokens_contrast(records: Records, recipe: Selector, first: str, second: str) -> ClaimEffect | None:
-    """`tokens_change` on one suite less that on another, in points of per cent; paired by seed, and on each suite by problem."""
-    configuration = records.named(recipe, first, second)
-    groups = [configuration and records.group(suite, configuration) for suite in (first, second)]
+def tokens_contrast(records: Records, recipe: Selector, easier: str, harder: str) -> ClaimEffect | None:
+    """`tokens_change` on the easier suite less that on the harder one, in points of per cent; paired by seed, and on each suite by problem."""
+    configuration = records.named(recipe, easier, harder)
+    groups = [configuration and records.group(suite, configuration) for suite in (easier, harder)]
     if configuration is None or None in groups:
         return None
     one, other = (ratio_sides([g.tokens_side(configuration)], g.base_tokens(configuration)) for g in groups if g)
