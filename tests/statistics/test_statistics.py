@@ -238,7 +238,7 @@ def test_two_of_many_differences_by_chance_are_no_finding():
 
 def test_pairs_borrow_the_spread_of_all_and_one_pair_keeps_its_own():
     rng = np.random.default_rng(4)
-    recipes = [side(rng.normal(0.5 + 0.2 * (number == 0), 0.02, (3, 1)) + np.zeros((3, 4))) for number in range(6)]
+    recipes = [side(rng.normal(0.5 + 0.3 * (number == 0), 0.02, (3, 1)) + np.zeros((3, 4))) for number in range(6)]
     found = [difference(a, b) for number, a in enumerate(recipes) for b in recipes[:number]]
     assert corrected(found[:1], steady_p_values(found[:1], 1)) == pytest.approx([found[0].p])
     assert sum(p < 0.05 for p in corrected(found, steady_p_values(found, 5))) == 5
