@@ -31,13 +31,13 @@ def results(analysis: Analysis) -> Table:
                     p_value(finding.p),
                     standing(finding),
                     _points(finding.difference.equal_within),
-                    uncertain(finding.difference),
                     percent(float(np.mean([m.pass_at_P(m.samples) for m in final]))),
                     percent(float(np.mean([m.majority_at_P(m.samples) for m in final]))),
                     Cell(f"{tokens:.0f}", round(tokens, 2)),
                     Cell(f"{tokens / before.tokens - 1:+.0%}", round(tokens / before.tokens - 1, 4)),
                     percent(float(np.mean([m.truncated_share for m in final]))),
                     measured_as(group),
+                    uncertain(finding.difference),
                 ]
             )
     note = (
@@ -47,9 +47,8 @@ def results(analysis: Analysis) -> Table:
         "with another entry under “measured as” are not to be ranked against each other."
     )
     columns = (
-        "suite, configuration, #seeds, #base, #accuracy, #gain in points, #p, against the base, #equal within points, "
-        f"{UNCERTAIN}, #pass@k, #majority@k, "
-        "#tokens, #tokens against base, #truncated, measured as"
+        "suite, configuration, #seeds, #base, #accuracy, #gain in points, #p, against the base, #equal within points, #pass@k, #majority@k, "
+        f"#tokens, #tokens against base, #truncated, measured as, {UNCERTAIN}"
     )
     return table("results", "Results by suite", note, columns, rows, brief=True)
 
