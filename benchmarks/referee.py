@@ -332,7 +332,7 @@ def promised_power(trials: int) -> None:
     apart = []
     for spread, size, seeds in product(SPREADS[1:], SIZES, (3, 6)):
         rng, world = np.random.default_rng(0), World(*spread, *size, seeds)
-        large = piloted(replace(world, seeds=40, problems=500), rng, 2, 20)
+        large = piloted(replace(world, seeds=40, problems=500), rng, 2, 60)
         small = [piloted(replace(world, seeds=4), rng, 4, 1) for _ in range(40)]
         design = Design(seeds, world.problems, world.samples)
         for gap in (4, 8):
