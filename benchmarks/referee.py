@@ -15,6 +15,7 @@ from itertools import combinations, product
 
 import numpy as np
 from scipy import stats
+from scipy.special import stdtr
 
 from src.plan.pilots import of_sides
 from src.report.findings.efficiency import relative_change
@@ -28,11 +29,11 @@ from src.statistics import (
     corrected,
     difference,
     error_at_each_of,
-    holm,
     power,
     shrunken,
     steady_p_values,
 )
+from src.statistics.families import OWN_TIMES
 
 CHANGES, SCATTER = 0.1, 0.1  # standard deviation of what a recipe does to a problem, and of what it does in each run of it
 
@@ -234,29 +235,76 @@ def family_error(world: World, recipes: int, trials: int) -> float:
     return wrong / trials
 
 
-def unequal_spreads(trials: int) -> None:
-    """Where the last of equal recipes moves by so many points from seed to seed, and the others do not: false winners. And how
-    many of the pairs with a recipe better by 10 points are found, where all spread alike: corrected as the page does, and each
-    pair by its own spread alone."""
-    print("\n| seeds | recipes | one spreads by 10 points | by 30 | found | by own spread |\n| ---: | ---: | ---: | ---: | ---: | ---: |")
-    for seeds, recipes in product((3, 6), (3, 8, 20)):
-        world, number = World(0, 0, 0, 100, 4, seeds), trials // max(1, recipes // 4)
-        wrong = [_found_in_family(world, recipes, number, spread=spread)[0] for spread in (10, 30)]
-        found = _found_in_family(world, recipes, number, gap=10)[1:]
-        print(f"| {seeds} | {recipes} | {' | '.join(f'{100 * share:.1f}' for share in (*wrong, *found))} |", flush=True)
+def families(trials: int) -> None:
+    """The correction for many on normal studies, all at once: false findings where recipes are equal, also where one or two of
+    them move by so many points from seed to seed; and how much is found of a recipe that is better by 8 points, or of one effect
+    of 4. Beside it each by its own spread alone, the spread of all alone, and other shares of the two. Three seeds."""
+    rules = ("own spread", "spread of all", "twice the own", "four times (ours)", "ten times")
+    print(f"\n| family, three seeds | figure | {' | '.join(rules)} |\n| --- | --- |{' ---: |' * len(rules)}", flush=True)
+    for name, contrasts in {"8 recipes": _pairs(8), "20 recipes": _pairs(20), "48 recipes": _pairs(48), "16 cells": _factorial()}.items():
+        number = max(200, trials * 28 // len(contrasts))
+        for figure, moves, gap in _FAMILIES["16 cells" if name == "16 cells" else "recipes"]:
+            better = np.abs(contrasts[:, 0]) * gap if name != "16 cells" else gap * (np.arange(len(contrasts)) == 1)
+            p_values = _normal_studies(contrasts, number, moves, better)
+            shares = [(p < ERROR)[:, better > 0].mean() if gap else (p < ERROR).any(axis=1).mean() for p in p_values]
+            print(f"| {name} | {figure} | {' | '.join(f'{100 * share:.1f}' for share in shares)} |", flush=True)
 
 
-def _found_in_family(world: World, recipes: int, trials: int, gap: float = 0.0, spread: float = 0.0) -> tuple[float, float, float]:
-    """Shares of studies in which anything is found, and of the first recipe's pairs that are: as the page does, by own spread."""
-    rng, found = np.random.default_rng(0), []
-    for _ in range(trials):
-        sides = world.sides(rng, recipes, gap)
-        moved = sides[-1].values_SP + spread / 100 * rng.standard_normal((world.seeds, 1))
-        differences = [difference(*pair) for pair in combinations([*sides[:-1], replace(sides[-1], values_SP=moved)], 2)]
-        page = corrected(differences, steady_p_values(differences, recipes - 1))
-        own = holm([each.p for each in differences])
-        found.append((min(page) < ERROR, *(np.mean(np.array(each[: recipes - 1]) < ERROR) for each in (page, own))))
-    return tuple(np.mean(found, axis=0))
+# Standard deviations in points of a seed's move of one level, and of the last two recipes; and what the first is better by.
+_FAMILIES = {
+    "recipes": [
+        ("false, all alike", (0, 0, 0), 0), ("false, levels move by 3", (3, 0, 0), 0), ("false, one moves by 5", (0, 0, 5), 0),
+        ("false, one moves by 10", (0, 0, 10), 0), ("false, two move by 10", (0, 10, 10), 0), ("found, 8 points", (0, 0, 0), 8),
+    ],
+    "16 cells": [
+        ("false, all alike", (0, 0, 0), 0), ("false, levels move by 3", (3, 0, 0), 0), ("false, levels move by 6", (6, 0, 0), 0),
+        ("found, 4 points", (0, 0, 0), 4),
+    ],
+}  # fmt: skip
+
+
+def _pairs(recipes: int) -> np.ndarray:
+    first, second = np.array(list(combinations(range(recipes), 2))).T
+    return np.eye(recipes)[first] - np.eye(recipes)[second]
+
+
+def _factorial() -> np.ndarray:
+    """Main effects and interactions of four factors of two levels, the first by the recipe's number."""
+    signs = np.array([[1 - 2 * (cell >> factor & 1) for cell in range(16)] for factor in range(4)])
+    return np.vstack([signs, [signs[a] * signs[b] for a, b in combinations(range(4), 2)]]) / 8
+
+
+def _normal_studies(contrasts: np.ndarray, trials: int, moves: tuple[float, float, float], gap: np.ndarray) -> list[np.ndarray]:
+    """p-values by study and contrast under each rule; noise of 2 points a run, 1 by problem, which is known."""
+    rng, (number, recipes), seeds = np.random.default_rng(0), contrasts.shape, 3
+    runs = 2 * rng.standard_normal((trials, recipes, seeds))
+    runs += moves[0] * rng.standard_normal((trials, 2, seeds))[:, np.arange(recipes) % 2]
+    runs[:, -2:] += np.array(moves[1:])[:, None] * rng.standard_normal((trials, 2, seeds))
+    by_seed = np.einsum("er,trs->tes", contrasts, runs)
+    means = by_seed.mean(axis=2) + rng.standard_normal((trials, recipes)) @ contrasts.T + gap
+    loading, by_problem = (contrasts**2).sum(axis=1) / seeds, (contrasts**2).sum(axis=1)
+    rows = (by_seed - by_seed.mean(axis=2, keepdims=True)) / (seeds * (seeds - 1)) ** 0.5
+    between = (rows**2).sum(axis=2)
+    spread = (between / loading).mean(axis=1, keepdims=True) * loading
+    gram = np.einsum("tes,teu->tsu", rows / loading[:, None] ** 0.5, rows / loading[:, None] ** 0.5)
+    directions = np.trace(gram, axis1=1, axis2=2) ** 2 / (gram**2).sum(axis=(1, 2))
+    most, dimensions = seeds - 1, min(recipes - 1, number)
+    freedom = np.clip(most * (seeds * directions - 2) / np.maximum(most - directions, 1e-9), most, most * dimensions)[:, None]
+    own = _p(means, between, by_problem, most)
+    steady = _p(means, np.maximum(between, spread), by_problem, freedom)
+    mixed = [np.maximum(_holm(steady), np.minimum(times * own, 1)) for times in (2, OWN_TIMES, 10)]
+    return [_holm(np.maximum(own, steady)), _holm(steady), *mixed]
+
+
+def _p(means: np.ndarray, between: np.ndarray, by_problem: np.ndarray, freedom: "np.ndarray | int") -> np.ndarray:
+    variance = between + by_problem
+    return 2 * stdtr(np.minimum(freedom * variance / np.maximum(between, 1e-12), 1e6), -np.abs(means) / variance**0.5)
+
+
+def _holm(p_values: np.ndarray) -> np.ndarray:
+    order = p_values.argsort(axis=1)
+    ranked = np.take_along_axis(p_values, order, 1) * np.arange(p_values.shape[1], 0, -1)
+    return np.take_along_axis(np.minimum(np.maximum.accumulate(ranked, axis=1), 1), order.argsort(axis=1), 1)
 
 
 def looking_again(trials: int) -> None:
@@ -284,7 +332,7 @@ def promised_power(trials: int) -> None:
     apart = []
     for spread, size, seeds in product(SPREADS[1:], SIZES, (3, 6)):
         rng, world = np.random.default_rng(0), World(*spread, *size, seeds)
-        large = piloted(replace(world, seeds=40, problems=500), rng, 2, 20)
+        large = piloted(replace(world, seeds=40, problems=500), rng, 2, 60)
         small = [piloted(replace(world, seeds=4), rng, 4, 1) for _ in range(40)]
         design = Design(seeds, world.problems, world.samples)
         for gap in (4, 8):
@@ -373,7 +421,7 @@ TABLES = {
     "coverage": coverage,
     "candidates": candidates,
     "winners": false_winners,
-    "spreads": unequal_spreads,
+    "families": families,
     "looks": looking_again,
     "power": promised_power,
     "searches": searches,

@@ -163,7 +163,7 @@ def test_three_levels_are_compared_with_each_other_and_each_has_its_row(tmp_path
     })
     table = tables_of(analysis)["factor_levels"]
     rows = {(row[1].value, row[2].value): [cell.value for cell in row[3:]] for row in table.rows}
-    runs, accuracy, spread, _, written, wrong, step = rows["length", "fixed"]
+    runs, accuracy, spread, _, written, wrong, step, _ = rows["length", "fixed"]
     assert (runs, wrong, step) == (4, 0, None)
     assert (accuracy, written) == pytest.approx((0.6, 5.0)) and spread == pytest.approx(0.02**0.5, abs=1e-6)
     assert rows["length", "linear"][2] == 0 and rows["length", "staged"][5:7] == [2, 6.5]

@@ -88,10 +88,10 @@ def effects(analysis: Analysis) -> Table:
             "; ".join(f"{100 * effect:+.1f}" for effect in e.by_seed).replace("-", "−"),
             Cell(f"{100 * detectable_by(e.difference):.1f}", round(detectable_by(e.difference), 5)),
             Cell(f"{100 * e.difference.equal_within:.1f}", round(e.difference.equal_within, 5)),
-            uncertain(e.difference),
             tokens_with(e.tokens.interval),
             p_value(e.p_of_tokens),
             e.difference.seeds,
+            uncertain(e.difference),
         ]
         for f in analysis.factorials
         for e in f.effects
@@ -102,8 +102,8 @@ def effects(analysis: Analysis) -> Table:
         "effects (Holm). Equal within: by two one-sided tests, not corrected."
     )
     columns = (
-        f"suite, change, kind, #effect in points, #p, by seed, #detectable in points, #equal within points, {UNCERTAIN}, "
-        "#effect in tokens, #p of tokens, #seeds per cell"
+        "suite, change, kind, #effect in points, #p, by seed, #detectable in points, #equal within points, "
+        f"#effect in tokens, #p of tokens, #seeds per cell, {UNCERTAIN}"
     )
     return table("effects", "Factorial effects", note, columns, rows, brief=True)
 

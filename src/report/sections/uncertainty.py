@@ -3,7 +3,7 @@
 from src.drawing.table import Cell
 from src.statistics import Difference
 
-UNCERTAIN = "#uncertain from samples/problems/seeds"  # its column; CSV files hold what to buy next
+UNCERTAIN = "uncertain from samples/problems/seeds"  # its column; CSV files hold what to buy next
 
 
 def sources(difference: Difference) -> list[Cell | str | None]:

@@ -31,7 +31,6 @@ def results(analysis: Analysis) -> Table:
                     p_value(finding.p),
                     standing(finding),
                     _points(finding.difference.equal_within),
-                    uncertain(finding.difference),
                     percent(float(np.mean([m.pass_at_P(group.samples) for m in final]))),
                     percent(float(np.mean([m.majority_at_P(group.samples) for m in final]))),
                     Cell(f"{tokens:.0f}", round(tokens, 2)),
@@ -39,6 +38,7 @@ def results(analysis: Analysis) -> Table:
                     percent(float(np.mean([m.truncated_share for m in final]))),
                     boxing(group, c),
                     measured_as(group),
+                    uncertain(finding.difference),
                 ]
             )
     note = (
@@ -49,9 +49,8 @@ def results(analysis: Analysis) -> Table:
         "are not to be ranked against each other."
     )
     columns = (
-        "suite, configuration, #seeds, #base, #accuracy, #gain in points, #p, against the base, #equal within points, "
-        f"{UNCERTAIN}, #pass@k, #majority@k, "
-        "#tokens, #tokens against base, #truncated, #of it boxing, measured as"
+        "suite, configuration, #seeds, #base, #accuracy, #gain in points, #p, against the base, #equal within points, #pass@k, #majority@k, "
+        f"#tokens, #tokens against base, #truncated, #of it boxing, measured as, {UNCERTAIN}"
     )
     return table("results", "Results by suite", note, columns, rows, brief=True)
 
