@@ -229,10 +229,10 @@ def test_all_processes_go_on_from_the_same_whole_checkpoint(undisturbed, tmp_pat
     every_two = "record.checkpoint_every_steps=2"
     run(configured(*TOY_OF_MANY, every_two, f"output_root={tmp_path}", f"run_dir={tmp_path}/run"), watches=[at_six])
     checkpoints = tmp_path / "run" / "checkpoints"
-    (checkpoints / "checkpoint-6" / "optimizer.pt").write_bytes(b"damaged")
+    (checkpoints / "checkpoint-6" / "lab_state.json").write_text("{")  # which no process can go on from
     result = command(f"resume={tmp_path}/run", TWO, cwd=tmp_path, patience_s=PATIENCE_S)
     assert result.returncode == 0, result.stderr[-3000:]
-    assert "checkpoint-6: optimizer.pt is not what was written" in " ".join(result.stdout.split())
+    assert "checkpoint-6: lab_state.json is not what was written" in " ".join(result.stdout.split())
     assert (checkpoints / "checkpoint-6.damaged").is_dir()
     went_on_like(undisturbed, tmp_path / "run")
 

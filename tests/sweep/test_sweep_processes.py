@@ -33,18 +33,12 @@ def ranks_of(trial):
 
 def trial_of(sweeper, number):
     """The process of a trial, known by its log."""
-    log = str(folder_of_log(sweeper, number))
-    return next((trial for trial in processes_of(sweeper) if os.readlink(f"/proc/{trial.pid}/fd/1") == log), None)
-
-
-def folder_of_log(sweeper, number):
-    return folder_of(sweeper.root) / "logs" / f"{number:04d}.log"
+    name = f"{number:04d}.log"
+    return next(trial for trial in processes_of(sweeper) if os.readlink(f"/proc/{trial.pid}/fd/1").endswith(name))
 
 
 def begun(folder, *arguments):
-    sweeper = started(folder, *TWO, *arguments)
-    sweeper.root = folder
-    return sweeper
+    return started(folder, *TWO, *arguments)
 
 
 def lines_of(folder, number):

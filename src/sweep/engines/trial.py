@@ -133,7 +133,6 @@ def _run_or_continue(config: LabConfig, reporter: "Reporter") -> dict[str, Any]:
             raise RunFailed(f"another process is at work in {folder}")
         print(f"{folder} cannot be continued; this trial begins anew", flush=True)
         shutil.rmtree(folder)
-    PACE.rest()
     return _carried_out(config, reporter)
 
 
@@ -142,10 +141,10 @@ def _carried_out(config: LabConfig, reporter: "Reporter") -> dict[str, Any]:
     from src.experiment.preparing import check_machine
     from src.experiment.run import run
 
+    PACE.rest()  # until the first advance; of several processes launch sees to it that they do
     if not needs_launch(config.hardware):
         return run(config, watches=[reporter.watch])
     check_machine(config)  # once, before there are several to complain
-    PACE.rest()  # they advance, not this process; launch sees to it
     given = {"spec": asdict(reporter.spec), "config": config.model_dump(mode="json"), "earlier": reporter.earlier}
     end = launch(config.hardware, [sys.executable, "-m", "src.sweep.engines.rank"], json.dumps(given))
     if end.code not in (0, INTERRUPTED):
