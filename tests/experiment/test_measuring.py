@@ -78,8 +78,8 @@ def test_what_is_no_model_is_said_before_anything_is_measured(tmp_path):
 
 def test_models_are_named_by_themselves_or_in_a_list_or_by_their_option():
     assert [name for name, _ in configurations(["a/b", "model.path=./c,d", "evaluation=open_rs"])] == ["a/b", "./c", "d"]
-    ((name, config),) = configurations(["model=smollm2_135m", "scale.steps=7"])
-    assert name == config.model.path and config.scale.steps == 7
+    ((name, config),) = configurations(["model=smollm2_135m", "~evaluation.suites.chains_long"])
+    assert name == config.model.path and list(config.evaluation.suites) == ["chains"]
 
 
 def test_a_misspelt_key_is_one_line_and_exit_code_2(tmp_path):
