@@ -68,7 +68,7 @@ def test_the_evaluation_of_the_study_on_reasoning_efficiently():
 
 def test_the_evaluation_of_the_scaling_study_asks_as_it_trains():
     config = configured("+experiment=scaling", *QWEN)
-    assert config.evaluation == configured("scale=qwen2_5", "evaluation=scaling").evaluation
+    assert config.evaluation == configured("+experiment=scaling", *QWEN, "evaluation=scaling").evaluation
     assert config.evaluation.asked_with(configured().prompt) == config.prompt
 
 

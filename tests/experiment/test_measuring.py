@@ -87,7 +87,7 @@ def test_a_misspelt_key_is_one_line_and_exit_code_2(tmp_path):
         [sys.executable, "-m", "src.evaluate", "evaluation.raeder=boxed"], cwd=tmp_path, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert ended.returncode == 2 and ended.stderr.startswith("error: ") and ended.stderr.count("\n") == 1
-    assert "evaluation.reader" in ended.stderr
+    assert "did you mean reader?" in ended.stderr
 
 
 ROUNDS = (
