@@ -23,7 +23,7 @@ def configurations(arguments: Sequence[str]) -> list[tuple[str, LabConfig]]:
     """Each model as it was named, with its configuration; that of the model group where none is named. Raises UserError."""
     if unknown := [argument for argument in arguments if argument.startswith("-")]:
         raise UserError(f"{unknown[0]}: no such option; give models, and key=value as for a run")
-    named = [argument for argument in arguments if "=" not in argument or Path(argument).exists()]
+    named = [argument for argument in arguments if not is_setting(argument)]
     settings = [argument for argument in arguments if argument not in named]
     for argument in [argument for argument in settings if argument.startswith(PATHS)]:
         settings.remove(argument)
@@ -31,6 +31,12 @@ def configurations(arguments: Sequence[str]) -> list[tuple[str, LabConfig]]:
     content = composed([spelled_out(argument, swept=False) for argument in settings])
     models = list(dict.fromkeys(named)) or [content["model"]["path"]]
     return [(name, parse({**content, "model": content["model"] | {"path": weights_of(name)}})) for name in models]
+
+
+def is_setting(argument: str) -> bool:
+    """Whether it is Hydra's `key=value` or `~key`, and no path that looks alike."""
+    deletes = argument.startswith("~") and not argument.startswith("~/")
+    return ("=" in argument or deletes) and not Path(argument).exists()
 
 
 def main() -> None:

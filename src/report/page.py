@@ -105,11 +105,11 @@ def bundle() -> str:
 def subtitle(analysis: Analysis) -> str:
     """What was read, in one line."""
     measured = sum(bool(run.measures) for run in analysis.runs)
-    scales = ", ".join(sorted({run.summary["scale"] for run in analysis.runs})) or "none"
+    scales = ", ".join(sorted({run.summary["scale"] for run in analysis.runs}))
     words = [
         f"{_number(len(analysis.runs), 'run')} of {_number(len(analysis.configurations), 'configuration')} at scale {scales}",
         f"{measured} measured to the end",
-    ]
+    ] if analysis.runs or not analysis.models else []
     if models := {label for group in analysis.models for label in group.measures}:
         words.append(f"{_number(len(models), 'model')} measured without training")
     if analysis.sweeps:

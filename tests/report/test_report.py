@@ -83,6 +83,44 @@ def test_exact_accuracy_and_gain(tmp_path):
     assert (row[9].value, row[10].value) == (0.7, 0.7)  # pass@2 and majority@2, all samples of a problem being alike
 
 
+def in_rounds(folder, weight):
+    """Rewrite a record's tables as if the first problem had got two samples more, both right, of a second round."""
+    for path in (folder / "evaluation").glob("chains_*.parquet"):
+        rows = pd.read_parquet(path).assign(right_unboxed=False)
+        first = rows["problem_id"] == "chains00000"
+        more = rows[first].assign(sample=[8, 9], correct=True)
+        weights = [*np.where(first, weight, 0.5), weight, weight]
+        pd.concat([rows, more]).assign(weight=weights).to_parquet(path, index=False)
+
+
+def test_samples_drawn_in_rounds_count_by_their_weight(tmp_path):
+    folder = write_run(tmp_path / "run", problems=10, suites=("chains",))
+    for when in ("before", "after", "best"):
+        write_table(folder, "chains", when, np.zeros(10), 2, np.random.default_rng(0))
+    in_rounds(folder, 0.25)
+    analysis = analyse([tmp_path])
+    measure = analysis.runs[0].final("chains")
+    assert measure.accuracy_P.tolist() == [0.5] + [0.0] * 9
+    assert (measure.samples, measure.effective_samples) == (2, 4)  # fewest, and those of the one problem that varies
+    assert measure.votes_P[0].correct == 0  # k samples are the first ones: how many more there are depends on them
+    assert tables_of(analysis)["results"].rows[0][4].value == 0.05
+    in_rounds(folder := write_run(tmp_path / "torn", problems=10, suites=("chains",)), 0.2)
+    assert "do not add up to 1" in reasons(analyse([folder]))["torn"]
+
+
+def test_the_part_of_a_gain_that_is_boxing_stands_beside_it(tmp_path):
+    folder = write_run(tmp_path / "run", problems=10, suites=("chains",))
+    assert tables_of(analyse([tmp_path]))["results"].rows[0][14].value is None  # of an earlier version
+    for when, solved, unboxed in (("before", 2, 5), ("after", 8, 9), ("best", 8, 9)):
+        write_table(folder, "chains", when, (np.arange(10) < solved).astype(float), 2, np.random.default_rng(0))
+        path = folder / "evaluation" / f"chains_{when}.parquet"
+        rows = pd.read_parquet(path)
+        right = rows["problem_id"].str.removeprefix("chains").astype(int)
+        rows.assign(right_unboxed=(right >= solved) & (right < unboxed)).to_parquet(path, index=False)
+    row = tables_of(analyse([tmp_path]))["results"].rows[0]
+    assert (row[5].value, row[14].value) == (0.6, 0.2)  # 3 of 10 were right in no box before, 1 still is
+
+
 def test_factorial_effects_are_exact(tmp_path):
     solved = {(0, 0): 2, (1, 0): 4, (0, 1): 3, (1, 1): 9}
     for seed, ((a, b), count) in product(range(3), solved.items()):

@@ -281,7 +281,7 @@ def protocol(run: Run, suite: str, when: str = "before") -> dict[str, Any]:
     return {
         "set of problems": hashlib.sha256("\n".join(measure.problems).encode()).hexdigest()[:8],
         "problem count": len(measure.problems),
-        "samples per problem": f"up to {most}, until ±{100 * half_width:g} points," if half_width else measure.samples,
+        "samples per problem": f"up to {most} (until ±{100 * half_width:g} points)" if half_width else measure.samples,
         "sampling": json.dumps(sampling, sort_keys=True),
         "prompt": run.config.get("evaluation.prompt"),
         "reader": run.config.get("evaluation.reader", "boxed"),
