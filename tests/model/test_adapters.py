@@ -8,6 +8,7 @@ import torch
 from conftest import TOY, command, configured, hub_with_two_revisions
 
 from src.common.errors import UserError
+from src.experiment.announce import warnings
 from src.model.adapters import merged_weights
 from src.model.architecture import architecture
 from src.model.load import load_model, load_tokenizer, peft_config, resolve
@@ -79,6 +80,13 @@ def test_adapters_have_a_learning_rate_of_their_own_unless_one_is_given():
     assert math.isclose(configured(LORA).lr.peak, 10 * full)
     assert configured(LORA, "lr.peak=3e-4").lr.peak == 3e-4
     assert math.isclose(configured(LORA, "+experiment=efficient", "scale=open_rs").lr.peak, 5e-5)
+
+
+def test_that_vllm_rounds_adapters_is_said():
+    config = configured(LORA, "model.dtype=bfloat16", "rollout=vllm_colocate")
+    assert any("rounds small adapters away" in said for said in warnings(config, None))
+    for exact in (configured(LORA, "model.dtype=bfloat16"), configured(LORA, "rollout=vllm_colocate")):
+        assert not warnings(exact, None)
 
 
 def test_a_run_starts_from_the_checkpoint_of_an_adapter(tmp_path):
