@@ -2,12 +2,14 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from conftest import TOY, command, configured, hub_with_two_revisions
 
 from src.common.errors import UserError
+from src.experiment.announce import warnings
 from src.model.adapters import merged_weights
 from src.model.architecture import architecture
 from src.model.load import load_model, load_tokenizer, peft_config, resolve
@@ -63,7 +65,7 @@ def test_an_adapters_folder_is_merged_into_its_base(cache, tmp_path):
     merged = load_model(config)
     ids = torch.tensor([[5, 6, 7]])
     assert torch.allclose(merged(ids).logits, model(ids).logits, atol=1e-4)
-    assert resolve(config) == str(next(cache.iterdir())) and merged.name_or_path == resolve(config)  # where vLLM finds it
+    assert resolve(config) == merged.name_or_path and Path(resolve(config)).parent == cache  # where vLLM finds it
 
 
 def test_an_adapter_whose_base_is_gone_says_so(cache, tmp_path):
@@ -79,6 +81,13 @@ def test_adapters_have_a_learning_rate_of_their_own_unless_one_is_given():
     assert math.isclose(configured(LORA).lr.peak, 10 * full)
     assert configured(LORA, "lr.peak=3e-4").lr.peak == 3e-4
     assert math.isclose(configured(LORA, "+experiment=efficient", "scale=open_rs").lr.peak, 5e-5)
+
+
+def test_that_vllm_rounds_adapters_is_said():
+    config = configured(LORA, "model.dtype=bfloat16", "rollout=vllm_colocate")
+    assert any("rounds small adapters away" in said for said in warnings(config, None))
+    for exact in (configured(LORA, "model.dtype=bfloat16"), configured(LORA, "rollout=vllm_colocate")):
+        assert not warnings(exact, None)
 
 
 def test_a_run_starts_from_the_checkpoint_of_an_adapter(tmp_path):

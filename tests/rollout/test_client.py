@@ -196,10 +196,11 @@ import runpy, sys
 sys.path[:0] = ["tests", "tests/rollout"]
 import threading, http.server, test_client
 import trl.generation.vllm_client as trl_client, trl.trainer.grpo_trainer as grpo_trainer
-import src.rollout.config
+import src.rollout.config, src.rollout.vllm
 from src.rollout import client
 
 src.rollout.config.check_vllm = lambda *_: None
+src.rollout.vllm.vllm_version = lambda: "no vLLM"
 trl_client.is_vllm_available = grpo_trainer.is_vllm_available = lambda **_: True
 trl_client._HAS_STATEFUL_TRAINER_ENGINE, trl_client.packed_nccl_broadcast_producer = True, test_client.producer
 client.PUSH_S, client.POLL_S = 2.0, 0.1

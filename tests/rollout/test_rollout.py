@@ -4,11 +4,12 @@ import pytest
 import torch
 from conftest import configured
 
-from src.common.errors import UserError
+from src.common.errors import RunFailed, UserError
 from src.data.prompt import prompt_token_ids
 from src.grading.completions import end_tokens
 from src.model.load import load_model, load_tokenizer
 from src.rollout.config import check_engine
+from src.rollout.engine import limit_after
 from src.rollout.in_process import TransformersEngine
 
 QUESTIONS = ["7 + 5 - 3 = ?", "1 + 1 = ?"]
@@ -33,6 +34,19 @@ def test_samples_for_each_prompt_end_at_the_end_token_or_the_limit(parts):
     for ids in (ids for samples in completions_PS for ids in samples):
         ends = [position for position, token in enumerate(ids) if token in parts[0].ends]
         assert ends == [len(ids) - 1] or (not ends and len(ids) == 24)
+
+
+def test_a_completion_ends_where_the_context_does(parts, monkeypatch):
+    """Each where its own prompt leaves it, in one batch too."""
+    engine, prompts = parts
+    room = max(map(len, prompts)) + 5
+    monkeypatch.setattr(engine.model.config, "max_position_embeddings", room)
+    left = [limit_after(ids, 24, engine.room) for ids in prompts]
+    assert left == [room - len(ids) for ids in prompts] and min(left) == 5 < max(left)
+    for limit, samples in zip(left, sample(parts), strict=True):
+        assert all(len(ids) == limit or ids[-1] in engine.ends for ids in samples) and max(map(len, samples)) <= limit
+    with pytest.raises(RunFailed, match="the engine reads 3;"):
+        limit_after([1, 2, 3], 24, 3)
 
 
 def test_the_seed_decides_and_training_is_not_disturbed(parts):
@@ -95,8 +109,6 @@ def test_temperature_zero_is_greedy(parts):
 
 
 def test_weights_that_ran_away_are_said_in_words(parts):
-    from src.common.errors import RunFailed
-
     engine, prompts = parts
     broken = TransformersEngine(load_model(configured().model), engine.tokenizer, engine.ends, 4)
     with torch.no_grad():

@@ -15,6 +15,7 @@ from conftest import ROOT, configured
 from src.common.errors import RunFailed, ServerDied, UserError
 from src.experiment.serving import server_command, server_for, server_gpus
 from src.hardware.gpus import visible_gpus
+from src.plan.workload import context_in_words
 from src.record.recipe import flat, recipe_of
 from src.rollout.server import Server, serving, survive
 from src.rollout.vllm import VllmEngine
@@ -239,6 +240,12 @@ def test_the_server_has_all_the_room_that_the_model_has(monkeypatch):
     assert (given["--dtype"], given["--tensor_parallel_size"]) == ("bfloat16", "1")
     assert given_to_server("++trainer.vllm_max_model_length=9000")["--max_model_len"] == "9000"
     assert given_to_server("model.revision=abc")["--revision"] == "abc"
+
+
+def test_the_plan_says_where_the_context_is_short():
+    config = configured("+experiment=mix_easy_hard", "scale=open_rs")
+    assert context_in_words(config, 131072) is None
+    assert context_in_words(config, 32768) == "32,768 tokens, which leave 32,256 after a prompt of 512: evaluation asks for 32,768"
 
 
 def test_two_runs_on_one_machine_take_other_ports(monkeypatch, tmp_path):
