@@ -45,6 +45,10 @@ class Shared:
     def identity(self) -> str:
         return self.own.identity
 
+    @property
+    def room(self) -> int:
+        return self.own.room
+
     def generate(
         self, prompts_P: Sequence[TokenIds], samples: int, *, done: Callable[[int], None] = lambda number: None, **how: Any
     ) -> list[list[TokenIds]]:
@@ -54,7 +58,7 @@ class Shared:
 
 
 def _sampled(engine: Engine, task: Task, done: Callable[[int], None]) -> list[list[TokenIds]]:
-    """A task's samples, each process having drawn those of every so-manieth prompt."""
+    """A task's samples, each process having drawn those of every n-th prompt of n processes."""
     prompts_P, samples, how = task
     processes = world_size()
     parts = gather([engine.generate(prompts_P[rank() :: processes], samples, **how, done=done)])

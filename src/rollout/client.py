@@ -65,13 +65,14 @@ class WatchedClient(VLLMClient):
     """Raises RunFailed, in a line, where TRL's would wait for ever."""
 
     said: str | None = None  # what the server last refused
+    communicator: Any  # TRL makes it when the weights are first sent
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.room: int = self._get(f"{self.base_url}/v1/models")["data"][0]["max_model_len"]  # tokens of a sequence
         # TRL asks six times, which would take six times as long; and weights cannot be sent twice.
         self.session.mount(self.base_url, HTTPAdapter(pool_maxsize=CONNECTIONS))
-        self.session.request = partial(self.session.request, timeout=PUSH_S)
+        self.session.request = partial(self.session.request, timeout=PUSH_S)  # type: ignore[method-assign]
 
     def _post(self, url: str, **kwargs: Any) -> dict:
         if url.endswith("/v1/completions"):

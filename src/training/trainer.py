@@ -187,7 +187,7 @@ class LabTrainerMixin(NarrowPasses):
             raise RunFailed(f"the weights are not finite after step {self.state.global_step}")
         with self.harness.ledger.phase("saving"):
             with self._writing_to_partial(), self._own_generation_config():
-                Trainer._save_checkpoint(self, model, trial)  # not TRL's, which also writes a model card
+                Trainer._save_checkpoint(self, model, trial)  # type: ignore[arg-type]  # not TRL's, which also writes a model card
             self.accelerator.wait_for_everyone()
             if self.accelerator.is_main_process:
                 self.harness.checkpoints.commit(self.harness.progress())

@@ -72,4 +72,6 @@ def read_answers(measures: Sequence[Measure]) -> CutAnswers:
         correct_N.append(table["correct"].to_numpy(zero_copy_only=False).astype(bool))
         weight_N.append(table["weight"].to_numpy() if "weight" in names else np.full(len(ids), 1 / measure.samples))
     problems = len(measures[0].problems)
-    return CutAnswers(*map(np.concatenate, (problem_N, tokens_N, correct_N)), problems, np.concatenate(weight_N))
+    return CutAnswers(
+        np.concatenate(problem_N), np.concatenate(tokens_N), np.concatenate(correct_N), problems, np.concatenate(weight_N)
+    )
