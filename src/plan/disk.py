@@ -1,5 +1,6 @@
 """Room on the disk for checkpoints: what a run or a sweep writes, and whether there is as much."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -57,7 +58,8 @@ def check_room(folder: Path, needed: float, remedy: str) -> None:
 
 
 def free_bytes(folder: Path) -> int:
-    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    places = (folder.absolute(), *folder.absolute().parents)
+    there = next(place for place in places if os.path.exists(place))  # which is False of a name that is too long
     return shutil.disk_usage(there).free
 
 
