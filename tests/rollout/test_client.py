@@ -223,5 +223,5 @@ def test_a_run_whose_first_push_is_never_answered_ends_in_a_line(tmp_path):
         [sys.executable, "-c", RUN, *asked], cwd=ROOT, capture_output=True, text=True, timeout=300,
     )
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("error:")]
-    assert result.returncode == 1 and "the weights did not reach the vLLM server" in line and "nothing has moved for 2 s" in line
+    assert result.returncode == 1 and "the weights did not reach the vLLM server" in line
     assert "Traceback" not in result.stderr and json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "failed"
