@@ -212,7 +212,10 @@ Judge = Callable[[Sequence[Pair]], list[bool]]
 OTHER = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
-from src.grading.grader import Grader
+try:
+    from src.grading.grader import Grader
+except ImportError:  # before the folders of today
+    from src.grading import Grader
 if __name__ == "__main__":
     with open(sys.argv[2], encoding="utf-8") as file:
         golds, texts = json.load(file)
@@ -239,7 +242,7 @@ def by_checkout(folder: str, workers: int) -> Judge:
             script.write_text(OTHER, encoding="utf-8")
             content.write_text(json.dumps([[p.gold for p in pairs], [box(p.answer) for p in pairs]]), encoding="utf-8")
             command = [sys.executable, str(script), folder, str(content), str(workers)]
-            done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder, env={"PYTHONPATH": folder})
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=folder, env={"PYTHONPATH": folder})
         return json.loads(done.stdout.splitlines()[-1])
 
     return judge
