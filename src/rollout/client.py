@@ -61,22 +61,27 @@ def _in_thread(call: Callable[[], Any]) -> Future:
     return future
 
 
+class LimitedAdapter(HTTPAdapter):
+    """Has each request end but those for completions, which `WatchedClient.generate` looks after. It asks once: TRL asks six times,
+    which would take six times as long, and weights cannot be sent twice."""
+
+    def send(self, request: Any, *args: Any, timeout: Any = None, **kwargs: Any) -> Any:
+        limit = None if request.path_url.endswith("/v1/completions") else PUSH_S
+        return super().send(request, *args, timeout=timeout or limit, **kwargs)
+
+
 class WatchedClient(VLLMClient):
     """Raises RunFailed, in a line, where TRL's would wait for ever."""
 
     said: str | None = None  # what the server last refused
-    communicator: Any  # TRL makes it when the weights are first sent
+    communicator: Any  # of NCCL, as `init_communicator` leaves it
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.room: int = self._get(f"{self.base_url}/v1/models")["data"][0]["max_model_len"]  # tokens of a sequence
-        # TRL asks six times, which would take six times as long; and weights cannot be sent twice.
-        self.session.mount(self.base_url, HTTPAdapter(pool_maxsize=CONNECTIONS))
-        self.session.request = partial(self.session.request, timeout=PUSH_S)  # type: ignore[method-assign]
+        self.session.mount(self.base_url, LimitedAdapter(pool_maxsize=CONNECTIONS))
 
     def _post(self, url: str, **kwargs: Any) -> dict:
-        if url.endswith("/v1/completions"):
-            return super()._post(url, timeout=None, **kwargs)  # `generate` looks after it
         try:
             return super()._post(url, **kwargs)
         except Exception as error:
