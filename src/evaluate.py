@@ -14,6 +14,7 @@ from src.common.screen import Screen
 from src.common.streams import protect
 from src.config.tree import LabConfig, parse
 from src.experiment.measuring import measure_models, weights_of
+from src.experiment.preparing import heed_signals
 from src.run import composed, end, spelled_out
 
 PATHS = "model.path="
@@ -41,6 +42,7 @@ def is_setting(argument: str) -> bool:
 
 def main() -> None:
     protect()
+    heed_signals()
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(__doc__)
         return

@@ -120,13 +120,15 @@ def engine_alone(config: LabConfig, model, tokenizer) -> "Engine":
     """What samples from a model where nothing is trained: the same numbers as in a run under transformers."""
     import torch
 
+    from src.experiment.serving import engine_dtype
     from src.grading.completions import end_tokens
     from src.rollout.in_process import TransformersEngine
     from src.rollout.vllm import VllmAlone
 
     ends, hardware = end_tokens(tokenizer, model.generation_config), config.hardware
     if config.rollout.uses_vllm:
-        return VllmAlone(config.model, ends)
+        longest = config.trainer.get("vllm_max_model_length")
+        return VllmAlone(config.model, ends, dtype=engine_dtype(config), **({"max_model_len": longest} if longest else {}))
     dtype = torch.bfloat16 if hardware.bf16 else None
     batch_size, by_number = config.evaluation.sampling.batch_size, config.evaluation.in_rounds
     return TransformersEngine(model, tokenizer, ends, batch_size, torch.device(hardware.device), dtype, by_number)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from src.common.errors import UserError
 from src.common.files import file_hash
 from src.common.locks import held
 
@@ -50,8 +51,14 @@ def base_of(path: str) -> tuple[str, str | None] | None:
     folder = Path(path).expanduser()
     if (folder / "config.json").is_file() or not (folder / SETTINGS).is_file():
         return None
-    settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-    return settings["base_model_name_or_path"], settings.get("revision")
+    try:
+        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        base, revision = settings["base_model_name_or_path"], settings.get("revision")
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"model.path: {path} holds an {SETTINGS} that names no base; give a whole adapter's folder") from error
+    if not (folder / WEIGHTS).is_file():
+        raise UserError(f"model.path: {path} holds an {SETTINGS} and no {WEIGHTS}; give a whole adapter's folder")
+    return base, revision
 
 
 def merged_folder(path: str) -> Path:

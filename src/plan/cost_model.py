@@ -59,6 +59,7 @@ class Workload:
     engine_sleeps: bool
     engine_positions: int  # longest sequence that vLLM must have room for
     evaluations: tuple["Sampling", ...]
+    measured_by_all: bool  # whether all training processes measure, or rank 0 alone
     learnt: float = 1.0  # share of completions that goes through training
 
     @property
@@ -354,5 +355,5 @@ def seconds(w: Workload, spec: Spec) -> dict[str, float]:
 
 def evaluation_seconds(w: Workload, spec: Spec, e: Sampling) -> float:
     """Seconds that one suite's measurements take in the whole run."""
-    measuring = w if w.engine.is_server else replace(w, generators=1)  # rank 0 measures alone
+    measuring = w if w.engine.is_server or w.measured_by_all else replace(w, generators=1)  # else rank 0 measures alone
     return e.times * sampling_seconds(measuring, spec, e.completions, e.prompt_mean, e.limit, e.batch)

@@ -87,9 +87,12 @@ def of_sides(sides: Sequence[Side]) -> Pilot | None:
             found.append((len(shared), Components.of(difference(*(_at(side, shared) for side in (first, second))))))
     if not found:
         return None
+    components = Components.mean(each for _, each in found)
+    if components == Components(0, 0, 0, 0, 0):  # alike on every problem, such as two that solve none
+        return None
     seeds = min(count for count, _ in found)
     told = f"{len(found)} pair{'s' if len(found) > 1 else ''} of recipes over {seeds} seeds"
-    return Pilot(Components.mean(each for _, each in found), f"runs on disk: {told}")
+    return Pilot(components, f"runs on disk: {told}")
 
 
 def _at(side: Side, seeds: Sequence[int]) -> Side:
@@ -106,7 +109,7 @@ def _alike(config: LabConfig) -> Iterator[Run]:
             run = read_run(folder) if read_summary(folder).get("scale") == config.scale.name else None
         except (UserError, Unreadable):
             continue  # the report says what is wrong with it
-        if run and run.measures and run.config.get("model.path") == config.model.path:
+        if run and run.measures and not run.only_measured and run.config.get("model.path") == config.model.path:
             yield run
 
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from src.common.errors import ServerDied
 from src.rollout.engine import TokenIds, limit_after
@@ -110,7 +110,8 @@ class VllmEngine:
 class VllmAlone:
     """A vLLM engine of its own, for sampling where nothing is trained."""
 
-    def __init__(self, model: "ModelConfig", ends: frozenset[int]) -> None:
+    def __init__(self, model: "ModelConfig", ends: frozenset[int], **settings: Any) -> None:
+        """`settings` of vLLM's engine, such as `dtype`, if that is not the model's, and `max_model_len`."""
         import torch
         from vllm import LLM
 
@@ -120,9 +121,10 @@ class VllmAlone:
         # On a CPU compiling takes minutes, and a prompt that is read in two chunks fails: a seeded request then winds its
         # generator back, which torch's for the CPU cannot.
         for_cpu = {} if torch.cuda.is_available() else {"enforce_eager": True, "enable_chunked_prefill": False}
-        self.llm = LLM(resolve(model), revision=model.revision, dtype=model.dtype, **for_cpu)
+        settings = {"dtype": model.dtype} | settings
+        self.llm = LLM(resolve(model), revision=model.revision, **settings, **for_cpu)
         self.room = self.llm.llm_engine.model_config.max_model_len
-        self.identity = f"{vllm_version()}, alone, {model.dtype}, {sampled_on()}"
+        self.identity = f"{vllm_version()}, alone, {settings['dtype']}, {sampled_on()}"
 
     def generate(
         self, prompts_P: Sequence[TokenIds], samples: int, *, temperature: float, top_p: float, limit: int, seed: int,

@@ -57,6 +57,8 @@ def power(components: Components, design: Design, difference: float, error: floa
     parts = components.parts(design)
     least = components.noise(design) if design.samples > 1 else 0.0
     variance = sum(part.variance for part in parts)
+    if not variance:
+        return 1.0 if difference else error
     return _found(Known.of(parts, least), abs(difference) / variance**0.5, error)
 
 

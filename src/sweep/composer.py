@@ -21,7 +21,7 @@ from src.record.recipe import PRICE, counts, flat, within
 from src.sweep.config import SweepConfig
 from src.sweep.space import Space, written
 
-SMALLER_IS_BETTER = ("mean_tokens", "truncated_share", "usd", "gpu_hours", "completion_tokens", "flops.total")
+SMALLER_IS_BETTER = ("mean_tokens", "truncated_share", "context_full_share", "usd", "gpu_hours", "completion_tokens", "flops.total")
 
 
 class Composer:

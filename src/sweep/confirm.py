@@ -64,7 +64,7 @@ def confirmation(search: Sweeper, storage: BaseStorage, first: LabConfig) -> Swe
     again: Any = replace(
         sweep, study=study, space=space, folder=folder, pruner=NopPruner(), figure=[], enough=None,
         sampler=lambda number: RandomSampler(seed=number),
-        spec=Again(sweep.spec, search.study, numbers, first.seed + FRESH, seeds, folder),
+        spec=Again(sweep.spec, search.study, first.seed + FRESH, seeds, folder),
         budget=_left(search, seeds),
     )  # fmt: skip
     return Sweeper(again, search.engine, Claims(study, folder, space, len(numbers)), SweepScreen(study, first.objectives, len(numbers)))
@@ -100,13 +100,12 @@ class Again:
 
     maker: "SpecMaker"
     search: Study
-    numbers: list[int]
     seed: int
     seeds: int
     folder: Path
 
     def __call__(self, trial: Trial, now: float) -> TrialSpec:
-        number = self.numbers[trial.number]
+        number = trial.study.user_attrs[CANDIDATES][trial.number]  # another sweeper may have brought more
         params = {} if number == DEFAULT else self.search.get_trials(deepcopy=False)[number].params
         config = self.maker.composer.of_trial(self.maker.space, params).model_copy(update={"seed": self.seed})
         title = "the default recipe" if number == DEFAULT else f"trial {number} of the search again"

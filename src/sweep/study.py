@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from src.common.errors import UserError
 from src.common.locks import FileLock, held, is_held
 from src.common.secrets import is_secret, without_password
+from src.record.recipe import ALWAYS_WAS
 from src.sweep.composer import counting
 from src.sweep.journal import REMEDY, Journal, JournalLock, damaged, mend
 from src.sweep.space import Space
@@ -132,7 +133,7 @@ def _differences(known: dict[str, Any], asked: dict[str, Any], what: str) -> str
     for key in sorted(known.keys() | asked.keys()):
         if key not in asked:
             found.append(f"{key} is no longer varied" if what == "search space" else f"{key} was {known[key]}")
-        elif key not in known and asked[key] in NOT_GIVEN:
+        elif key not in known and (asked[key] in NOT_GIVEN or (key, asked[key]) in ALWAYS_WAS.items()):
             pass  # a key that came later
         elif key not in known:
             found.append(f"{key} is new" if what == "search space" else f"{key} is new ({asked[key]})")

@@ -236,7 +236,7 @@ def trials(analysis: Analysis) -> Table:
     objectives = "; ".join(f"{sweep.name}: {', '.join(sweep.objectives)}" for sweep in analysis.sweeps)
     note = (
         f"Objectives: {objectives}. Of a pruned trial the last validation. The best of many trials flatters itself: it was "
-        "chosen for its value. Expected: under other seeds, drawn towards the mean of all trials as far as their spread is that "
+        "chosen for its value. Expected: under other seeds, drawn towards the median of all trials as far as their spread is that "
         "between seeds (empirical Bayes). sweep.confirm runs the best again on fresh seeds."
         + (f" No importances yet of {', '.join(going)}: a sweep works them out when it ends." if going else "")
     )
