@@ -5,6 +5,7 @@ Shapes: S seeds, P problems.
 """
 
 import json
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -103,7 +104,7 @@ def _at(side: Side, seeds: Sequence[int]) -> Side:
 def _alike(config: LabConfig) -> Iterator[Run]:
     """Measured runs of the same scale and model, the newest first."""
     root = Path(config.output_root)
-    folders = (path for path in (run_folders(root) if root.is_dir() else ()) if (path / "summary.json").is_file())
+    folders = (path for path in (run_folders(root) if os.path.isdir(root) else ()) if (path / "summary.json").is_file())
     for folder in sorted(folders, key=lambda path: -(path / "summary.json").stat().st_mtime):
         try:
             run = read_run(folder) if read_summary(folder).get("scale") == config.scale.name else None

@@ -9,12 +9,13 @@ import time
 
 import pandas as pd
 import pytest
-from conftest import TOY, tables_of
+from conftest import TOY, configured, tables_of
 
 from src.common.errors import UserError
 from src.common.screen import Screen
 from src.evaluate import configurations
 from src.experiment.measuring import measure_models
+from src.plan.pilots import pilots
 from src.report.analysis import analyse
 from src.report.page import write_report
 from src.rollout.in_process import TransformersEngine
@@ -46,6 +47,8 @@ def test_a_base_and_a_runs_best_that_the_run_measured_are_compared_without_sampl
         there = toy_run / "evaluation" / f"chains_{when}.parquet"
         there = there if there.is_file() else toy_run / "evaluation" / "chains_after.parquet"
         assert pd.read_parquet(folder / "evaluation" / "chains_measured.parquet").equals(pd.read_parquet(there))
+    known = pilots(configured("+experiment=mix_easy_hard", *arguments, f"output_root={toy_run.parent}"))
+    assert known["chains"].source.startswith("table: ")  # what was only measured says nothing of recipes
     analysis = analyse([toy_run, *folders])
     assert len(analysis.runs) == 1 and not analysis.left_out and not analysis.unfinished
     (pair,) = tables_of(analysis)["model_pairs"].rows

@@ -76,6 +76,15 @@ def test_an_adapter_whose_base_is_gone_says_so(cache, tmp_path):
         load_tokenizer(configured(f"model.path={tmp_path / 'adapter'}").model)
 
 
+@pytest.mark.parametrize(("name", "content"), [("adapter_config.json", "{"), ("adapter_config.json", "{}"), ("adapter_model.safetensors", None)])
+def test_an_adapter_that_is_not_whole_is_one_line(name, content, cache, tmp_path):
+    adapted().save_pretrained(tmp_path / "adapter")
+    place = tmp_path / "adapter" / name
+    place.unlink() if content is None else place.write_text(content)
+    with pytest.raises(UserError, match="give a whole adapter's folder$"):
+        architecture(configured(f"model.path={tmp_path / 'adapter'}").model)
+
+
 def test_adapters_have_a_learning_rate_of_their_own_unless_one_is_given():
     full = configured().lr.peak
     assert math.isclose(configured(LORA).lr.peak, 10 * full)

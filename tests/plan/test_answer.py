@@ -47,6 +47,8 @@ def test_one_recipe_or_one_seed_is_no_pilot():
     assert of_sides([Side(values, (0, 1, 2))]) is None
     assert of_sides([Side(values[:1], (0,)), Side(values[1:2], (0,))]) is None
     assert of_sides([Side(values, (0, 1, 2)), Side(values, (3, 4, 5))]) is None  # no seed in common
+    none = np.zeros((2, 20))
+    assert of_sides([Side(none, (0, 1)), Side(none, (0, 1))]) is None  # nothing solved, nothing known
     assert "1 pair of recipes over 2 seeds" in of_sides([Side(values, (0, 1, 2)), Side(values[:2] / 2, (1, 2))]).source
 
 

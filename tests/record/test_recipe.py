@@ -21,7 +21,7 @@ SAME_RECIPE = {
     "hardware.price_usd_per_gpu_hour": 1.0, "hardware.grading_workers": 3, "record.checkpoints_kept": 9,
     "tracking.backend": "none", "output_root": "elsewhere", "choices.tracking": "none",
     "scale.reference_seconds_per_step": 9.0,
-    "evaluation.reader": "boxed",
+    "evaluation.reader": "boxed", "reward.accuracy.reader": "boxed",
 }  # fmt: skip
 OVERRIDES = [
     f"{key}={value}" for key, value in SAME_RECIPE.items() if not key.startswith(("tracking", "choices"))

@@ -128,6 +128,9 @@ def test_a_study_is_continued_only_as_what_it_is(tmp_path):
         opened(tmp_path, directions=("minimize",))
     with pytest.raises(UserError, match="seed was 42, now 43"):
         opened(tmp_path, base={"seed": "43"})
+    opened(tmp_path, base={"seed": "42", "evaluation.reader": "boxed"})  # a newer key with what always held
+    with pytest.raises(UserError, match="evaluation.reader is new"):
+        opened(tmp_path, base={"seed": "42", "evaluation.reader": "last_expression"})
 
 
 def test_a_journal_with_a_torn_last_line_is_mended(tmp_path):

@@ -3,9 +3,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from conftest import ROOT, configured
 from pydantic import TypeAdapter, ValidationError
 
 from src.common.errors import UserError
@@ -19,15 +17,8 @@ def config(**settings) -> LrConfig:
     return TypeAdapter(LrConfig).validate_python(settings)
 
 
-def compose_lr(folder: Path, *overrides: str) -> LrConfig:
-    (folder / "primary.yaml").write_text(
-        f"defaults: [lr: constant, _self_]\nhydra: {{searchpath: ['file://{CONF}']}}\n"
-        "scale: {peak_learning_rate: 2.0e-6}\n",
-        encoding="utf-8",
-    )
-    with initialize_config_dir(str(folder), version_base="1.3"):
-        tree = compose("primary", list(overrides))
-    return config(**OmegaConf.to_container(tree.lr, resolve=True))
+def compose_lr(*overrides: str) -> LrConfig:
+    return configured("scale.peak_learning_rate=2e-6", *overrides).lr
 
 
 def rates(lr: LrConfig, total_steps: int, folder: Path) -> list[float]:
@@ -105,21 +96,21 @@ def test_a_warmup_longer_than_the_run_is_refused():
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_options_can_be_swapped_under_a_scale(tmp_path, option):
-    lr = compose_lr(tmp_path, f"lr={option}")
+    lr = compose_lr(f"lr={option}")
     assert lr.schedule == option
     found = rates(lr, 20, tmp_path)
     assert max(found) == pytest.approx(2e-6)
-    assert compose_lr(tmp_path, f"lr={option}", "lr.peak=3e-5").peak == 3e-5
+    assert compose_lr(f"lr={option}", "lr.peak=3e-5").peak == 3e-5
 
 
 def test_every_schedule_is_shipped():
     assert sorted(SCHEDULES) == OPTIONS
 
 
-def test_shipped_values_are_those_of_the_studies(tmp_path):
-    open_rs = compose_lr(tmp_path, "lr=cosine_min")
+def test_shipped_values_are_those_of_the_studies():
+    open_rs = compose_lr("lr=cosine_min")
     assert (open_rs.warmup_fraction, open_rs.warmup_steps, open_rs.min_ratio) == (0.1, None, 0.1)
-    assert compose_lr(tmp_path, "lr=constant_warmup").warmup_steps == 6
+    assert compose_lr("lr=constant_warmup").warmup_steps == 6
 
 
 @pytest.mark.parametrize(
