@@ -30,6 +30,9 @@ def configurations(arguments: Sequence[str]) -> list[tuple[str, LabConfig]]:
         settings.remove(argument)
         named += [path for path in argument.removeprefix(PATHS).split(",") if path]
     content = composed([spelled_out(argument, swept=False) for argument in settings])
+    for key in ("plan", "resume"):
+        if content[key]:
+            raise UserError(f"{key}: of a run alone; here everything is measured, and what was measured before is taken from the cache")
     models = list(dict.fromkeys(named)) or [content["model"]["path"]]
     return [(name, parse({**content, "model": content["model"] | {"path": weights_of(name)}})) for name in models]
 

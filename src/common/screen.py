@@ -135,4 +135,4 @@ class Screen:
         self.console.print(table)
         for suite, results in evaluation.items():
             if abs(boxing := results["after"]["gain"].get("boxing", 0.0)) >= LEAST_TOLD:
-                self.note(f"{suite}: {percent(boxing)} points of the gain are answers that were right before but not boxed")
+                self.note(f"{suite}: {percent(boxing)} points of the change are right answers that had no box before, or have none now")

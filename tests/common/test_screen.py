@@ -45,7 +45,7 @@ def test_what_of_a_gain_is_boxing_is_said_beside_it(screen, capsys):
     told, older = ({"before": figures, "after": figures | {"gain": each}} for each in (gain | {"boxing": 0.051}, gain))
     screen.verdict({"chains": told, "older": older})
     output = capsys.readouterr().out
-    assert "chains: 5.1 points of the gain are answers that were right before but not boxed" in output and "older: " not in output
+    assert "chains: 5.1 points of the change are right answers that had no box before" in output and "older: " not in output
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(90, "90 s"), (600, "10 min"), (86400, "24.0 h")])

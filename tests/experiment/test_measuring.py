@@ -70,6 +70,8 @@ def test_models_measured_in_other_ways_are_not_compared(tmp_path):
 def test_what_is_no_model_is_said_before_anything_is_measured(tmp_path):
     with pytest.raises(UserError, match="model.path: no embedded model embedded/micr;"):
         measured("embedded/micro", "embedded/micr", f"output_root={tmp_path}")
+    with pytest.raises(UserError, match="plan: of a run alone"):
+        configurations(["embedded/micro", "plan=true"])
     with pytest.raises(UserError, match="--all: no such option"):
         configurations(["embedded/micro", "--all"])
     (tmp_path / "run").mkdir()
