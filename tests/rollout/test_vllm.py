@@ -162,7 +162,8 @@ def test_difficulty_is_measured_with_vllm(tmp_path):
 def test_a_real_language_model_is_sampled(smollm2, tmp_path):
     result = command(
         "scale=smollm2", f"model.path={smollm2}", "scale.steps=2", "scale.completion_budget=16", "scale.mix_size=24",
-        "algorithm.prompts_per_step=2", "hardware.device_batch_size=6", "evaluation.validation.problems_per_level=2",
+        "algorithm.prompts_per_step=2", "hardware.device_batch_size=6", "hardware.cpu_threads=1",
+        "evaluation.validation.problems_per_level=2", "evaluation.validation.samples=1", "evaluation.suites.words.samples=1",
         "evaluation.suites.words.pool.count=4", "rollout=vllm_colocate", "rollout.sleep=false", "rollout.temperature=1.0",
         "trainer.vllm_importance_sampling_correction=true", "tracking=none", f"run_dir={tmp_path}/run", cwd=tmp_path,
         patience_s=900, OMP_NUM_THREADS="1",
