@@ -21,7 +21,7 @@ import pandas as pd
 
 from src.common.types import Problem, Suite
 from src.evaluation.config import UntilConfig
-from src.evaluation.rounds import in_rounds
+from src.evaluation.rounds import drawn_in_rounds
 from src.evaluation.summary import gain, per_problem, side_of
 from src.statistics import difference
 
@@ -80,8 +80,8 @@ def simulate(world: World, studies: int) -> Iterator[str]:
         page, summary, errors, drawn = [], [], [], []
         for _ in range(studies):
             chances = world.chances(rng, world.problems)
-            first = in_rounds(suite, until, draws(chances[0], rng), None)
-            second = in_rounds(suite, until, draws(chances[1], rng), first)
+            first = drawn_in_rounds(suite, until, draws(chances[0], rng), None)
+            second = drawn_in_rounds(suite, until, draws(chances[1], rng), first)
             interval, told = difference(side_of(second), side_of(first)).interval, gain(first, second)
             page.append(interval.low <= truth <= interval.high)
             summary.append(told["ci_low"] <= truth <= told["ci_high"])

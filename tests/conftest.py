@@ -35,6 +35,14 @@ TOY = (
     "record.completions_every_steps=2",
     "tracking=none",
 )
+# Smaller: a trial of a sweep takes two seconds.
+TINY = (
+    "scale.steps=2", "scale.completion_budget=48", "algorithm.prompts_per_step=2", "hardware.device_batch_size=12",
+    "evaluation.validation.problems_per_level=4", "evaluation.validation.samples=2",
+    "evaluation.validation.every_steps=1", "evaluation.suites.chains.pool.count=4",
+    "evaluation.suites.chains.samples=1", "~evaluation.suites.chains_long", "record.checkpoint_every_steps=1",
+    "record.completions_every_steps=2", "tracking=none",
+)  # fmt: skip
 
 
 TIMING_KEYS = ("seconds/", "cost_usd")  # of metrics.jsonl: they differ between two runs of the same seed on the same machine

@@ -151,6 +151,12 @@ class LabConfig(Config):
         return Batch(self.algorithm, self.hardware, self.trainer, self.scale.steps)
 
     @property
+    def measured_by_all(self) -> bool:
+        """Whether suites are measured on all training processes: where samples are drawn by number, which they share out. One server
+        samples by itself, and under FSDP2 rank 0 alone has the whole weights."""
+        return self.evaluation.in_rounds and not self.rollout.is_server and self.hardware.sharding != "fsdp2"
+
+    @property
     def padding(self) -> Literal["padded", "trimmed", "sorted"]:
         """What passes are padded to: the longest of all completions that were sampled together, their own longest one, or
         that with an update's completions sorted by length."""

@@ -15,7 +15,7 @@ from src.common.types import Completion, Problem, Suite
 from src.data.prompt import PromptConfig, prompt_token_ids
 from src.evaluation.cache import Cache
 from src.evaluation.config import EvaluationConfig
-from src.evaluation.rounds import in_rounds
+from src.evaluation.rounds import drawn_in_rounds
 from src.evaluation.summary import summarise
 from src.grading.completions import graded, row
 
@@ -62,7 +62,7 @@ class Evaluator:
 
         if self.config.in_rounds and suite.name != "validation":
             pool = Pool(self, engine, self._key(engine, weights, suite, by_number=True), suite.grading, done)
-            rows = in_rounds(suite, self.config.until, pool.draw, None if before is None else before.rows)
+            rows = drawn_in_rounds(suite, self.config.until, pool.draw, None if before is None else before.rows)
             return Measured(rows, summarise(rows))
         key = self._key(engine, weights, suite)
         rows = self.cache.read(key)

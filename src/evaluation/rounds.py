@@ -39,7 +39,7 @@ def rounds(samples: int, until: UntilConfig) -> list[Round]:
     return [Round(min(size, samples - start), stride * start) for start in range(0, samples, size)]
 
 
-def in_rounds(suite: Suite, until: UntilConfig, draw: Draw, before: "pd.DataFrame | None") -> "pd.DataFrame":
+def drawn_in_rounds(suite: Suite, until: UntilConfig, draw: Draw, before: "pd.DataFrame | None") -> "pd.DataFrame":
     """The rows of as many rounds as it takes, with their `round` and their `weight` in the estimate of their problem."""
     import pandas as pd
 

@@ -20,9 +20,7 @@ Task = tuple[list[TokenIds], int, dict[str, Any]]  # prompts, samples of each, a
 
 
 def is_shared(session: "Session") -> bool:
-    """Whether all processes measure. They do not where one server samples, nor where rank 0 alone has the whole weights."""
-    config = session.config
-    return world_size() > 1 and config.evaluation.in_rounds and not config.rollout.is_server and session.trainer.whole is None
+    return world_size() > 1 and session.config.measured_by_all
 
 
 def engine_of(session: "Session") -> Engine:

@@ -52,7 +52,7 @@ def workload(config: LabConfig, shape: Architecture) -> Workload:
         engine_sleeps=getattr(rollout, "sleep", False),
         engine_positions=fields.get("vllm_max_model_length") or shape.positions,
         evaluations=tuple(evaluations(config)),
-        measured_by_all=config.evaluation.in_rounds and not rollout.is_server and hardware.sharding != "fsdp2",
+        measured_by_all=config.measured_by_all,
         learnt=ADVANTAGES[config.algorithm.advantages].learnt_share(config.algorithm.completions_per_prompt),
     )
 

@@ -6,7 +6,7 @@ import pytest
 
 from src.common.types import Problem, Suite
 from src.evaluation.config import UntilConfig
-from src.evaluation.rounds import Round, counts_of, half_width, in_rounds, rounds
+from src.evaluation.rounds import Round, counts_of, drawn_in_rounds, half_width, rounds
 from src.evaluation.summary import per_problem, summarise
 from src.statistics import effective_samples
 
@@ -43,7 +43,7 @@ def test_what_still_varies_gets_more_of_the_next_round_and_every_problem_somethi
 
 
 def test_without_a_width_every_problem_gets_all_its_samples_with_equal_weight():
-    found = in_rounds(suite_of(3, 5), UntilConfig(samples_per_round=2), drawing([0.5] * 3, np.random.default_rng(0)), None)
+    found = drawn_in_rounds(suite_of(3, 5), UntilConfig(samples_per_round=2), drawing([0.5] * 3, np.random.default_rng(0)), None)
     assert found.groupby("problem_id")["sample"].apply(list).to_list() == [[0, 1, 2, 3, 4]] * 3
     assert found["weight"].to_numpy() == pytest.approx(1 / 5)
 
@@ -52,7 +52,7 @@ def test_the_estimate_is_unbiased_where_the_mean_of_all_samples_is_not():
     rng = np.random.default_rng(1)
     ours, pooled = [], []
     for _ in range(60):
-        found = in_rounds(suite_of(60, 4), ALL, drawing([0.9] * 60, rng), None)
+        found = drawn_in_rounds(suite_of(60, 4), ALL, drawing([0.9] * 60, rng), None)
         ours.append(per_problem(found).mean())
         pooled.append(found.groupby("problem_id")["correct"].mean().mean())
     error = np.std(ours) / len(ours) ** 0.5
@@ -62,9 +62,9 @@ def test_the_estimate_is_unbiased_where_the_mean_of_all_samples_is_not():
 
 def test_a_suite_ends_with_the_round_that_makes_its_interval_narrow_enough():
     chances = np.linspace(0, 1, 100)
-    before = in_rounds(suite_of(100, 2), UntilConfig(samples_per_round=2), drawing(chances, np.random.default_rng(2)), None)
+    before = drawn_in_rounds(suite_of(100, 2), UntilConfig(samples_per_round=2), drawing(chances, np.random.default_rng(2)), None)
     wide, narrow = (
-        in_rounds(suite_of(100, 32), UntilConfig(half_width=width), drawing(chances, np.random.default_rng(3)), before)
+        drawn_in_rounds(suite_of(100, 32), UntilConfig(half_width=width), drawing(chances, np.random.default_rng(3)), before)
         for width in (0.12, 0.065)
     )
     assert half_width(wide, before) <= 0.12 and set(wide["round"]) == {0}
@@ -74,7 +74,7 @@ def test_a_suite_ends_with_the_round_that_makes_its_interval_narrow_enough():
 
 
 def test_samples_that_all_came_out_alike_are_no_certainty():
-    found = in_rounds(suite_of(8, 2), UntilConfig(samples_per_round=2), drawing([1.0] * 8, np.random.default_rng(0)), None)
+    found = drawn_in_rounds(suite_of(8, 2), UntilConfig(samples_per_round=2), drawing([1.0] * 8, np.random.default_rng(0)), None)
     assert half_width(found, None) > 0.05
 
 

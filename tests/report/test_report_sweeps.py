@@ -9,7 +9,7 @@ import optuna
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT, command, figures_of, tables_of
+from conftest import ROOT, TINY, command, figures_of, tables_of
 
 from benchmarks.records import write_run
 from src.report.__main__ import main
@@ -21,14 +21,6 @@ from src.sweep.space import read_space
 from src.sweep.study import open_storage
 
 ACCURACY = "evaluation.validation.best.accuracy"
-# A trial takes two seconds.
-TINY = (
-    "scale.steps=2", "scale.completion_budget=48", "algorithm.prompts_per_step=2", "hardware.device_batch_size=12",
-    "evaluation.validation.problems_per_level=4", "evaluation.validation.samples=2",
-    "evaluation.validation.every_steps=1", "evaluation.suites.chains.pool.count=4",
-    "evaluation.suites.chains.samples=2", "~evaluation.suites.chains_long", "record.checkpoint_every_steps=1",
-    "record.completions_every_steps=2", "tracking=none",
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +31,7 @@ def swept(tmp_path_factory):
         "mix.easy_share=0.2,0.8", "sweep.sampler=grid", "sweep.pruner=none", "sweep.seeds=2", "sweep.n_jobs=1",
         f"sweep.storage=sqlite:///{root}/study.db",
     )  # fmt: skip
-    result = command("-m", "+experiment=mix_easy_hard", *TINY, *arguments, cwd=root, OMP_NUM_THREADS="1")
+    result = command("-m", "+experiment=mix_easy_hard", *TINY, "evaluation.suites.chains.samples=2", *arguments, cwd=root, OMP_NUM_THREADS="1")
     assert result.returncode == 0, result.stderr
     return root / "outputs" / "sweeps" / "mix_easy_hard"
 

@@ -9,7 +9,7 @@ import time
 import optuna
 import pytest
 import yaml
-from conftest import command, configured, tables_of
+from conftest import TINY, command, configured, tables_of
 
 from src.report.analysis import analyse
 from src.sweep.budget import Spending
@@ -17,15 +17,7 @@ from src.sweep.results import expectations, write_results
 from src.sweep.space import Space
 
 ACCURACY = "evaluation.validation.best.accuracy"
-# A run takes two seconds.
-TINY = (
-    "scale.steps=2", "scale.completion_budget=48", "algorithm.prompts_per_step=2", "hardware.device_batch_size=12",
-    "evaluation.validation.problems_per_level=4", "evaluation.validation.samples=2",
-    "evaluation.validation.every_steps=2", "evaluation.suites.chains.pool.count=4",
-    "evaluation.suites.chains.samples=1", "~evaluation.suites.chains_long", "record.checkpoint_every_steps=1",
-    "record.completions_every_steps=2", "tracking=none",
-)  # fmt: skip
-SEARCH = ("-m", "+experiment=mix_easy_hard", *TINY, "lr.peak=1e-4,1e-3,3e-3", "sweep.sampler=grid", "sweep.pruner=none", "sweep.n_jobs=1")
+SEARCH = ("-m", "+experiment=mix_easy_hard", *TINY, "evaluation.validation.every_steps=2", "lr.peak=1e-4,1e-3,3e-3", "sweep.sampler=grid", "sweep.pruner=none", "sweep.n_jobs=1")
 CONFIRM = "sweep.confirm={top: 2, seeds: 2}"
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 import psutil
 import pytest
 import yaml
-from conftest import ROOT, command, configured
+from conftest import ROOT, TINY, command, configured
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
@@ -36,14 +36,6 @@ VALIDATION = ("evaluation.validation.every_steps=10", "evaluation.validation.sam
 ACCURACY = "evaluation.validation.best.accuracy"
 TOKENS = "evaluation.validation.best.mean_tokens"
 
-# Smaller than TOY: a trial takes two seconds.
-TINY = (
-    "scale.steps=2", "scale.completion_budget=48", "algorithm.prompts_per_step=2", "hardware.device_batch_size=12",
-    "evaluation.validation.problems_per_level=4", "evaluation.validation.samples=2",
-    "evaluation.validation.every_steps=1", "evaluation.suites.chains.pool.count=4",
-    "evaluation.suites.chains.samples=1", "~evaluation.suites.chains_long", "record.checkpoint_every_steps=1",
-    "record.completions_every_steps=2", "tracking=none",
-)
 BASE = ("-m", "+experiment=mix_easy_hard", *TINY)
 
 
