@@ -1,4 +1,4 @@
-"""The three experiments over three seeds at micro scale, as the table in docs/studies.md.
+"""The three experiments over three seeds at micro scale, as the table in docs/findings.md.
 
     python benchmarks/three_seeds.py [--seeds 42 43 44] [--output outputs/three_seeds]
 
