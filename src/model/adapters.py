@@ -78,6 +78,7 @@ def make_merged(path: str, base: str) -> None:
 def _merge(adapter: Path, base: str, folder: Path) -> None:
     """In the base's dtype, and with the tokenizer: the adapter's, or its base's where it has none."""
     from peft import PeftModel
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     _, revision = base_of(str(adapter)) or ("", None)
@@ -89,5 +90,7 @@ def _merge(adapter: Path, base: str, folder: Path) -> None:
         PeftModel.from_pretrained(plain, adapter).merge_and_unload().save_pretrained(staging)
         tokenizer.save_pretrained(staging)
         staging.rename(folder)
+    except SafetensorError as error:
+        raise UserError(f"model.path: {adapter / WEIGHTS} is damaged ({error}); give a whole adapter's folder") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)

@@ -23,7 +23,7 @@ from src.hardware.ranks import gather
 from src.record.checkpoints import Checkpoints, Progress
 from src.record.ledger import Ledger
 from src.record.metrics import Rollout
-from src.rollout.engine import divergence_in_words
+from src.rollout.engine import divergence_in_words, limit_after
 from src.rollout.in_process import weights_in
 from src.training import fsdp
 from src.training.algorithm import ADVANTAGES, AlgorithmConfig
@@ -94,7 +94,8 @@ class LabTrainerMixin(NarrowPasses):
     def _generate(self, prompts: list) -> tuple:
         step = self.state.global_step
         self.limit = self.harness.schedule.limit(step)
-        self._apply_limit()
+        if self.use_vllm:  # not self.max_completion_length: Dr. GRPO divides the loss by it, and that constant must not move
+            self.vllm_generation.max_completion_length = self.limit
         # The random state of a step depends on the seed and the step alone, so a continued run samples what the
         # uninterrupted one would have.
         seed = (self.args.seed * 1_000_003 + step) * 1_009 + self.accelerator.process_index
@@ -115,19 +116,15 @@ class LabTrainerMixin(NarrowPasses):
         """What transformers samples in, where that is not what the weights are in: the bfloat16 that training computes in."""
         return torch.bfloat16 if self.args.bf16 and not self.use_vllm else None
 
-    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> tuple:
+    def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> tuple:
+        if not self.use_vllm:  # one limit for all, so what the longest prompt leaves of the context; vLLM sees to each by itself
+            room = self.accelerator.unwrap_model(self.model).config.max_position_embeddings
+            limit = limit_after(max(prompt_ids, key=len), self.limit, room)
+            self.generation_config.max_new_tokens = self.generation_kwargs["max_new_tokens"] = limit
         # Sharded weights are cast as they are gathered, by FSDP2's own policy and by DeepSpeed.
         whole = not (self.is_fsdp_enabled or self.is_deepspeed_enabled)
         with weights_in(self.accelerator.unwrap_model(self.model), self.sampling_dtype if whole else None):
-            return super()._generate_single_turn(*args, **kwargs)
-
-    def _apply_limit(self) -> None:
-        # Not self.max_completion_length: Dr. GRPO divides the loss by it, and that constant must not move.
-        if self.use_vllm:
-            self.vllm_generation.max_completion_length = self.limit
-        else:
-            self.generation_config.max_new_tokens = self.limit
-            self.generation_kwargs["max_new_tokens"] = self.limit
+            return super()._generate_single_turn(prompt_ids, *args, **kwargs)
 
     # -- rewards --------------------------------------------------------------------------------------------------
 

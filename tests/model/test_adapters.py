@@ -85,6 +85,14 @@ def test_an_adapter_that_is_not_whole_is_one_line(name, content, cache, tmp_path
         architecture(configured(f"model.path={tmp_path / 'adapter'}").model)
 
 
+def test_an_adapter_whose_weights_are_damaged_is_one_line(cache, tmp_path):
+    adapted().save_pretrained(tmp_path / "adapter")
+    weights = tmp_path / "adapter" / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(UserError, match="adapter_model.safetensors is damaged .*give a whole adapter's folder$"):
+        load_model(configured(f"model.path={tmp_path / 'adapter'}").model)
+
+
 def test_adapters_have_a_learning_rate_of_their_own_unless_one_is_given():
     full = configured().lr.peak
     assert math.isclose(configured(LORA).lr.peak, 10 * full)

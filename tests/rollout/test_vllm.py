@@ -32,9 +32,10 @@ IN_STEP = 5e-3  # nats a token: what the sampler and the trainer may differ by o
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A toy run that samples with vLLM, its limit growing from a fifth to all of the budget."""
+    """A toy run that samples with vLLM, its limit growing from a fifth to all of the budget, and its suite drawn in rounds."""
     root = tmp_path_factory.mktemp("vllm")
-    result = command(*WITH_VLLM, f"output_root={root}", f"run_dir={root}/run", cwd=root, patience_s=900, OMP_NUM_THREADS="1")
+    rounds = ("evaluation.suites.chains.samples=4", "evaluation.until.samples_per_round=2")
+    result = command(*WITH_VLLM, *rounds, f"output_root={root}", f"run_dir={root}/run", cwd=root, patience_s=900, OMP_NUM_THREADS="1")
     assert result.returncode == 0, result.stderr[-3000:]
     return root / "run"
 
@@ -58,6 +59,12 @@ def test_evaluation_samples_differ_and_obey_their_own_limit(folder):
     rows = pd.read_parquet(folder / "evaluation" / "validation_before.parquet")
     assert rows.groupby("problem_id")["text"].nunique().max() == 2  # samples of a problem
     assert rows["tokens"].max() <= 128 and rows["correct"].any()
+
+
+def test_a_suite_is_drawn_in_rounds(folder):
+    rows = pd.read_parquet(folder / "evaluation" / "chains_after.parquet")
+    assert (rows.groupby("problem_id").size() == 4).all() and set(rows["round"]) == {0, 1}
+    assert rows.groupby("problem_id")["text"].nunique().max() > 2
 
 
 def test_a_run_that_was_stopped_goes_on_with_the_weights_it_had(tmp_path):

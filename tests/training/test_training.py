@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +17,7 @@ from src.experiment.run import run
 from src.experiment.trl_config import trl_config
 from src.grading.grader import Grader
 from src.model.load import load_tokenizer
+from src.model.places import EMBEDDED
 from src.run import CONF
 
 ONE_STEP = (*TOY, "scale.steps=1", "evaluation.validation.problems_per_level=1", "evaluation.validation.samples=1",
@@ -83,6 +85,16 @@ def test_the_limit_takes_effect_in_the_sampler_the_record_and_the_reward(tmp_pat
         # -0.5 at no tokens rises to 0 at the limit in force: half a cosine.
         for tokens, reward in zip(wrong["tokens"], wrong["reward/cosine"], strict=True):
             assert reward == pytest.approx(-0.25 * (1 + math.cos(math.pi * tokens / limit)), abs=1e-6)
+
+
+def test_training_stops_where_the_context_does(tmp_path):
+    shutil.copytree(EMBEDDED["embedded/micro"], tmp_path / "model")
+    settings = tmp_path / "model" / "config.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"max_position_embeddings": 160}))
+    run_in(tmp_path, *ONE_STEP, f"model.path={tmp_path / 'model'}", "record.completions_every_steps=1")
+    [line] = lines(tmp_path / "run")
+    assert line["length_limit"] == 128 > line["completion_tokens/max"] and line["truncated_share"] > 0
+    assert line["completion_tokens/max"] + line["prompt_tokens"] / 24 <= 160  # 24 completions in a step
 
 
 def test_the_adaptive_limit_grows_on_truncation(tmp_path):
