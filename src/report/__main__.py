@@ -51,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"error: cannot write {options.output} ({error.strerror}); choose another with --output", file=sys.stderr)
         return BAD_INPUT
+    print(analysis.answer)
     for heading, words in analysis.sentences:
         print(heading, *words, sep="\n  ")
     print(f"report: {page}")

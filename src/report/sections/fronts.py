@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from src.drawing.chart import Figure, chart, short, zoom
+from src.drawing.chart import Figure, chart, short, time_unit, zoom
 from src.drawing.table import Table, share_with, table
 from src.record.measures import Measure
 from src.report.analysis import Analysis
@@ -23,10 +23,10 @@ def fronts(analysis: Analysis, group: Group) -> list[Figure]:
     points = [(c.label, tokens[c.key], accuracy[c.key]) for c in group.configurations]
     figures = [_front(analysis, group, "tokens", "mean tokens", [*with_base, *points])]
     spent = {c.key: _spent(group, c) for c in group.configurations}
-    unit = "cost, US$" if any(usd for usd, _ in spent.values()) else "time, minutes"
-    costs = [
-        (c.label, Interval(*[spent[c.key][0] or spent[c.key][1]] * 3), accuracy[c.key]) for c in group.configurations
-    ]
+    priced = any(usd for usd, _ in spent.values())
+    size, name = time_unit(max(seconds for _, seconds in spent.values()))
+    unit = "cost, US$" if priced else f"time, {name}"
+    costs = [(c.label, Interval(*[spent[c.key][0] if priced else spent[c.key][1] / size] * 3), accuracy[c.key]) for c in group.configurations]
     figures.append(_front(analysis, group, "cost", unit, costs))
     return figures
 
@@ -34,7 +34,7 @@ def fronts(analysis: Analysis, group: Group) -> list[Figure]:
 def _spent(group: Group, configuration: Configuration) -> tuple[float, float]:
     costs = [run.summary.get("cost", {}) for run in group.runs[configuration.key]]
     usd = float(np.mean([cost.get("usd", 0.0) for cost in costs]))
-    return usd, float(np.mean([sum(cost.get("seconds", {}).values()) / 60 for cost in costs]))
+    return usd, float(np.mean([sum(cost.get("seconds", {}).values()) for cost in costs]))
 
 
 def _front(
