@@ -46,7 +46,7 @@ def chart(rows: Sequence[Row], **rest: Any) -> dict[str, Any]:
     }
 
 
-_WRAP = r"(.{30}\S*) "  # of a label: a line of it ends at the first space from here on
+_WRAP = r"(.{40}\S*) "  # of a label: a line of it ends at the first space from here on
 
 
 @dataclass(frozen=True)

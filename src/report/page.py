@@ -116,7 +116,7 @@ def subtitle(analysis: Analysis) -> str:
     words = [
         f"{_number(len(analysis.runs), 'run')} of {_number(len(analysis.configurations), 'configuration')} at scale {scales}",
         f"{measured} measured to the end",
-    ] if analysis.runs or not analysis.models else []
+    ] if analysis.runs else []
     if models := {label for group in analysis.models for label in group.measures}:
         words.append(f"{_number(len(models), 'model')} measured without training")
     if analysis.sweeps:
@@ -147,8 +147,6 @@ def notes(analysis: Analysis) -> list[str]:
             f"Verdicts are wrong in 5 % of studies that are looked at {_times(analysis.looks)}. Who then adds seeds looks once more, and "
             "says so with --looks."
         )
-    if not analysis.ranked and not analysis.models:
-        found.append("No run was measured to its end, so there is no verdict yet.")
     return found
 
 

@@ -25,7 +25,7 @@
   const font = "Inter, Segoe UI, Roboto, Arial, sans-serif", quiet = "var(--quiet)", line = "var(--line)";
   const text = { labelColor: quiet, titleColor: quiet, labelFont: font, titleFont: font, titleFontWeight: 400 };
   const LOOK = {
-    aria: false, background: "transparent", view: { stroke: "transparent" }, // the plot has a label of its own
+    background: "transparent", view: { stroke: "transparent" },
     axis: { ...text, gridColor: line, domainColor: line, tickColor: line, gridOpacity: 0.7, labelOverlap: "greedy", labelSeparation: 6 },
     legend: text,
   };
@@ -41,7 +41,11 @@
     if (place.clientWidth < 420) narrow(spec);
     views.get(name)?.finalize();
     const task = vegaEmbed(place, spec, { actions: false, renderer: "svg", logLevel: 1 /* errors */, config: LOOK })
-      .then((result) => { views.set(name, result.view); place.dataset.drawn = "yes"; })
+      .then((result) => {
+        views.set(name, result.view);
+        place.querySelector("svg").setAttribute("aria-hidden", "true"); // the plot has a label of its own
+        place.dataset.drawn = "yes";
+      })
       .catch((error) => { place.textContent = `This figure could not be drawn: ${error.message}`; console.error(error); });
     drawing.set(name, task);
     return task;
@@ -233,13 +237,14 @@
 
   // A page that is served is loaded anew when its records have grown, unless someone is reading closely; what was chosen stays.
   const closely = () => document.activeElement.matches("input, select") || by("p-view")?.childElementCount || getSelection().toString();
-  if (root.dataset.live) setInterval(async () => {
-    const now = await fetch("live").then((answer) => answer.text(), () => root.dataset.live); // until the server is there again
-    if (now === root.dataset.live || closely()) return;
+  const served = root.dataset.live && location.protocol.startsWith("http");
+  if (served) setInterval(async () => {
+    const answer = await fetch("live").catch(() => null); // until the server is there again
+    if (!answer?.ok || (await answer.text()) === root.dataset.live || closely()) return;
     sessionStorage.setItem("kept", JSON.stringify([by("search").value, data.configurations.filter((c) => !state.shown.includes(c)), scrollY]));
     location.reload();
   }, 2000);
-  const [searched, unseen, top] = JSON.parse((root.dataset.live && sessionStorage.getItem("kept")) || "[\"\", null, 0]");
+  const [searched, unseen, top] = JSON.parse((served && sessionStorage.getItem("kept")) || "[\"\", null, 0]");
   by("search").value = searched;
   show(unseen ? data.configurations.filter((label) => !unseen.includes(label)) : data.shown);
   search();
