@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT, configured
+from conftest import ROOT, configured, tables_of
 
 from benchmarks.records import write_run, write_table
 from src.record.recipe import flat
@@ -105,6 +105,20 @@ def test_a_claim_that_is_looked_at_again_takes_more(tmp_path):
     effect = ClaimEffect(Interval(5, 0.5, 9.5), seeds=6)
     assert decide(test, effect)[0] == "supported" and decide(test, effect, looks=4)[0] == "undecided"
     assert decide(test, ClaimEffect(Interval(4, -0.5, 8.5), seeds=6))[1].endswith("as --looks 2")
+
+
+def test_claims_of_studies_that_no_run_speaks_to_are_folded(tmp_path):
+    for seed in range(3):
+        write_run(tmp_path / f"run{seed}", seed=seed, name="high_quality_data", settings=of_recipe("high_quality_data"))
+    analysis = analyse([tmp_path])
+    tables = tables_of(analysis)
+    told, rest = ({row[0].text[0] for row in tables[name].rows} for name in ("claims", "other_claims"))
+    assert analysis.studies == told == {"A"} and rest == {"B", "C"}
+    assert tables["other_claims"].closed and tables["published_efficient_reasoning"].closed and not tables["published_baselines"].closed
+    measured = [dict(zip([name for name, _ in tables["claims"].columns], row, strict=True)) for row in tables["claims"].rows]
+    assert all(row["verdict"].text == "not measured" or row["measured"].text == "on the micro model" for row in measured)
+    (late,) = [row for row in measured if row["claim"].text == "A2"]
+    assert re.fullmatch(r"\d+/\d+/\d+ %: (samples|problems|seeds)", late["uncertain from samples/problems/seeds"].text)
 
 
 def test_late_change_is_paired_by_run(tmp_path):

@@ -166,7 +166,7 @@ def _smallest(group: Group, verdict: Judgement) -> str:
     if not shares:
         return "Nothing varied between these problems: how small a difference they show is unknown."
     base, most = detectable_by(widest), max(shares, key=shares.__getitem__)
-    pairs = [found for f in verdict.between if f.group is group and (found := detectable_by(f.difference))]
+    pairs = [detectable_by(f.difference) for f in verdict.between if f.group is group and f.difference.split.shares()]
     between = f", and between configurations {points(max(pairs))}" if pairs else ""
     return f"A gain of {points(base)} is found in 4 of 5 tries{between}; more {most} would help most ({100 * shares[most]:.0f} % of the variance)."
 

@@ -20,7 +20,7 @@ def sources(shares: Mapping[Source, float], seeds: int) -> list[Cell | str | Non
 
 def found(difference: Difference) -> Cell:
     """The smallest true difference that is found in 4 of 5 tries, in points; where nothing varied it is not known."""
-    return points(detectable_by(difference))
+    return points(detectable_by(difference) if difference.split.shares() else 0.0)
 
 
 def uncertain(difference: Difference) -> Cell:

@@ -96,7 +96,7 @@ def limits(analysis: Analysis) -> Table:
     rows = []
     for group in analysis.groups:
         findings = [f for f in analysis.verdict.with_base if f.group is group]
-        between = [detectable_by(f.difference) for f in analysis.verdict.between if f.group is group]
+        between = [f.difference for f in analysis.verdict.between if f.group is group]
         seeds = sorted({f.difference.seeds for f in findings})
         worst = max((f.difference for f in findings), key=detectable_by)
         rows.append(
@@ -106,7 +106,7 @@ def limits(analysis: Analysis) -> Table:
                 group.protocol["samples per problem"],
                 Cell("–".join(map(str, {seeds[0]: 0, seeds[-1]: 0})), seeds[0]),
                 found(worst),
-                points(max(between)) if between else None,
+                found(max(between, key=detectable_by)) if between else None,
                 *sources(worst.split.shares(), worst.seeds),
             ]
         )

@@ -64,8 +64,6 @@
       await new Promise((go) => { setTimeout(go); });
     }
   }
-  addEventListener("beforeprint", () => { all("details").forEach((d) => { d.dataset.was = d.open; d.open = true; }); });
-  addEventListener("afterprint", () => { all("details").forEach((d) => { d.open = d.dataset.was === "true"; }); });
 
   // The legend: which configurations figures show, and which steps.
   const state = { shown: data.shown, first: null, last: null };
