@@ -90,7 +90,7 @@ def analyse(paths: Sequence[Path], looks: int = 1) -> Analysis:
 
 
 def _without_picked(runs: list[Run], sweeps: Sequence[SweepRecord]) -> tuple[list[Run], list[Run]]:
-    """Of a configuration that a search picked for its figure and ran again, the fresh seeds alone are evidence: those, and the others."""
+    """Those that are evidence, and those of configurations that a search picked for their figure and ran again on fresh seeds."""
     places = {
         (sweep.folder / "trials" / f"{row['trial']:04d}").resolve()
         for sweep in sweeps for row in sweep.confirmed if row["trial"] is not None

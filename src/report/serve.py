@@ -1,5 +1,5 @@
-"""The live page: `python -m src.report --serve` writes it anew while runs and sweeps go on, and shows it, on this machine alone unless
-told otherwise. Files are read and files are shown; nothing asks a run for anything."""
+"""The live page: `python -m src.report --serve` writes it anew while runs and sweeps go on, and shows it, on this machine alone
+unless told otherwise. Files are read and files are shown; nothing asks a run for anything."""
 
 import hashlib
 import os
@@ -75,7 +75,8 @@ def serve(folders: Sequence[Path], folder: Path, address: tuple[str, int], write
     try:
         server = LiveServer(address, folder)
     except OSError as error:
-        print(f"error: cannot listen on {address[0]}:{address[1]} ({error.strerror}); choose others with --host and --port", file=sys.stderr)
+        told = f"cannot listen on {address[0]}:{address[1]} ({error.strerror}); choose others with --host and --port"
+        print(f"error: {told}", file=sys.stderr)
         return BAD_INPUT
     with server:
         Thread(target=server.serve_forever, daemon=True).start()

@@ -22,7 +22,7 @@ def plant(folder, gains, seeds=3, **rest):
         ({"c": 0.2, "d": 0.2}, 3, "Use mix.easy_share=", "these data cannot tell which is better; the first gained +"),
         ({"a": 0.0, "b": 0.0}, 3, "These data cannot decide: no recipe is shown to be better than the base", "next, buy more "),
         ({"a": 0.3}, 1, "No recipe can be recommended yet: with 1 seed of at least 3", "next, run 2 more of each recipe"),
-        ({"a": -0.3, "b": -0.3}, 3, "Use the base as it is", "no recipe is better"),
+        ({"a": -0.3, "b": -0.3}, 3, "Use the base as it is", "all recipes are worse; of them mix.easy_share="),
     ],
 )
 def test_what_is_recommended_is_what_is_shown(gains, seeds, begins, says, tmp_path):

@@ -41,8 +41,9 @@ def answer(
         return _of_recipes(Evidence(benchmarks(groups), verdict), sweeps, runs)
     if models:
         return _of_models(models[0])
-    best = next((f"; trial {sweep.best.number} of {sweep.name} is ahead by the figure it was picked for" for sweep in sweeps if sweep.best), "")
-    return Answer("There is no answer yet", f"no run was measured to its end{best}", _spent(runs), "let them end, or take them up with resume=FOLDER")
+    ahead = [f"; trial {sweep.best.number} of {sweep.name} is ahead by the figure it was picked for" for sweep in sweeps if sweep.best]
+    why = f"no run was measured to its end{''.join(ahead[:1])}"
+    return Answer("There is no answer yet", why, _spent(runs), "let them end, or take them up with resume=FOLDER")
 
 
 @dataclass(frozen=True)
@@ -91,19 +92,20 @@ def _shown(findings: Iterable[Finding]) -> set[str]:
 def _of_recipes(evidence: Evidence, sweeps: Sequence[SweepRecord], runs: Sequence[Run]) -> Answer:
     if best := evidence.best():
         return _recommended(evidence, best, runs)
-    first = max(evidence.configurations, key=evidence.mean_gain)
-    gain = evidence.gains(first)[0]
-    if not any(f.enough_seeds for c in evidence.configurations for f in evidence.gains(c)):
-        seeds = max(f.difference.seeds for c in evidence.configurations for f in evidence.gains(c))
+    gain = evidence.gains(max(evidence.configurations, key=evidence.mean_gain))[0]
+    seeds = max(f.difference.seeds for c in evidence.configurations for f in evidence.gains(c))
+    if seeds < FEWEST_SEEDS:
         unsure = "" if gain.standing != "not resolved" else ", which is not shown to differ from 0"
-        few = f"with {count(seeds, 'seed')} of at least {FEWEST_SEEDS} this speaks of weights alone; those of {_gained(gain, seeds=False)}{unsure}"
+        few = f"with {count(seeds, 'seed')} of at least {FEWEST_SEEDS} this speaks of weights alone"
         search = any(sweep.complete and not sweep.confirmed for sweep in sweeps)
-        then = "confirm the best of the search on fresh seeds (sweep.confirm)" if search else f"run {FEWEST_SEEDS - seeds} more of each recipe (seed=N)"
-        return Answer("No recipe can be recommended yet", few, _spent(runs), then)
-    if all(_shown(evidence.gains(c)) == {"worse"} for c in evidence.configurations):
-        return Answer("Use the base as it is", f"no recipe is better than it, and {_gained(gain)}", _spent(runs), "try another recipe")
-    if any(_shown(evidence.gains(c)) >= {"better"} for c in evidence.configurations):
-        return Answer("It depends on the suite", "no recipe is the better one on all of them", _spent(runs), "choose by the suite that counts")
+        more = f"run {FEWEST_SEEDS - seeds} more of each recipe (seed=N)"
+        then = "confirm the best of the search on fresh seeds (sweep.confirm)" if search else more
+        return Answer("No recipe can be recommended yet", f"{few}; those of {_gained(gain, seeds=False)}{unsure}", _spent(runs), then)
+    shown = [_shown(evidence.gains(c)) for c in evidence.configurations]
+    if all(each == {"worse"} for each in shown):
+        return Answer("Use the base as it is", f"all recipes are worse; of them {_gained(gain)}", _spent(runs), "try another recipe")
+    if any("better" in each for each in shown):
+        return Answer("It depends on the suite", "no recipe is the better one on all", _spent(runs), "choose by the suite that counts")
     close = f"no recipe is shown to be better than the base; nearest to it {_gained(gain)}"
     return Answer("These data cannot decide", close, _spent(runs), _bought(gain.difference))
 
@@ -115,14 +117,15 @@ def _recommended(evidence: Evidence, best: Sequence[Configuration], runs: Sequen
         named = len(best) <= MOST_NAMED
         use = f"Use {' or '.join(c.label for c in best)}" if named else f"Use {first.label} or one of {len(rest)} others"
         sure = f"these data cannot tell which is better; {sure}"
-        then = _bought(next((f.difference for f in evidence.between if {f.first.key, f.second and f.second.key} == {first.key, rest[0].key}), None))
-        return Answer(use, sure, _spent(runs, first), f"{then}, or take the cheapest")
+        apart = [f.difference for f in evidence.between if f.second and {f.first.key, f.second.key} == {first.key, rest[0].key}]
+        return Answer(use, sure, _spent(runs, first), f"{_bought(*apart[:1])}, or take the cheapest")
     others = [c for c in evidence.configurations if c.key != first.key]
     beaten = sum((first.key, c.key) in evidence.beats() for c in others)
     if others:
         sure += f", and is better than {beaten} of {count(len(others), 'other')}"
-    embedded = any(run.summary["scale"] == "micro" for run in first.runs)
-    return Answer(f"Use {first.label}", sure, _spent(runs, first), "see whether it holds of a real model" if embedded else _weights(first))
+    embedded = first.runs[0].summary["scale"] == "micro"
+    then = "see whether it holds of a real model" if embedded else _weights(first)
+    return Answer(f"Use {first.label}", sure, _spent(runs, first), then)
 
 
 def _gained(gain: Finding, name: str = "", seeds: bool = True) -> str:
@@ -137,7 +140,7 @@ def _weights(configuration: Configuration) -> str:
     return f"take {best}" if best.is_dir() else "train it at the size that you need"
 
 
-def _bought(difference: Difference | None) -> str:
+def _bought(difference: Difference | None = None) -> str:
     """What would tell most. `--plan` has the price."""
     shares = difference.split.shares() if difference and difference.seeds > 1 else {}
     if difference and difference.seeds > 1 and not shares:
@@ -149,13 +152,14 @@ def _bought(difference: Difference | None) -> str:
 
 def _spent(runs: Sequence[Run], configuration: Configuration | None = None) -> str:
     """On all runs, and on a run of the one that is recommended."""
-    each = f"a run of it took {_bill(configuration.runs, len(configuration.runs))}, " if configuration else ""
+    each = f"a run of it took {_bill(configuration.measured, len(configuration.measured))}, " if configuration else ""
     return f"{each}all {count(len(runs), 'run')} took {_bill(runs)}" if runs else ""
 
 
 def _bill(runs: Sequence[Run], shared_by: int = 1) -> str:
     costs = [run.summary.get("cost", {}) for run in runs]
-    seconds, usd = (sum(each) / shared_by for each in zip(*((sum(c.get("seconds", {}).values()), c.get("usd") or 0.0) for c in costs), strict=True))
+    seconds = sum(sum(cost.get("seconds", {}).values()) for cost in costs) / shared_by
+    usd = sum(cost.get("usd") or 0.0 for cost in costs) / shared_by
     return duration(seconds) + (f" and ${usd:,.2f}" if usd else "")
 
 

@@ -168,7 +168,8 @@ def _smallest(group: Group, verdict: Judgement) -> str:
     base, most = detectable_by(widest), max(shares, key=shares.__getitem__)
     pairs = [detectable_by(f.difference) for f in verdict.between if f.group is group and f.difference.split.shares()]
     between = f", and between configurations {points(max(pairs))}" if pairs else ""
-    return f"A gain of {points(base)} is found in 4 of 5 tries{between}; more {most} would help most ({100 * shares[most]:.0f} % of the variance)."
+    help_most = f"more {most} would help most ({100 * shares[most]:.0f} % of the variance)"
+    return f"A gain of {points(base)} is found in 4 of 5 tries{between}; {help_most}."
 
 
 def _on_seeds(few: Sequence[Finding]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Where time and money went: by phase and run, for each point gained, and the published costs."""
+"""Where time and money went: by phase, for each point gained, and the published costs."""
 
 from statistics import fmean
 
@@ -17,7 +17,7 @@ def costs(analysis: Analysis) -> Table:
     main = analysis.ranked[0] if analysis.ranked else None
     rows = []
     for c in analysis.configurations:
-        if not (bills := [run.summary["cost"] for run in c.runs if run.summary.get("cost")]):
+        if not (bills := [run.summary["cost"] for run in c.measured or c.runs if run.summary.get("cost")]):
             continue
         spent = {phase: fmean(bill.get("seconds", {}).get(phase, 0.0) for bill in bills) for phase in PHASES}
         usd, gpu_hours, tokens = (fmean(bill.get(key) or 0.0 for bill in bills) for key in ("usd", "gpu_hours", "completion_tokens"))
@@ -44,7 +44,7 @@ def costs(analysis: Analysis) -> Table:
         f"#points gained, #cost per point, #time per point, {UNCERTAIN}"
     )
     suite = f" Points gained on {main.name}." if main else ""
-    note = f"Mean of the runs of a configuration, wall-clock time by phase.{suite} A machine without a price costs $0."
+    note = f"Mean of a configuration's runs that ended in order, wall-clock time by phase.{suite} A machine without a price costs $0."
     return table("costs", "What it cost", note, columns, rows)
 
 

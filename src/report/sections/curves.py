@@ -89,7 +89,8 @@ def _curve_spec(analysis: Analysis, rows: Sequence[Row], title: str, unit: str) 
     }
     share = unit in SHARES
     y = {"type": "quantitative", "title": unit, "scale": {"zero": False}} | ({"axis": {"format": ".0%"}} if share else {})
-    tooltip = [{"field": "configuration"}, {"field": "step"}, {"field": "value", "title": title, "format": ".1%" if share else ".4~g"}]
+    value = {"field": "value", "title": title, "format": ".1%" if share else ".4~g"}
+    tooltip = [{"field": "configuration"}, {"field": "step"}, value]
     hue = colour(analysis)
     few = max(sum(row["configuration"] == rows[0]["configuration"] for row in rows), 1) <= 30
     layers = []

@@ -26,7 +26,8 @@ def fronts(analysis: Analysis, group: Group) -> list[Figure]:
     priced = any(usd for usd, _ in spent.values())
     size, name = time_unit(max(seconds for _, seconds in spent.values()))
     unit = ("cost a run", "$.2f") if priced else (f"{name} a run", ",~f")
-    costs = [(c.label, Interval(*[spent[c.key][0] if priced else spent[c.key][1] / size] * 3), accuracy[c.key]) for c in group.configurations]
+    paid = {key: usd if priced else seconds / size for key, (usd, seconds) in spent.items()}
+    costs = [(c.label, Interval(*[paid[c.key]] * 3), accuracy[c.key]) for c in group.configurations]
     figures.append(_front(analysis, group, "cost", unit, costs))
     return figures
 
