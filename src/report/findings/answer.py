@@ -106,7 +106,8 @@ def _of_recipes(evidence: Evidence, sweeps: Sequence[SweepRecord], runs: Sequenc
         return Answer("Use the base as it is", f"all recipes are worse; of them {_gained(gain)}", _spent(runs), "try another recipe")
     if any("better" in each for each in shown):
         return Answer("It depends on the suite", "no recipe is the better one on all", _spent(runs), "choose by the suite that counts")
-    close = f"no recipe is shown to be better than the base; nearest to it {_gained(gain)}"
+    many = " once corrected for the number of comparisons" if gain.difference.interval.low > 0 else ""
+    close = f"no recipe is shown to be better than the base{many}; nearest to it {_gained(gain)}"
     return Answer("These data cannot decide", close, _spent(runs), _bought(gain.difference))
 
 
@@ -122,7 +123,7 @@ def _recommended(evidence: Evidence, best: Sequence[Configuration], runs: Sequen
     others = [c for c in evidence.configurations if c.key != first.key]
     beaten = sum((first.key, c.key) in evidence.beats() for c in others)
     if others:
-        sure += f", and is better than {beaten} of {count(len(others), 'other')}"
+        sure += f", and is better than {beaten} of {count(len(others), 'other')}" if beaten else ", the only one that is shown to gain"
     embedded = first.runs[0].summary["scale"] == "micro"
     then = "see whether it holds of a real model" if embedded else _weights(first)
     return Answer(f"Use {first.label}", sure, _spent(runs, first), then)
