@@ -23,7 +23,7 @@ def plant(folder, gains, seeds=3, **rest):
         ({"g": 0.07, "h": 0.04}, 3, "Use mix.easy_share=g: it gained +", "3 seeds, the only one that is shown to gain; a run of it"),
         ({"e": 0.07, "f": 0.04}, 3, "These data cannot decide: no recipe is shown", "once corrected for the number of comparisons; nearest"),
         ({"a": 0.0, "b": 0.0}, 3, "These data cannot decide: no recipe is shown to be better than the base", "next, buy more "),
-        ({"a": 0.3}, 1, "No recipe can be recommended yet: with 1 seed of at least 3", "next, run 2 more of each recipe"),
+        ({"a": 0.3}, 1, "No recipe can be recommended yet: with 1 seed of at least 3", "next, run 2 more seeds of it (seed=N)."),
         ({"a": -0.3, "b": -0.3}, 3, "Use the base as it is", "all recipes are worse; of them mix.easy_share="),
     ],
 )

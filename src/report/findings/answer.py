@@ -98,7 +98,8 @@ def _of_recipes(evidence: Evidence, sweeps: Sequence[SweepRecord], runs: Sequenc
         unsure = "" if gain.standing != "not resolved" else ", which is not shown to differ from 0"
         few = f"with {count(seeds, 'seed')} of at least {FEWEST_SEEDS} this speaks of weights alone"
         search = any(sweep.complete and not sweep.confirmed for sweep in sweeps)
-        more = f"run {FEWEST_SEEDS - seeds} more of each recipe (seed=N)"
+        of_what = "it" if len(evidence.configurations) == 1 else "each recipe"
+        more = f"run {count(FEWEST_SEEDS - seeds, 'more seed')} of {of_what} (seed=N)"
         then = "confirm the best of the search on fresh seeds (sweep.confirm)" if search else more
         return Answer("No recipe can be recommended yet", f"{few}; those of {_gained(gain, seeds=False)}{unsure}", _spent(runs), then)
     shown = [_shown(evidence.gains(c)) for c in evidence.configurations]

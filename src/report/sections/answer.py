@@ -2,7 +2,7 @@
 
 from src.drawing.chart import Figure, intervals
 from src.report.analysis import Analysis
-from src.report.findings.configurations import Configuration, Group
+from src.report.findings.configurations import Configuration, Group, how_much
 from src.report.findings.models import side
 from src.report.section import Section
 from src.statistics import Interval, share_of
@@ -25,11 +25,9 @@ def _gains(analysis: Analysis) -> Figure:
     left = len(analysis.configurations) - len({c.key for _, c in found})
     where = "" if several else f" on {analysis.ranked[0].name}"
     caption = "Points, with 95 % intervals; dashed: no gain." + (f" The best; {left} more in the table." if left else "")
-    colour = {
-        "field": "standing", "type": "nominal", "title": None, "legend": {"orient": "top"},
-        "scale": {"domain": [name for name in HUES if any(row["standing"] == name for row in rows)],
-                  "range": [hue for name, hue in HUES.items() if any(row["standing"] == name for row in rows)]},
-    }  # fmt: skip
+    hues = {name: hue for name, hue in HUES.items() if any(row["standing"] == name for row in rows)}
+    scale = {"domain": list(hues), "range": list(hues.values())}
+    colour = {"field": "standing", "type": "nominal", "title": None, "legend": {"orient": "top"}, "scale": scale}
     spec = intervals(rows, "what", {"field": "gain", "title": "points gained"}, colour, tuple(rows[0]))
     return Figure("answer", f"Gain over the base{where}", caption, spec)
 
@@ -56,7 +54,7 @@ def _interval(interval: Interval, name: str) -> dict[str, object]:
 def _models(analysis: Analysis) -> Figure:
     several = len(analysis.models) > 1
     rows = [
-        {"what": f"{name} · {group.suite}" if several else name, **_interval(share_of(side(measure)), "accuracy")}
+        {"what": f"{name} · {group.suite}, {how_much(group.protocol)}" if several else name, **_interval(share_of(side(measure)), "accuracy")}
         for group in analysis.models
         for name, measure in group.measures.items()
     ][:MOST]

@@ -151,9 +151,9 @@
   by("search").addEventListener("input", search);
 
   // Keyboard: single keys, but where one writes.
-  const go = (by) => {
+  const go = (way) => {
     const parts = all("main section:not([hidden])"), tops = parts.map((part) => part.getBoundingClientRect().top - 60);
-    const at = by > 0 ? tops.findIndex((top) => top > 1) : tops.findLastIndex((top) => top < -1);
+    const at = way > 0 ? tops.findIndex((top) => top > 1) : tops.findLastIndex((top) => top < -1);
     if (at >= 0) parts[at].scrollIntoView();
   };
   const KEYS = { "/": () => by("search").focus(), j: () => go(1), k: () => go(-1), t: switchTheme };
