@@ -82,7 +82,7 @@ def percent(share: float) -> Cell:
 
 def points(share: float) -> Cell:
     """A size in points of a percentage, such as a margin. None at all is no margin: nothing was there to know it from."""
-    return Cell(f"{100 * share:.1f}", round(share, 5)) if share > 0 else Cell("unknown", None)
+    return Cell(f"{100 * share:.1f}", round(100 * share, 3)) if share > 0 else Cell("unknown", None)
 
 
 def seconds(value: float) -> Cell:
@@ -107,8 +107,9 @@ def share_with(interval: Interval) -> Cell:
 
 
 def gain_with(interval: Interval) -> Cell:
+    """A difference of shares in points."""
     text = f"{100 * interval.mean:+.1f} ({100 * interval.low:+.1f} to {100 * interval.high:+.1f})"
-    return Cell(text.replace("-", "−"), round(interval.mean, 6))
+    return Cell(text.replace("-", "−"), round(100 * interval.mean, 4))
 
 
 def tokens_with(interval: Interval) -> Cell:

@@ -57,7 +57,7 @@ def _spread(by_cell: Sequence[Sequence[float]]) -> Cell | None:
         return None
     spread = pooled_deviation(by_cell)
     text = f"{100 * spread.mean:.1f} ({100 * spread.low:.1f}–{100 * spread.high:.1f})"
-    return Cell(text, round(spread.mean, 6))
+    return Cell(text, round(100 * spread.mean, 4))
 
 
 def _written(f: Factorial, cells: Sequence[Configuration]) -> Cell | None:

@@ -56,7 +56,7 @@ def boxing(group: Group, configuration: Configuration) -> Cell | None:
     if any(each is None for measures in unboxed for each in measures):
         return None
     share = float(np.mean(unboxed[0]) - np.mean(unboxed[1]))
-    return Cell(f"{100 * share:+.1f}".replace("-", "−"), round(share, 6))
+    return Cell(f"{100 * share:+.1f}".replace("-", "−"), round(100 * share, 4))
 
 
 def standing(finding: Finding) -> str:

@@ -211,7 +211,7 @@
     if (asked) {
       const box = document.createElement("article");
       box.className = "question";
-      box.append(made("h3", `Problem ${id}; answer ${asked[1]}`), made("pre", asked[0]));
+      box.append(made("h3", `Question; right answer: ${asked[1]}`), made("pre", asked[0]));
       parts.push(box);
     }
     run.pairs[id].forEach((one, at) => {
