@@ -116,7 +116,7 @@ def test_claims_of_studies_that_no_run_speaks_to_are_folded(tmp_path):
     assert analysis.studies == told == {"A"} and rest == {"B", "C"}
     assert tables["other_claims"].closed and tables["published_efficient_reasoning"].closed and not tables["published_baselines"].closed
     measured = [dict(zip([name for name, _ in tables["claims"].columns], row, strict=True)) for row in tables["claims"].rows]
-    assert all(row["verdict"].text == "not measured" or row["measured"].text == "on the micro model" for row in measured)
+    assert all(row["verdict"].text == "not measured" or row["measured"].text == "by analogy, on the micro model" for row in measured)
     (late,) = [row for row in measured if row["claim"].text == "A2"]
     assert re.fullmatch(r"\d+/\d+/\d+ %: (samples|problems|seeds)", late["uncertain from samples/problems/seeds"].text)
 

@@ -31,7 +31,7 @@ def claims(analysis: Analysis) -> Table:
 def _tested(v: ClaimVerdict) -> list[tuple[str, Outcome, str, tuple[Difference, ...]]]:
     """Where it was measured; at its own scale, and not, where that is nowhere."""
     at_scale = ("at its own scale", v.at_scale, v.scale_reason, v.scale_differences)
-    at_micro = ("on the micro model", v.at_micro, v.micro_reason, v.micro_differences)
+    at_micro = ("by analogy, on the micro model", v.at_micro, v.micro_reason, v.micro_differences)
     return [each for each in (at_scale, at_micro) if each[1] != "not measured"] or [at_scale]
 
 

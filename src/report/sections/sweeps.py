@@ -2,11 +2,13 @@
 pruned when."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from src.drawing.chart import COLOURS, Figure, chart, lines, numeric, short, zoom
 from src.drawing.table import Cell, Table, p_value, plain, table
+from src.record.read import Run
 from src.report.analysis import Analysis
 from src.report.section import Section
 from src.report.sections.factors import cells, effects, effects_figure, factor_levels
@@ -223,18 +225,20 @@ def _pruned(sweep: SweepRecord, number: int) -> Figure:
 
 
 def trials(analysis: Analysis) -> Table:
+    runs = _runs_of_trials(analysis)
     rows = [
         [
             sweep.name,
             trial.number,
             trial.state,
-            *(told(sweep.objective, value) for value in (trial.value, trial.expected, trial.spread or None)),
+            *(told(sweep.objective, value) for value in (trial.value, trial.expected)),
+            told(sweep.objective, trial.spread or None, points=""),
             trial.seeds,
             told(list(sweep.objectives)[1], trial.values[1]) if len(trial.values) > 1 else None,
             trial.step,
             ", ".join(f"{key}={plain(value)}" for key, value in trial.params.items()),
             trial.reason or "",
-            uncertain(found) if (found := _measured(analysis, sweep, trial)) else None,
+            uncertain(found) if (found := _measured(sweep, runs.get(_place(sweep, trial), ()))) else None,
         ]
         for sweep in analysis.sweeps
         for trial in sweep.trials
@@ -274,8 +278,8 @@ def _confirmed(sweep: SweepRecord, row: Mapping[str, Any]) -> list[Any]:
         *(told(sweep.objective, row.get(key)) for key in ("search", "expected")),
         spanned(sweep.objective, *(row[key] for key in ("confirmed", "low", "high"))),
         len(row["by_seed"]),
-        told(sweep.objective, row.get("flattered_by"), sign="+"),
-        spanned(sweep.objective, *(against[key] for key in ("mean", "low", "high")), sign="+") if against else None,
+        told(sweep.objective, row.get("flattered_by"), points="+"),
+        spanned(sweep.objective, *(against[key] for key in ("mean", "low", "high")), points="+") if against else None,
         p_value(against["p"]) if against else None,
         uncertain_by(against["shares"], len(row["by_seed"])) if against and "shares" in against else None,
     ]
@@ -286,24 +290,37 @@ def is_share(objective: str) -> bool:
     return objective.endswith(("accuracy", "_share"))
 
 
-def told(objective: str, value: float | None, sign: str = "") -> Cell | None:
-    """A value of an objective, or a difference of two, which has a sign."""
+def told(objective: str, value: float | None, points: str | None = None) -> Cell | None:
+    """A value of an objective; or a difference of two, with the format of its sign in `points`."""
     if value is None:
         return None
-    text = f"{100 * value:{sign}.1f} %" if is_share(objective) else f"{value:{sign}.4g}"
+    unit = "%" if points is None else "points"
+    text = f"{100 * value:{points or ''}.1f} {unit}" if is_share(objective) else f"{value:{points or ''}.4g}"
     return Cell(text.replace("-", "−"), value)
 
 
-def spanned(objective: str, mean: float, low: float, high: float, sign: str = "") -> Cell:
-    texts = [cell.text.removesuffix(" %") for cell in (told(objective, each, sign) for each in (mean, low, high)) if cell]
-    return Cell("{} ({} to {})".format(*texts) + (" %" if is_share(objective) else ""), mean)
+def spanned(objective: str, mean: float, low: float, high: float, points: str | None = None) -> Cell:
+    """The same with its interval."""
+    texts = [cell.text.partition(" ") for cell in (told(objective, each, points) for each in (mean, low, high)) if cell]
+    return Cell(f"{texts[0][0]} ({texts[1][0]} to {texts[2][0]}) {texts[0][2]}".rstrip(), mean)
 
 
-def _measured(analysis: Analysis, sweep: SweepRecord, trial: SweepTrial) -> Difference | None:
-    """A trial's objective over seeds and problems, where it is an accuracy that its runs have measured."""
+def _runs_of_trials(analysis: Analysis) -> dict[Path, list[Run]]:
+    """By a trial's folder, which is that of its run or holds one for each seed."""
+    found: dict[Path, list[Run]] = {}
+    for run in (*analysis.runs, *analysis.picked):
+        for folder in (run.folder.resolve(), run.folder.resolve().parent):
+            found.setdefault(folder, []).append(run)
+    return found
+
+
+def _place(sweep: SweepRecord, trial: SweepTrial) -> Path:
+    return (sweep.folder / "trials" / f"{trial.number:04d}").resolve()
+
+
+def _measured(sweep: SweepRecord, runs: Sequence[Run]) -> Difference | None:
+    """The objective over the seeds of a trial and problems, where it is an accuracy that all its runs have measured alike."""
     key = re.fullmatch(r"evaluation\.(\w+)\.(after|best)\.accuracy", sweep.objective)
-    place = (sweep.folder / "trials" / f"{trial.number:04d}").resolve()
-    runs = [run for run in (*analysis.runs, *analysis.picked) if place in (run.folder.resolve(), run.folder.resolve().parent)]
     if not key or not runs or any(key.groups() not in run.measures for run in runs):
         return None
     measures = [run.measures[key[1], key[2]] for run in runs]
