@@ -152,8 +152,8 @@
 
   // Keyboard: single keys, but where one writes.
   const go = (way) => {
-    const parts = all("main section:not([hidden])"), tops = parts.map((part) => part.getBoundingClientRect().top - 60);
-    const at = way > 0 ? tops.findIndex((top) => top > 1) : tops.findLastIndex((top) => top < -1);
+    const parts = all("main section:not([hidden])"), tops = parts.map((part) => part.getBoundingClientRect().top - parseFloat(getComputedStyle(root).scrollPaddingTop));
+    const at = way > 0 ? tops.findIndex((top) => top > 4) : tops.findLastIndex((top) => top < -4);
     if (at >= 0) parts[at].scrollIntoView();
   };
   const KEYS = { "/": () => by("search").focus(), j: () => go(1), k: () => go(-1), t: switchTheme };
