@@ -194,7 +194,7 @@
     cell(asked ? asked[1] : "–");
     for (const [at, solved] of [row.before, row.after].entries()) {
       const one = pair?.[at], count = `${solved} of ${suite.samples} right`;
-      cell(one ? `${one.answer === "" ? "no answer" : cut(one.answer, 40)}: ${one.correct ? "right" : `wrong (${one.reason})`}; ${count}` : count);
+      cell(one ? `${one.answer && `${cut(one.answer, 40)}: `}${one.correct ? "right" : `wrong (${one.reason})`}; ${count}` : count);
     }
     cell((row.change > 0 ? "+" : "") + row.change, `number ${row.change > 0 ? "right" : row.change < 0 ? "wrong" : ""}`).dataset.v = row.change;
     if (!pair?.[0].text) { cell(pair ? "in the record" : "answers are in the record"); return tr; }
