@@ -3,6 +3,7 @@ unless told otherwise. Files are read and files are shown; nothing asks a run fo
 
 import hashlib
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -49,7 +50,7 @@ class LiveHandler(SimpleHTTPRequestHandler):
 
     def send_head(self) -> Any:
         """The file to send. Refuses other names that lead here (DNS rebinding), as far as none but this machine shall see it."""
-        here, asked = f"{self.server.server_address[0]}", self.headers.get("Host", "").rpartition(":")[0]
+        here, asked = str(self.server.server_address[0]), re.sub(r":\d+$", "", self.headers.get("Host", ""))
         if here in LOOPBACK and asked not in LOOPBACK:
             return self.send_error(HTTPStatus.FORBIDDEN)
         if self.path != "/live":
