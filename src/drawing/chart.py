@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,23 +46,47 @@ def chart(rows: Sequence[Row], **rest: Any) -> dict[str, Any]:
     }
 
 
-def intervals(rows: Sequence[Row], y: Row, x: Row, colour: Row, told: Sequence[str]) -> dict[str, Any]:
+_WRAP = r"(.{40}\S*) "  # of a label: a line of it ends at the first space from here on
+
+
+@dataclass(frozen=True)
+class Lines:
+    """A line for each label, which stands above its marks and is broken where it is long: nothing of it is cut on a phone."""
+
+    y: Row  # encoding
+    height: int
+    below: int  # pixels from the middle of a line to its marks
+
+
+def lines(field: str, labels: Sequence[str]) -> Lines:
+    broken = max((len(re.findall(_WRAP, label)) for label in labels), default=0)
+    step = 36 + 12 * broken
+    axis = {
+        "labelExpr": f"split(replace(datum.label, regexp('{_WRAP.replace(chr(92), chr(92) * 2)}', 'g'), '$1\\n'), '\\n')",
+        "labelAlign": "left", "labelBaseline": "line-top", "labelOffset": 2 - step // 2, "labelPadding": -2, "labelLimit": 0,
+        "labelLineHeight": 12, "ticks": False, "domain": False, "zindex": 1,
+    }  # fmt: skip
+    y = {"field": field, "type": "nominal", "title": None, "sort": list(dict.fromkeys(labels)), "axis": axis, "scale": {"padding": 0}}
+    return Lines(y, step * len(set(labels)), step // 2 - 9)
+
+
+def intervals(rows: Sequence[Row], label: str, x: Row, colour: Row, told: Sequence[str]) -> dict[str, Any]:
     """A line for each row, in their order: a point at `x` in its interval from low to high, and a rule at 0.
 
-    `y`, `x` and `colour` are encodings; `told` are the fields that are shown where one points.
+    `label` is the field that names a row, `x` and `colour` are encodings; `told` are the fields that are shown where one points.
     """
-    place = {"type": "nominal", "title": None, "sort": [row[y["field"]] for row in rows]} | y
-    shared = {"y": place, "color": colour, "tooltip": [{"field": name} for name in told]}
+    place = lines(label, [row[label] for row in rows])
+    shared = {"y": place.y, "color": colour, "tooltip": [{"field": name} for name in told]}
     measured = {"type": "quantitative"} | x
     whisker = {"x": measured | {"field": "low"}, "x2": {"field": "high"}}
     return chart(
         rows,
-        height=30 + 24 * len(rows),
+        height=place.height,
         layer=[
             {"mark": {"type": "rule", "strokeDash": [3, 3], "color": "#888888"}, "encoding": {"x": {"datum": 0}}},
-            {"mark": {"type": "rule", "strokeWidth": 2}, "encoding": shared | whisker},
+            {"mark": {"type": "rule", "strokeWidth": 2, "yOffset": place.below}, "encoding": shared | whisker},
             {
-                "mark": {"type": "point", "filled": True, "size": 70, "opacity": 1},
+                "mark": {"type": "point", "filled": True, "size": 70, "opacity": 1, "yOffset": place.below},
                 "encoding": shared | {"x": measured},
             },
         ],
@@ -83,6 +108,11 @@ def zoom() -> dict[str, Any]:
         "select": {"type": "interval", "encodings": ["x", "y"], "zoom": "wheel![event.ctrlKey]"},
         "bind": "scales",
     }
+
+
+def time_unit(longest_s: float) -> tuple[float, str]:
+    """The unit that times up to `longest_s` are read in: its seconds, and its name."""
+    return (1, "seconds") if longest_s < 120 else (60, "minutes") if longest_s < 7200 else (3600, "hours")
 
 
 def short(value: float) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from src.common.files import write_whole
+from src.common.screen import duration
 from src.statistics import Interval
 
 
@@ -79,14 +80,36 @@ def percent(share: float) -> Cell:
     return Cell(f"{100 * share:.1f} %", round(share, 6))
 
 
+def points(share: float) -> Cell:
+    """A size in points of a percentage, such as a margin. None at all is no margin: nothing was there to know it from."""
+    return Cell(f"{100 * share:.1f}", round(100 * share, 3)) if share > 0 else Cell("unknown", None)
+
+
+def seconds(value: float) -> Cell:
+    return Cell(f"{value:.1f} s" if 0 < value < 10 else duration(value), round(value, 2))
+
+
+def dollars(usd: float) -> Cell:
+    return Cell(f"${usd:,.2f}", usd)
+
+
+def counted(number: float) -> Cell:
+    """A large count, such as of tokens."""
+    for size, unit in ((1e9, " G"), (1e6, " M")):
+        if number >= size:
+            return Cell(f"{number / size:,.1f}{unit}", number)
+    return Cell(f"{number:,.0f}", number)
+
+
 def share_with(interval: Interval) -> Cell:
     text = f"{100 * interval.mean:.1f} % ({100 * interval.low:.1f}–{100 * interval.high:.1f})"
     return Cell(text, round(interval.mean, 6))
 
 
 def gain_with(interval: Interval) -> Cell:
+    """A difference of shares in points."""
     text = f"{100 * interval.mean:+.1f} ({100 * interval.low:+.1f} to {100 * interval.high:+.1f})"
-    return Cell(text.replace("-", "−"), round(interval.mean, 6))
+    return Cell(text.replace("-", "−"), round(100 * interval.mean, 4))
 
 
 def tokens_with(interval: Interval) -> Cell:
@@ -102,4 +125,6 @@ def plain(value: Any) -> str:
     """A setting as text: numbers short, no value as a dash."""
     if value is None:
         return "–"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}"
+    return str(value)

@@ -158,19 +158,19 @@ def _votes(place: np.ndarray, answers: list[str], correct: np.ndarray, problems:
     ]
 
 
-def read_texts(measure: Measure, problem_ids: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
-    """The completions to some problems with their verdicts, by problem."""
+def read_samples(measure: Measure, problem_ids: Iterable[str], *, text: bool) -> dict[str, list[dict[str, Any]]]:
+    """The answers to some problems with their verdicts, by problem; with the `text` of the completions, which may be large."""
     from pyarrow import parquet
 
     rows = parquet.read_table(
         measure.path,
-        columns=["problem_id", "sample", "correct", "tokens", "truncated", "answer", "reason", "text"],
+        columns=["problem_id", "sample", "correct", "tokens", "truncated", "answer", "reason", *(["text"] if text else [])],
         filters=[("problem_id", "in", list(problem_ids))],
     ).to_pylist()
-    texts: dict[str, list[dict[str, Any]]] = {}
+    samples: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        texts.setdefault(row.pop("problem_id"), []).append(row)
-    return texts
+        samples.setdefault(row.pop("problem_id"), []).append(row)
+    return samples
 
 
 def read_questions(folder: Path) -> dict[str, tuple[str, str]]:

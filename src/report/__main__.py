@@ -29,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--looks", type=int, default=1, choices=range(1, MOST_LOOKS + 1), metavar="N",
         help="how often verdicts are read, seeds being added in between because of what they say (default: 1)",
     )  # fmt: skip
+    parser.add_argument("--serve", action="store_true", help="show the page while runs and sweeps go on, until Ctrl-C")
+    parser.add_argument("--host", default="127.0.0.1", help="for --serve: where to listen (default: this machine alone)")
+    parser.add_argument("--port", type=int, default=8765, help="for --serve (default: 8765)")
     parser.add_argument("--plan", action="store_true", help="only say what finding 2 points would take and cost, from these records")
     parser.add_argument("--wandb", action="store_true", help="also make the report on Weights & Biases")
     parser.add_argument("--wandb-project", help="ENTITY/PROJECT of the W&B report (default: that of the runs)")
@@ -38,6 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from src.report.analysis import analyse
     from src.report.page import write_report
 
+    if options.serve:
+        from src.report.serve import serve
+
+        write = lambda state: write_report(analyse(folders, options.looks), options.output, live=state)
+        return serve(folders, options.output, (options.host, options.port), write)
     analysis = analyse(folders, options.looks)
     for entry in (*analysis.left_out, *analysis.unfinished):
         print(f"left out: {entry.folder}: {entry.reason}", file=sys.stderr)
@@ -51,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"error: cannot write {options.output} ({error.strerror}); choose another with --output", file=sys.stderr)
         return BAD_INPUT
+    print(analysis.answer)
     for heading, words in analysis.sentences:
         print(heading, *words, sep="\n  ")
     print(f"report: {page}")

@@ -9,6 +9,7 @@ from src.drawing.table import Table
 from src.record.left_out import LeftOut
 from src.record.read import Run, read_all
 from src.report.claims.claims import ClaimVerdict, test_claims
+from src.report.findings.answer import Answer, answer
 from src.report.findings.configurations import Configuration, Group, configurations, groups, why_apart
 from src.report.findings.effects import Factorial, factorials, in_words
 from src.report.findings.models import ModelGroup, compared, model_groups
@@ -23,9 +24,11 @@ class Analysis:
 
     paths: tuple[Path, ...]
     runs: tuple[Run, ...]
+    picked: tuple[Run, ...]  # by searches, for their figure: no evidence
     configurations: tuple[Configuration, ...]
     groups: tuple[Group, ...]
     verdict: Judgement
+    answer: Answer
     sentences: tuple[tuple[str, list[str]], ...]
     apart: tuple[str, ...]
     factorials: tuple[Factorial, ...]
@@ -39,6 +42,11 @@ class Analysis:
     models: tuple[ModelGroup, ...]  # measured without training
 
     @property
+    def studies(self) -> set[str]:
+        """Those that the runs speak to: they measure something of a claim."""
+        return {claim.study for claim in self.claims if {claim.at_scale, claim.at_micro} != {"not measured"}}
+
+    @property
     def ranked(self) -> list[Group]:
         """The groups that the verdict rests on, with something in them."""
         return benchmarks(self.groups)
@@ -47,12 +55,14 @@ class Analysis:
 def analyse(paths: Sequence[Path], looks: int = 1) -> Analysis:
     """Read and judge all records in and below `paths`; one of several `looks` takes stronger evidence."""
     sweeps, unreadable_sweeps = read_sweeps(paths)
-    records, left_out = _without_picked(*read_all(paths), sweeps)
+    records, left_out = read_all(paths)
+    records, picked = _without_picked(records, sweeps)
+    left_out += [LeftOut(str(run.folder), "a search picked it for its figure; its fresh seeds are taken instead") for run in picked]
     runs, measured = [r for r in records if not r.only_measured], [r for r in records if r.only_measured]
     models = model_groups(measured, looks)
     fits, unreadable_fits = read_fits(paths)
     figures, tables, unreadable_parts = of_sweeps({sweep.name: sweep.folder for sweep in sweeps})
-    found, repeats = configurations(runs)
+    found, repeats = configurations(runs, [sweep.default_trial for sweep in sweeps])
     grouped = groups(found)
     verdict = judge(grouped, looks)
     designs = factorials(grouped, looks)
@@ -60,9 +70,11 @@ def analyse(paths: Sequence[Path], looks: int = 1) -> Analysis:
     return Analysis(
         tuple(paths),
         tuple(runs),
+        tuple(picked),
         tuple(found),
         tuple(grouped),
         verdict,
+        answer(grouped, verdict, models, sweeps, runs),
         (*sentences(grouped, verdict), *map(in_words, designs), *map(compared, models)),
         tuple(why_apart(grouped)),
         tuple(designs),
@@ -77,15 +89,16 @@ def analyse(paths: Sequence[Path], looks: int = 1) -> Analysis:
     )
 
 
-def _without_picked(runs: list[Run], left_out: list[LeftOut], sweeps: Sequence[SweepRecord]) -> tuple[list[Run], list[LeftOut]]:
-    """Of a configuration that a search picked for its figure and ran again, the fresh seeds alone are evidence."""
-    picked = {
+def _without_picked(runs: list[Run], sweeps: Sequence[SweepRecord]) -> tuple[list[Run], list[Run]]:
+    """Those that are evidence, and those of configurations that a search picked for their figure and ran again on fresh seeds."""
+    places = {
         (sweep.folder / "trials" / f"{row['trial']:04d}").resolve()
         for sweep in sweeps for row in sweep.confirmed if row["trial"] is not None
     }  # fmt: skip
-    out = [run for run in runs if not picked.isdisjoint((run.folder.resolve(), run.folder.resolve().parent))]
-    reason = "a search picked it for its figure; its fresh seeds are taken instead"
-    return [run for run in runs if all(run is not each for each in out)], [*left_out, *(LeftOut(str(run.folder), reason) for run in out)]
+    found: tuple[list[Run], list[Run]] = [], []
+    for run in runs:
+        found[not places.isdisjoint((run.folder.resolve(), run.folder.resolve().parent))].append(run)
+    return found
 
 
 def _state(run: Run) -> str:

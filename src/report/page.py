@@ -33,20 +33,25 @@ ALARMED_NAMED = 5  # runs that went wrong, in the note on them
 TITLE = "What works, with error bars"
 
 
-def write_report(analysis: Analysis, folder: Path) -> Path:
-    """Write index.html, report.md, figures/ and tables/ into `folder`; returns the path of the page."""
+def write_report(analysis: Analysis, folder: Path, live: str = "") -> Path:
+    """Write index.html, report.md, figures/ and tables/ into `folder`; returns the path of the page.
+
+    A page that is served has the name of its state in `live`, by which it sees that there is a newer one, and no figures/: to
+    draw them takes longer than all else.
+    """
     found = parts(SECTIONS, analysis)
     page = folder / "index.html"
-    html = render(analysis, found)
+    html = render(analysis, found, live)
     write_whole(page, lambda path: path.write_text(html, encoding="utf-8"))
     text = markdown(analysis, found)
     write_whole(folder / "report.md", lambda path: path.write_text(text, encoding="utf-8"))
     write_tables((table for part in found for table in part.tables), folder / "tables")
-    write_images([figure for part in found for figure in part.figures], folder / "figures")
+    if not live:
+        write_images([figure for part in found for figure in part.figures], folder / "figures")
     return page
 
 
-def render(analysis: Analysis, found: Sequence[Part]) -> str:
+def render(analysis: Analysis, found: Sequence[Part], live: str) -> str:
     """The whole page as text."""
     import jinja2
     from markupsafe import Markup
@@ -67,6 +72,8 @@ def render(analysis: Analysis, found: Sequence[Part]) -> str:
         title=TITLE,
         subtitle=subtitle(analysis),
         parts=found,
+        live=live,
+        answer=analysis.answer,
         sentences=analysis.sentences,
         notes=notes(analysis),
         legend=legend,
@@ -109,7 +116,7 @@ def subtitle(analysis: Analysis) -> str:
     words = [
         f"{_number(len(analysis.runs), 'run')} of {_number(len(analysis.configurations), 'configuration')} at scale {scales}",
         f"{measured} measured to the end",
-    ] if analysis.runs or not analysis.models else []
+    ] if analysis.runs else []
     if models := {label for group in analysis.models for label in group.measures}:
         words.append(f"{_number(len(models), 'model')} measured without training")
     if analysis.sweeps:
@@ -132,16 +139,14 @@ def notes(analysis: Analysis) -> list[str]:
     found = [*analysis.apart, *incomplete(analysis.ranked)]
     if any(run.summary["scale"] == "micro" for run in analysis.runs):
         found.append(
-            "Runs at scale micro train a model of under a million parameters on generated arithmetic: what they show is shown of that model."
+            "Scale micro is a model of under a million parameters on generated arithmetic: what it shows is shown of that model."
         )
     found += gone_wrong(analysis)
     if analysis.ranked:
         found.append(
-            f"Verdicts are wrong in 5 % of studies that are looked at {_times(analysis.looks)}. Who adds seeds because of what is read "
-            "here looks once more, and says so with --looks."
+            f"Verdicts are wrong in 5 % of studies that are looked at {_times(analysis.looks)}. Who then adds seeds looks once more, and "
+            "says so with --looks."
         )
-    if not analysis.ranked and not analysis.models:
-        found.append("No run was measured to its end, so there is no verdict yet.")
     return found
 
 
@@ -169,8 +174,8 @@ def footer(analysis: Analysis) -> str:
 
 
 def markdown(analysis: Analysis, found: Sequence[Part]) -> str:
-    """report.md: the verdict and the short tables."""
-    lines = [f"# {TITLE}", "", subtitle(analysis), ""]
+    """report.md: the answer, the verdict and the short tables."""
+    lines = [f"# {TITLE}", "", subtitle(analysis), "", f"**{analysis.answer.use}**: {analysis.answer.rest}", ""]
     for heading, words in analysis.sentences:
         lines += [f"**{heading}**", "", *[f"- {sentence}" for sentence in words], ""]
     lines += [f"> {note}" for note in notes(analysis)] + [""]

@@ -93,7 +93,7 @@ def build(analysis: Analysis, entity: str, project: str) -> Any:
     ids = ", ".join(repr(run.summary["wandb"]["id"]) for run in analysis.runs if "wandb" in run.summary)
     runs = reports.Runset(entity=entity, project=project, name="compared runs", filters=f"ID in [{ids}]")
     panels = [reports.LinePlot(title=metric, x="Step", y=[metric]) for metric, *_ in told(analysis)]
-    blocks: list[Any] = [reports.H1("Verdict"), reports.P(subtitle(analysis))]
+    blocks: list[Any] = [reports.H1("Verdict"), reports.P(subtitle(analysis)), reports.P(str(analysis.answer))]
     for heading, words in analysis.sentences:
         blocks += [reports.H2(heading), *map(reports.P, words)]
     blocks += [reports.P(note) for note in notes(analysis)]

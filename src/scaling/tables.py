@@ -23,8 +23,12 @@ def shown(estimate: Mapping[str, Any] | None, scale: float = 1.0) -> Cell:
         return Cell("", None)
     value, low, high = (None if v is None else v * scale for v in (estimate["value"], estimate["low"], estimate["high"]))
     mark = {name: BOUNDS[kind] for name, kind in estimate.get("at_bound", {}).items()}
-    ends = "" if low is None or high is None else f" [{mark.get('low', '')}{low:.3g}, {mark.get('high', '')}{high:.3g}]"
-    return Cell(f"{mark.get('value', '')}{value:.4g}{ends}", value)
+    ends = "" if low is None or high is None else f" [{mark.get('low', '')}{_short(low, 3)}, {mark.get('high', '')}{_short(high, 3)}]"
+    return Cell(f"{mark.get('value', '')}{_short(value, 4)}{ends}", value)
+
+
+def _short(value: float, digits: int) -> str:
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.{digits}g}"
 
 
 def _number(value: float | None, form: str = ".4f") -> Cell:

@@ -24,6 +24,7 @@ from src.sweep.budget import Budget
 from src.sweep.composer import Composer, base_of
 from src.sweep.config import BudgetConfig, SweepConfig
 from src.sweep.engines.trial import TrialSpec
+from src.sweep.read import CONFIRM
 from src.sweep.screen import SweepScreen
 from src.sweep.space import Space
 from src.sweep.study import Claims, open_study
@@ -53,7 +54,7 @@ def check_confirm(sweep: SweepConfig, composer: Composer, space: Space, objectiv
 
 def confirmation(search: Sweeper, storage: BaseStorage, first: LabConfig) -> Sweeper:
     """The sweeper of the second study, its trials chosen."""
-    sweep, folder = search.sweep, search.sweep.folder / "confirm"
+    sweep, folder = search.sweep, search.sweep.folder / CONFIRM
     assert sweep.config.confirm
     folder.mkdir(exist_ok=True)
     seeds, directions = sweep.config.confirm.seeds, [direction.name.lower() for direction in search.study.directions]
@@ -151,12 +152,12 @@ def _side(trial: FrozenTrial, objective: str) -> Side:
     return Side(np.stack([each.accuracy_P for each in measures]), tuple(range(len(measures))), samples=measures[0].samples)
 
 
-def _against_default(sides: dict[int, Side]) -> list[dict[str, float]]:
+def _against_default(sides: dict[int, Side]) -> list[dict[str, Any]]:
     if DEFAULT not in sides:
         return []
     differences = [difference(side, sides[DEFAULT]) for number, side in sides.items() if number != DEFAULT]
     p_values = corrected(differences, steady_p_values(differences, len(differences))) if differences else []
     return [
-        {"mean": each.mean, "low": each.interval.low, "high": each.interval.high, "p": p}
+        {"mean": each.mean, "low": each.interval.low, "high": each.interval.high, "p": p, "shares": dict(each.split.shares())}
         for each, p in zip(differences, p_values, strict=True)
     ]

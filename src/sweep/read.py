@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CONFIRMATION = "confirmation.yaml"
+CONFIRM = "confirm"  # folder of the trials that a confirmation runs again
 _PARAM = "param/"  # begins the columns of parameters
 
 
@@ -61,9 +62,19 @@ class SweepRecord:
     confirmed: tuple[dict[str, Any], ...] = ()  # by fresh seeds, the best first, see `sweep.confirm.found_again`
 
     @property
+    def default_trial(self) -> Path:
+        """Where a confirmation runs the recipe with nothing varied: it is the first of its trials."""
+        return self.folder / CONFIRM / "trials" / "0000"
+
+    @property
+    def objective(self) -> str:
+        """The first one."""
+        return next(iter(self.objectives))
+
+    @property
     def maximise(self) -> bool:
         """Whether more of the first objective is better."""
-        return next(iter(self.objectives.values()))
+        return self.objectives[self.objective]
 
     @property
     def complete(self) -> list[SweepTrial]:

@@ -54,7 +54,7 @@ def test_a_base_and_a_runs_best_that_the_run_measured_are_compared_without_sampl
     (pair,) = tables_of(analysis)["model_pairs"].rows
     assert {pair[1].text, pair[2].text} == {"embedded/micro", str(toy_run)}
     summary = json.loads((toy_run / "summary.json").read_text())["evaluation"]["chains"]
-    assert abs(pair[3].value) == pytest.approx(abs(summary["best"]["gain"]["mean"]), abs=1e-6)
+    assert abs(pair[3].value) == pytest.approx(100 * abs(summary["best"]["gain"]["mean"]), abs=1e-4)
     page = write_report(analyse(folders), tmp_path / "report").read_text(encoding="utf-8")
     assert "2 models measured without training" in page and "Models against each other" in page
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT, configured
+from conftest import ROOT, configured, tables_of
 
 from benchmarks.records import write_run, write_table
 from src.record.recipe import flat
@@ -107,6 +107,20 @@ def test_a_claim_that_is_looked_at_again_takes_more(tmp_path):
     assert decide(test, ClaimEffect(Interval(4, -0.5, 8.5), seeds=6))[1].endswith("as --looks 2")
 
 
+def test_claims_of_studies_that_no_run_speaks_to_are_folded(tmp_path):
+    for seed in range(3):
+        write_run(tmp_path / f"run{seed}", seed=seed, name="high_quality_data", settings=of_recipe("high_quality_data"))
+    analysis = analyse([tmp_path])
+    tables = tables_of(analysis)
+    told, rest = ({row[0].text[0] for row in tables[name].rows} for name in ("claims", "other_claims"))
+    assert analysis.studies == told == {"A"} and rest == {"B", "C"}
+    assert tables["other_claims"].closed and tables["published_efficient_reasoning"].closed and not tables["published_baselines"].closed
+    measured = [dict(zip([name for name, _ in tables["claims"].columns], row, strict=True)) for row in tables["claims"].rows]
+    assert all(row["verdict"].text == "not measured" or row["measured"].text == "by analogy, on the micro model" for row in measured)
+    (late,) = [row for row in measured if row["claim"].text == "A2"]
+    assert re.fullmatch(r"\d+/\d+/\d+ %: (samples|problems|seeds)", late["uncertain from samples/problems/seeds"].text)
+
+
 def test_late_change_is_paired_by_run(tmp_path):
     """Planted: the last weights of each run are 10 points below its best, and runs lie 20 points apart."""
     for seed in range(3):
@@ -127,7 +141,6 @@ def test_a_micro_model_s_verdict_is_never_shown_as_the_paper_s(tmp_path):
     found, curves = outcome(analysis, "A1"), outcome(analysis, "A3")  # A3 needs no suite that micro runs lack
     assert (found.at_scale, found.at_micro) == ("not measured", "supported")
     assert curves.at_scale == "not measured" != curves.at_micro
-    assert found.micro_reason.startswith("by analogy, embedded model: ")
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -51,7 +51,7 @@ def test_the_verdict_tells_gain_from_noise(three_seeds):
     assert good.difference.interval.low < 0.2 < good.difference.interval.high + 0.05
     assert idle.standing == "not resolved"
     heading, words = analysis.sentences[0]
-    assert heading == "chains: 100 problems × 2 samples"
+    assert heading == "chains: 100 problems, 2 samples"
     assert words[0].startswith("1 of 2 configurations is better than the base: mix.easy_share=0.5 by +")
     assert any("in 4 of 5 tries" in sentence for sentence in words)
     assert not any("Seeds are too few" in sentence for sentence in words)
@@ -79,8 +79,9 @@ def test_exact_accuracy_and_gain(tmp_path):
         write_table(folder, "chains", when, (np.arange(10) < solved).astype(float), 2, np.random.default_rng(0))
     analysis = analyse([tmp_path])
     row = tables_of(analysis)["results"].rows[0]
-    assert [cell.value for cell in row[3:6]] == [0.2, 0.7, 0.5]
-    assert (row[9].value, row[10].value) == (0.7, 0.7)  # pass@2 and majority@2, all samples of a problem being alike
+    assert [cell.value for cell in row[3:6]] == [0.2, 0.7, 50.0]  # the gain in points
+    several = tables_of(analysis)["several_samples"].rows[-1]
+    assert [cell.value for cell in several[3:]] == [2, 0.7, 0.7]  # pass@2 and majority@2, all samples of a problem being alike
 
 
 def in_rounds(folder, weight):
@@ -110,7 +111,7 @@ def test_samples_drawn_in_rounds_count_by_their_weight(tmp_path):
 
 def test_the_part_of_a_gain_that_is_boxing_stands_beside_it(tmp_path):
     folder = write_run(tmp_path / "run", problems=10, suites=("chains",))
-    assert tables_of(analyse([tmp_path]))["results"].rows[0][14].value is None  # of an earlier version
+    assert tables_of(analyse([tmp_path]))["results"].rows[0][12].value is None  # of an earlier version
     for when, solved, unboxed in (("before", 2, 5), ("after", 8, 9), ("best", 8, 9)):
         write_table(folder, "chains", when, (np.arange(10) < solved).astype(float), 2, np.random.default_rng(0))
         path = folder / "evaluation" / f"chains_{when}.parquet"
@@ -118,7 +119,7 @@ def test_the_part_of_a_gain_that_is_boxing_stands_beside_it(tmp_path):
         right = rows["problem_id"].str.removeprefix("chains").astype(int)
         rows.assign(right_unboxed=(right >= solved) & (right < unboxed)).to_parquet(path, index=False)
     row = tables_of(analyse([tmp_path]))["results"].rows[0]
-    assert (row[5].value, row[14].value) == (0.6, 0.2)  # 3 of 10 were right in no box before, 1 still is
+    assert (row[5].value, row[12].value) == (60.0, 20.0)  # 3 of 10 were right in no box before, 1 still is
 
 
 def test_factorial_effects_are_exact(tmp_path):
@@ -203,7 +204,7 @@ def test_three_levels_are_compared_with_each_other_and_each_has_its_row(tmp_path
     rows = {(row[1].value, row[2].value): [cell.value for cell in row[3:]] for row in table.rows}
     runs, accuracy, spread, _, written, wrong, step, _ = rows["length", "fixed"]
     assert (runs, wrong, step) == (4, 0, None)
-    assert (accuracy, written) == pytest.approx((0.6, 5.0)) and spread == pytest.approx(0.02**0.5, abs=1e-6)
+    assert (accuracy, written) == pytest.approx((0.6, 5.0)) and spread == pytest.approx(100 * 0.02**0.5, abs=1e-4)
     assert rows["length", "linear"][2] == 0 and rows["length", "staged"][5:7] == [2, 6.5]
     assert rows["algorithm.mask", "1"][4] == pytest.approx(4.0)
     drawn = next(f for name, f in figures_of(analysis).items() if name.startswith("cells_chains")).spec
@@ -216,7 +217,7 @@ def test_a_factorial_is_found_among_other_experiments(tmp_path):
     write_run(tmp_path / "other", name="cosine_length", suites=("chains",))
     (found,) = analyse([tmp_path]).factorials
     assert (found.name, len(found.cells)) == ("chains, open_rs_factorial", 4)
-    assert "effects_chains_open_rs_factorial_" in "".join(figures_of(analyse([tmp_path])))
+    assert "effects_chains_open_rs_factorial" in figures_of(analyse([tmp_path]))
 
 
 def test_missing_cells_are_said(tmp_path):
@@ -328,6 +329,56 @@ def test_what_was_measured_otherwise_is_not_ranked(other, said, tmp_path):
     assert any(sentence.startswith("chains was measured in 2 ways") and said in sentence for sentence in analysis.apart)
 
 
+def test_what_was_measured_otherwise_is_named_by_how_much_and_not_by_a_hash(tmp_path):
+    write_run(tmp_path / "one", suites=("chains",))
+    write_run(tmp_path / "two", suites=("chains",), samples=1, settings={"mix.easy_share": 0.5})
+    folder = write_run(tmp_path / "three", suites=("chains",), settings={"mix.easy_share": 0.7})
+    for path in (folder / "evaluation").iterdir():  # as much, of other problems
+        rows = pd.read_parquet(path)
+        rows.assign(problem_id="other" + rows["problem_id"]).to_parquet(path, index=False)
+    analysis = analyse([tmp_path])
+    names = [group.name for group in analysis.groups]
+    assert names == ["chains (100 problems, 2 samples) #1", "chains (100 problems, 2 samples) #2", "chains (100 problems, 1 sample)"]
+    hashes = {group.protocol["set of problems"] for group in analysis.groups}
+    assert report(tmp_path, output=tmp_path / "report") == 0
+    shown = (tmp_path / "report" / "index.html").read_text().partition("<script>")[0]
+    assert not any(each in shown or list((tmp_path / "report").rglob(f"*{each}*")) for each in hashes)
+
+
+def test_a_setting_that_is_not_set_is_said_so_and_what_differs_stands_before_the_name(tmp_path):
+    write_run(tmp_path / "one", name="first_sweep")
+    write_run(tmp_path / "two", name="first_sweep", settings={"mix.easy_share": 0.8})
+    write_run(tmp_path / "three", name="other", settings={"lr.peak": 1})
+    labels = sorted(configuration.label for configuration in analyse([tmp_path]).configurations)
+    assert labels == ["mix.easy_share unset (first_sweep)", "mix.easy_share=0.8 (first_sweep)", "other"]
+
+
+def test_where_nothing_varied_it_is_unknown_what_could_be_found(tmp_path):
+    for seed in range(3):
+        folder = write_run(tmp_path / f"run{seed}", seed=seed, problems=10, suites=("chains",))
+        for when in ("before", "after", "best"):
+            write_table(folder, "chains", when, np.zeros(10), 2, np.random.default_rng(0))
+    analysis = analyse([tmp_path])
+    assert tables_of(analysis)["limits"].rows[0][4].text == "unknown"
+    assert "unknown" in " ".join(analysis.sentences[0][1]) and "0.0 points in 4 of 5" not in str(analysis.sentences)
+
+
+def test_costs_are_those_of_a_configuration_in_units_that_one_reads(tmp_path):
+    for seed in range(2):
+        folder = write_run(tmp_path / f"run{seed}", seed=seed, gain=0.2, suites=("chains",))
+        summary = json.loads((folder / "summary.json").read_text())
+        summary["cost"] |= {"completion_tokens": 1.25e6 + seed * 1e5, "seconds": {"rollout": 3000.0, "training": 4200.0 + 600 * seed}}
+        (folder / "summary.json").write_text(json.dumps(summary))
+    analysis = analyse([tmp_path])
+    table = tables_of(analysis)["costs"]
+    row = dict(zip([name for name, _ in table.columns], table.rows[0], strict=True))
+    told = {name: row[name].text for name in ("runs", "time a run", "rollout", "completion tokens", "cost a run")}
+    assert told == {"runs": "2", "time a run": "2.1 h", "rollout": "50 min", "completion tokens": "1.3 M", "cost a run": "$0.50"}
+    gain = analysis.verdict.with_base[0].difference
+    assert row["cost per point"].value == pytest.approx(0.5 / (100 * gain.mean))
+    assert row["uncertain from samples/problems/seeds"].value == max(gain.split.shares(), key=gain.split.shares().get)
+
+
 def test_other_suites_are_not_ranked(tmp_path):
     write_run(tmp_path / "one", suites=("chains",))
     write_run(tmp_path / "two", suites=("amc23",), settings={"mix.easy_share": 0.5})
@@ -398,7 +449,7 @@ def test_beside_what_is_not_resolved_stands_what_it_is_shown_to_be_within(tmp_pa
     assert f"equal within {100 * found.difference.equal_within:.1f} points" in " ".join(analysis.sentences[0][1])
     pairs = tables_of(analysis)["pairs"]
     assert dict(zip([name for name, _ in pairs.columns], pairs.rows[0], strict=True))["equal within points"].value == pytest.approx(
-        found.difference.equal_within, abs=1e-5
+        100 * found.difference.equal_within, abs=1e-3
     )
 
 
@@ -431,7 +482,7 @@ def test_looking_again_takes_stronger_evidence_and_is_said(tmp_path):
 
 def test_a_real_run_makes_every_file(toy_run, tmp_path, capsys):
     assert report(toy_run, output=tmp_path) == 0
-    assert "chains: 8 problems × 1 samples" in capsys.readouterr().out
+    assert "chains: 8 problems, 1 sample" in capsys.readouterr().out
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert len(page.encode()) < 5e6
     outside = re.sub(r"<script[^>]*>.*?</script>", "", page, flags=re.DOTALL)
@@ -452,9 +503,8 @@ def test_a_real_run_makes_every_file(toy_run, tmp_path, capsys):
         row = next(csv.DictReader(file))
     summary = json.loads((toy_run / "summary.json").read_text())
     assert float(row["accuracy"]) == pytest.approx(summary["evaluation"]["chains"]["best"]["accuracy"], abs=1e-5)
-    assert float(row["gain in points"]) == pytest.approx(
-        summary["evaluation"]["chains"]["best"]["gain"]["mean"], abs=1e-5
-    )
+    gain = summary["evaluation"]["chains"]["best"]["gain"]["mean"]
+    assert float(row["gain in points"]) == pytest.approx(100 * gain, abs=1e-3)
 
 
 def test_a_section_is_one_entry_of_the_list(monkeypatch, tmp_path):
@@ -473,7 +523,7 @@ def test_a_section_is_one_entry_of_the_list(monkeypatch, tmp_path):
     assert report(tmp_path / "run", output=tmp_path / "out") == 0
     html = (tmp_path / "out" / "index.html").read_text()
     ids = re.findall(r'<section id="(\w+)"', html)
-    assert ids[0] == "verdict" and ids[-1] == "mine" and "What it is about." in html
+    assert ids[:2] == ["answer", "verdict"] and ids[-1] == "mine" and "What it is about." in html
     assert '<details class="table"  id="table-my_table">' in html and "my_empty_table" not in html
     assert (tmp_path / "out" / "tables" / "my_table.csv").read_text() == "runs\n1\n"
     assert (tmp_path / "out" / "figures" / "my_figure.png").is_file()

@@ -1,11 +1,17 @@
 """The page in a real headless Chromium: drawn without an error, sortable, filterable, operable by keyboard, small, dark."""
 
 import shutil
+import subprocess
+from threading import Thread
 
+import pandas as pd
 import pytest
 
 from benchmarks.records import write_run
 from src.report.__main__ import main
+from src.report.analysis import analyse
+from src.report.page import write_report
+from src.report.serve import LiveServer
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
 CHROMIUM = next(
@@ -45,9 +51,10 @@ def site(tmp_path_factory):
                 settings={"mix.easy_share": share},
                 problems=40,
             )
+            ids = [f"chains{place:05d}" for place in range(40)]
+            asked = {"id": ids, "question": [f"What is 6 * 7 + 0 * {id}?" for id in ids], "answer": "42"}
+            pd.DataFrame(asked).to_parquet(run / "evaluation" / "problems.parquet")
             for path in run.glob("evaluation/chains_*.parquet"):
-                import pandas as pd
-
                 frame = pd.read_parquet(path)
                 frame["text"] += "</script><script>document.title = 'broken'</script><img src=x onerror=alert(1)>"
                 frame.to_parquet(path, index=False)
@@ -58,7 +65,7 @@ def site(tmp_path_factory):
 class Opened:
     """A page with what its console said and what it asked the network for."""
 
-    def __init__(self, context, site) -> None:
+    def __init__(self, context, address) -> None:
         self.page, self.faults, self.requests = context.new_page(), [], []
         self.page.on(
             "console", lambda message: message.type in ("error", "warning") and self.faults.append(message.text)
@@ -66,14 +73,14 @@ class Opened:
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.set_default_timeout(10_000)
-        self.page.goto(f"file://{site}/index.html")
+        self.page.goto(address)
         self.page.evaluate("drawAll()")
 
 
 @pytest.fixture
 def opened(browser, site):
     context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
-    yield Opened(context, site)
+    yield Opened(context, f"file://{site}/index.html")
     context.close()
 
 
@@ -96,10 +103,12 @@ def test_every_figure_is_drawn_without_an_error_or_the_network(opened):
     assert opened.page.title() == "What works, with error bars"
 
 
-def test_the_verdict_stands_first(opened):
-    first = opened.page.locator("main section").first
-    assert first.get_attribute("id") == "verdict"
-    assert "better than the base" in first.locator("article").first.inner_text()
+def test_the_answer_stands_first_with_its_picture_and_then_the_verdict(opened):
+    first, second = (opened.page.locator("main section").nth(place) for place in (0, 1))
+    assert (first.get_attribute("id"), second.get_attribute("id")) == ("answer", "verdict")
+    assert first.locator("p.answer").inner_text().startswith("Use mix.easy_share=")
+    assert first.locator("figure").count() == 1 and first.locator("article").count() == 0
+    assert "better than the base" in second.locator("article").first.inner_text()
 
 
 def test_a_heading_sorts_by_value(opened):
@@ -114,10 +123,29 @@ def test_a_heading_sorts_by_value(opened):
     assert opened.page.locator("#table-results th[aria-sort=ascending]").count() == 1
 
 
-def test_the_box_filters_by_all_its_words(opened):
-    opened.page.locator("#table-results input[type=search]").fill("chains share=0.9")
-    assert shown_column(opened.page, "results", 1) == ["mix.easy_share=0.9"]
-    assert opened.page.locator("#table-results .found").inner_text() == "1 of 6"
+def test_the_search_keeps_what_has_all_its_words_and_escape_ends_it(opened):
+    page = opened.page
+    folded = page.locator("#table-shared_settings")
+    page.keyboard.press("/")
+    page.keyboard.type("chains share=0.9")
+    assert shown_column(page, "results", 1) == ["mix.easy_share=0.9"]
+    assert not page.locator("#left").is_visible() and " of " in page.locator("#found").inner_text()
+    page.locator("#search").fill("reward.alpha")  # in a folded table
+    assert folded.get_attribute("open") is not None
+    page.keyboard.press("Escape")
+    assert folded.get_attribute("open") is None and page.locator("#table-results tbody tr:visible").count() == 6
+
+
+def test_keys_go_from_part_to_part_and_switch_the_theme(opened):
+    page, tops = opened.page, "(id) => Math.round(document.getElementById(id).getBoundingClientRect().top)"
+    page.emulate_media(reduced_motion="reduce")
+    for _ in ("answer", "verdict", "curves"):
+        page.keyboard.press("j")
+    assert 0 < page.evaluate(tops, "curves") < 120
+    page.keyboard.press("k")
+    assert 0 < page.evaluate(tops, "verdict") < 120
+    page.keyboard.press("t")
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
 
 
 def test_the_legend_hides_curves_by_keyboard(opened):
@@ -138,6 +166,7 @@ def test_steps_zoom_in(opened):
         "([node, n]) => node.querySelector('.mark-line path').getAttribute('d').split('L').length - 1 < n",
         arg=[opened.page.locator("#figure-curve_accuracy svg").element_handle(), before],
     )
+    assert opened.page.locator("#figure-curve_validation_accuracy .mark-line path").first.get_attribute("d").count("L") == 2  # 15 and 20
     assert before == 19 and line.get_attribute("d").count("L") == 9
 
 
@@ -182,10 +211,13 @@ def test_pointing_at_a_curve_tells_its_figures(opened):
 def test_completions_side_by_side(opened):
     opened.page.locator("#p-run").select_option(label="mix.easy_share=0.9, seed 0")
     opened.page.locator("#p-kind").select_option("gained")
+    row = [cell.inner_text() for cell in opened.page.locator("#p-table tbody tr").first.locator("td").all()]
+    assert row[0].startswith("What is 6 * 7 + 0 * chains") and row[1] == "42"  # the question and its answer, not an id
+    assert "wrong (different)" in row[2] and row[3].startswith("42: right; ")
     opened.page.locator("#problems button", has_text="compare").first.click()
     articles = opened.page.locator("#p-view article")
-    assert articles.count() == 2
-    before, after = (article.inner_text() for article in articles.all())
+    assert articles.count() == 3  # the question too
+    before, after = (article.inner_text() for article in articles.all()[1:])
     assert "Before: wrong" in before and "verdict: different" in before
     assert "After: correct" in after and "answer found: 42; verdict: equal" in after
     assert "</script>" in after  # shown as text
@@ -196,22 +228,76 @@ def test_completions_side_by_side(opened):
     )
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_small_window_has_no_sideways_scroll(browser, site, scheme, tmp_path):
-    context = browser.new_context(viewport={"width": 400, "height": 800}, color_scheme=scheme)
-    opened = Opened(context, site)
-    assert opened.page.evaluate("document.documentElement.scrollWidth") == 400
-    ground = opened.page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert (sum(map(int, ground[4:-1].split(","))) > 380) == (scheme == "light")
-    opened.page.locator("#theme").click()
-    assert opened.page.evaluate("getComputedStyle(document.body).backgroundColor") != ground
-    opened.page.screenshot(path=tmp_path / "page.png")
-    assert (tmp_path / "page.png").stat().st_size > 10_000 and opened.faults == []
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory):
+    """The script of axe-core, from npm's registry or its cache."""
+    folder = tmp_path_factory.mktemp("axe")
+    command = ["npm", "install", "--prefix", str(folder), "--prefer-offline", "--no-audit", "--no-fund", "axe-core@4"]
+    try:
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+    except (OSError, subprocess.SubprocessError) as error:
+        pytest.skip(f"needs axe-core, which npm could not get: {error}")
+    return folder / "node_modules" / "axe-core" / "axe.min.js"
+
+
+SIZES = [(390, "light"), (768, "dark"), (1440, "light"), (390, "dark"), (768, "light"), (1440, "dark")]
+
+
+@pytest.mark.parametrize(("width", "scheme"), SIZES)
+def test_no_window_scrolls_sideways_and_no_label_is_cut(width, scheme, browser, site):
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    opened = Opened(context, f"file://{site}/index.html")
+    assert opened.page.evaluate("document.documentElement.scrollWidth") == width
+    ground = "getComputedStyle(document.body).backgroundColor"
+    assert (sum(map(int, opened.page.evaluate(ground)[4:-1].split(","))) > 380) == (scheme == "light")
+    texts = opened.page.locator("svg .role-axis-label text").all_text_contents()
+    assert "mix.easy_share=0.9" in texts and not any("…" in text for text in texts)
+    outside = "[...document.querySelectorAll('svg text')].filter((t) => t.getBoundingClientRect().right > t.closest('figure').getBoundingClientRect().right)"
+    assert opened.page.evaluate(f"{outside}.map((t) => t.textContent)") == []
+    assert opened.faults == []
     context.close()
 
 
-def test_it_prints(opened, tmp_path):
-    opened.page.pdf(path=tmp_path / "page.pdf")
-    assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
+@pytest.mark.parametrize(("width", "scheme"), SIZES[:3])
+def test_axe_finds_no_serious_fault(width, scheme, browser, site, axe):
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme, bypass_csp=True)
+    page = Opened(context, f"file://{site}/index.html").page
+    page.add_script_tag(path=axe)
+    faults = page.evaluate("axe.run().then((found) => found.violations)")
+    assert [(each["impact"], each["id"], each["nodes"][0]["html"]) for each in faults if each["impact"] in ("serious", "critical")] == []
+    context.close()
+
+
+def test_on_paper_nothing_is_cut_off(browser, site, tmp_path):
+    context = browser.new_context(viewport={"width": 1040, "height": 700}, color_scheme="dark")  # an A4 page less its margins
+    opened = Opened(context, f"file://{site}/index.html")
     opened.page.emulate_media(media="print")
     assert not opened.page.locator("nav").is_visible() and opened.page.locator("#table-results table").is_visible()
+    inside = "(all) => all.filter((each) => each.getBoundingClientRect().right > 1041 || each.scrollWidth > each.clientWidth + 1).map((each) => each.outerHTML.slice(0, 90))"
+    for what in ("table", "figure", ".scroll", ".plot", "article", "pre"):
+        assert opened.page.locator(what).evaluate_all(inside) == [], what
+    axis = opened.page.locator("#figure-answer svg .role-axis-label text").first
+    assert axis.evaluate("(text) => getComputedStyle(text).fill") == "rgb(68, 68, 68)"  # not the dark page's light ink
+    opened.page.pdf(path=tmp_path / "page.pdf")
+    assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
+    context.close()
+
+
+def test_a_page_that_is_served_loads_anew_and_keeps_the_search(browser, tmp_path):
+    records, folder = tmp_path / "outputs", tmp_path / "report"
+    write_run(records / "one", problems=10)
+    with LiveServer(("127.0.0.1", 0), folder) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        write_report(analyse([records]), folder, live="first")
+        server.state = "first"
+        context = browser.new_context()
+        opened = Opened(context, server.address)
+        opened.page.locator("#search").fill("chains")
+        opened.page.locator("h1").click()  # while someone writes, the page stays
+        write_run(records / "two", problems=10, settings={"mix.easy_share": 0.5})
+        write_report(analyse([records]), folder, live="second")
+        server.state = "second"
+        playwright.expect(opened.page.locator(".sub")).to_contain_text("2 runs of 2 configurations")
+        assert opened.page.locator("#search").input_value() == "chains" and opened.faults == []
+        context.close()
+        server.shutdown()

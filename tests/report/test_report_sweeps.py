@@ -48,6 +48,9 @@ def test_trials_of_several_seeds_are_configurations_with_these_seeds(swept):
         values = [summary["objective"] for summary in seeds]
         assert trial.value == pytest.approx(sum(values) / 2) and trial.seeds == 2
         assert trial.spread == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
+    told = tables_of(analysis)["trials"].rows
+    assert [row[3].text for row in told] == [f"{100 * trial.value:.1f} %" for trial in sweep.trials]
+    assert all(row[-1].value in ("samples", "problems", "seeds") for row in told)
     assert any("Seeds are too few" in sentence for _, words in analysis.sentences for sentence in words)
 
 
@@ -226,7 +229,7 @@ def test_a_search_shows_history_importances_slices_and_what_was_pruned(tmp_path)
         *("sweep0_slice_lr_peak", "sweep0_slice_mix_easy_share", "sweep0_slice_length"),  # what matters most first
         "sweep0_pruned",
     ]
-    assert [row[2].text for row in tables_of(analysis)["importances"].rows] == ["0.90 ± 0.05", "0.10 ± 0.04"]  # as on the screen
+    assert [row[2].text for row in tables_of(analysis)["importances"].rows] == ["90 ± 5 %", "10 ± 4 %"]
     assert main([str(tmp_path / "sweeps"), "--output", str(tmp_path / "report")]) == 0
 
 

@@ -21,8 +21,8 @@ from src.report.claims.recipes import RecipeConfig, in_words
 from src.report.claims.records import RECIPE, Records, Selector
 from src.report.findings.configurations import Configuration, Group
 from src.scaling.results import Fits
+from src.statistics import Difference
 
-ANALOGUE = "by analogy, embedded model"
 MOST_TOLD = 2  # configurations that are of another recipe
 
 
@@ -48,13 +48,23 @@ class StudyConfig(Config):
 
 @dataclass(frozen=True)
 class ClaimVerdict:
-    """The outcome at the published scale and on the micro model, each with the reason in words."""
+    """The outcome at the published scale and on the micro model, each with the reason in words and the differences behind it."""
 
     claim: ClaimConfig
     at_scale: Outcome
     scale_reason: str
+    scale_differences: tuple[Difference, ...]
     at_micro: Outcome
     micro_reason: str
+    micro_differences: tuple[Difference, ...]
+
+    @property
+    def study(self) -> str:
+        """Its letter."""
+        return self.claim.id[0]
+
+
+Tested = tuple[Outcome, str, tuple[Difference, ...]]
 
 
 def read_studies() -> list[StudyConfig]:
@@ -103,19 +113,19 @@ def records_of(
     return Records(tuple(g for g in groups if keys & g.runs.keys()), chosen, of_scale, recipes, "micro" if micro else "full")
 
 
-def _at_scale(claim: ClaimConfig, records: Records, looks: int) -> tuple[Outcome, str]:
+def _at_scale(claim: ClaimConfig, records: Records, looks: int) -> Tested:
     return _outcome(claim.full, records, f"needs {claim.needs}", looks)
 
 
-def _at_micro(claim: ClaimConfig, records: Records, looks: int) -> tuple[Outcome, str]:
+def _at_micro(claim: ClaimConfig, records: Records, looks: int) -> Tested:
     if not claim.micro:
-        return "not measured", "makes no sense on the micro model"
-    outcome, reason = _outcome(claim.micro, records, "needs the same runs at scale micro", looks)
-    return outcome, reason if outcome == "not measured" else f"{ANALOGUE}: {reason}"
+        return "not measured", "makes no sense on the micro model", ()
+    return _outcome(claim.micro, records, "needs the same runs at scale micro", looks)
 
 
-def _outcome(tests: Sequence[TestConfig], records: Records, needs: str, looks: int) -> tuple[Outcome, str]:
+def _outcome(tests: Sequence[TestConfig], records: Records, needs: str, looks: int) -> Tested:
     told: list[tuple[Outcome, str]] = []
+    differences = []
     for test in tests:
         effect = KINDS[test.kind](records, **test.of)
         fitted = f"{needs}, then python -m src.scaling <sweep folder>" if test.kind == "fitted" else needs
@@ -124,11 +134,13 @@ def _outcome(tests: Sequence[TestConfig], records: Records, needs: str, looks: i
             # Those that have it are chosen by how they went.
             outcome, reason = "undecided", f"{reason}; no verdict, since {late}"
         told.append((outcome, reason))
+        differences += [effect.difference] if effect and effect.difference else []
     # All parts have to hold; one that does not is enough to contradict.
     order: tuple[Outcome, ...] = ("contradicted", "not measured", "undecided", "supported")
     worst = next(outcome for outcome in order if any(outcome == each for each, _ in told))
     notes = [] if worst != "not measured" else [late for test in tests if (late := _without_the_step(test, records))]
-    return worst, "; ".join(dict.fromkeys([*(reason for _, reason in told), *notes, *_of_other_recipes(tests, records)]))
+    words = "; ".join(dict.fromkeys([*(reason for _, reason in told), *notes, *_of_other_recipes(tests, records)]))
+    return worst, words, tuple(differences)
 
 
 def _without_the_step(test: TestConfig, records: Records) -> str:

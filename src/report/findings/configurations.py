@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,8 @@ from src.statistics import Side
 MOST_TOLD = 4  # settings in a label
 _CHOSEN = "choices."
 _UNTOLD = "scale.name"  # in a label it says what other keys say better
+SET = "set of problems"  # in a protocol: a fingerprint, which tells two sets apart and is never shown
+DEFAULT = "default recipe"
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Configuration:
 class Group:
     """Configurations measured on one suite in one way: these, and only these, are compared."""
 
-    name: str  # the suite's, with the set of problems where the suite was measured in several ways
+    name: str  # the suite's, with how much was measured where that was done in several ways
     suite: str
     protocol: dict[str, Any]
     configurations: tuple[Configuration, ...]
@@ -53,7 +57,7 @@ class Group:
     @property
     def file_name(self) -> str:
         """What ends the names of its figures' files."""
-        return f"{self.suite}_{self.protocol['set of problems']}"
+        return re.sub(r"[^A-Za-z0-9]+", "_", self.name).strip("_")
 
     @property
     def measure(self) -> Measure:
@@ -109,9 +113,9 @@ class Group:
         return self.accuracy_SP(configuration, "before").mean(axis=0)
 
 
-def configurations(runs: Sequence[Run]) -> tuple[list[Configuration], list[LeftOut]]:
+def configurations(runs: Sequence[Run], default: Sequence[Path] = ()) -> tuple[list[Configuration], list[LeftOut]]:
     """Configurations in the order of their first run. Repeats of a configuration with the same seed are left out:
-    they are no further evidence."""
+    they are no further evidence. Runs in a folder of `default` are of a sweep's recipe with nothing varied, and are called so."""
     by_key: dict[str, dict[int, Run]] = defaultdict(dict)
     left_out = []
     for run in runs:
@@ -120,7 +124,8 @@ def configurations(runs: Sequence[Run]) -> tuple[list[Configuration], list[LeftO
             known, by_key[_key(run)][run.seed] = run, run
         elif run.measures:
             left_out.append(LeftOut(str(run.folder), f"a repeat of {known.folder}: same configuration, same seed"))
-    labels = _labels({key: next(iter(seeds.values())) for key, seeds in by_key.items()})
+    unvaried = {key for key, seeds in by_key.items() if any(run.folder.parent in default for run in seeds.values())}
+    labels = _labels({key: next(iter(seeds.values())) for key, seeds in by_key.items()}, unvaried)
     return [
         Configuration(
             key,
@@ -143,8 +148,8 @@ def _key(run: Run) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _labels(first: dict[str, Run]) -> dict[str, str]:
-    """What differs between configurations of one name, after that name where there are several."""
+def _labels(first: dict[str, Run], unvaried: set[str]) -> dict[str, str]:
+    """What differs between configurations of one name, before that name where there are several: labels are cut at their end."""
     by_name: dict[str, list[str]] = defaultdict(list)
     for key, run in first.items():
         by_name[run.name].append(key)
@@ -152,9 +157,10 @@ def _labels(first: dict[str, Run]) -> dict[str, str]:
     for name, keys in by_name.items():
         told = _told([first[key].config for key in keys])
         for key in keys:
-            parts = [f"{_tail(k)}={plain(first[key].config.get(k))}" for k in told[:MOST_TOLD]]
-            text = ", ".join(parts) + (", …" if len(told) > MOST_TOLD else "")
-            labels[key] = text if len(by_name) == 1 and text else f"{name} ({text})" if text else name
+            values = {_tail(k): first[key].config.get(k) for k in told[:MOST_TOLD]}
+            parts = [f"{k} unset" if value is None else f"{k}={plain(value)}" for k, value in values.items()]
+            text = ", ".join([DEFAULT] * (key in unvaried) + parts) + (", …" if len(told) > MOST_TOLD else "")
+            labels[key] = text if len(by_name) == 1 and text else f"{text} ({name})" if text else name
     taken = Counter(labels.values())
     return {
         key: f"{label} #{number}" if taken[label] > 1 else label
@@ -242,16 +248,15 @@ def groups(found: Sequence[Configuration]) -> list[Group]:
     order = sorted(
         runs, key=lambda pair: (pair[0] == "validation", suites.index(pair[0]), -_evidence(pair[0], runs[pair]))
     )
-    names = [suite for suite, _ in order]
     return [
         Group(
-            _group_name(suite, protocols[text], names),
+            name,
             suite,
             protocols[text],
             tuple(by_key[key] for key in runs[suite, text]),
             {key: tuple(measured) for key, measured in runs[suite, text].items()},
         )
-        for suite, text in order
+        for (suite, text), name in zip(order, _group_names([(suite, protocols[text]) for suite, text in order]), strict=True)
     ]
 
 
@@ -259,12 +264,17 @@ def _evidence(suite: str, runs: dict[str, list[Run]]) -> int:
     return sum(len(run.measures[suite, "before"].problems) for measured in runs.values() for run in measured)
 
 
-def _group_name(suite: str, protocol: dict[str, Any], suites: Sequence[str]) -> str:
-    return (
-        f"{suite} [{protocol['set of problems']} × {protocol['samples per problem']}]"
-        if suites.count(suite) > 1
-        else suite
-    )
+def _group_names(found: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
+    """The suite; with how much was measured where there are several of it, and with a number where that is the same too."""
+    suites = Counter(suite for suite, _ in found)
+    names = [f"{suite} ({how_much(protocol)})" if suites[suite] > 1 else suite for suite, protocol in found]
+    return [f"{name} #{names[:at].count(name) + 1}" if names.count(name) > 1 else name for at, name in enumerate(names)]
+
+
+def how_much(protocol: Mapping[str, Any]) -> str:
+    """`160 problems, 2 samples`."""
+    problems, samples = protocol["problem count"], protocol["samples per problem"]
+    return f"{problems} problem{'' if problems == 1 else 's'}, {samples} sample{'' if samples == 1 else 's'}"
 
 
 def protocol(run: Run, suite: str, when: str = "before") -> dict[str, Any]:
@@ -279,7 +289,7 @@ def protocol(run: Run, suite: str, when: str = "before") -> dict[str, Any]:
         if key.startswith("evaluation.sampling.") and not key.endswith("batch_size")
     }
     return {
-        "set of problems": hashlib.sha256("\n".join(measure.problems).encode()).hexdigest()[:8],
+        SET: hashlib.sha256("\n".join(measure.problems).encode()).hexdigest()[:8],
         "problem count": len(measure.problems),
         "samples per problem": f"up to {most} (until ±{100 * half_width:g} points)" if half_width else measure.samples,
         "sampling": json.dumps(sampling, sort_keys=True),
@@ -307,7 +317,8 @@ def why_apart(found: Sequence[Group]) -> list[str]:
         if len(parts) > 1:
             keys = differing([part.protocol for part in parts])
             told = "; ".join(
-                f"{key}: {' or '.join(dict.fromkeys(plain(p.protocol[key]) for p in parts))}" for key in keys
+                "other problems" if key == SET else f"{key}: {' or '.join(dict.fromkeys(plain(p.protocol[key]) for p in parts))}"
+                for key in keys
             )
             sentences.append(
                 f"{suite} was measured in {len(parts)} ways that cannot be ranked against each other ({told})."

@@ -3,6 +3,7 @@
 On accuracy, and on the completion tokens. P-values are corrected for the number of effects of a design (Holm).
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -198,7 +199,7 @@ def _which(found: Sequence[tuple[str, Difference, bool]], what: str, shown: Call
             told.append(f"the rest is not shown to, and lies within {within}")
         else:
             told.append(f"No factor is shown to change {what}; each effect lies within {within}")
-    return "; ".join(told).replace("-", "−") + "."
+    return re.sub(r"-(?=\d)", "−", "; ".join(told)) + "."
 
 
 def _contrast(side: Callable[[Configuration], Side], cells: Sequence[Configuration], changes: Sequence[Change]) -> Difference:

@@ -9,7 +9,7 @@ from typing import Any
 
 from src.record.measures import Measure
 from src.record.read import Run
-from src.report.findings.configurations import protocol
+from src.report.findings.configurations import how_much, protocol
 from src.report.findings.verdict import Standing, equal, signed
 from src.statistics import ERROR, Difference, Side, difference, error_at_each_of, holm, share_of
 
@@ -70,7 +70,6 @@ def _ranked(measures: dict[str, Measure]) -> list[str]:
 
 def compared(group: ModelGroup) -> tuple[str, list[str]]:
     """The group in words: its heading, and what its models come to."""
-    some = next(iter(group.measures.values()))
     told = [
         f"{name}: {100 * share.mean:.1f} % ({100 * share.low:.1f} to {100 * share.high:.1f})."
         for name, share in ((name, share_of(side(measure))) for name, measure in group.measures.items())
@@ -80,5 +79,5 @@ def compared(group: ModelGroup) -> tuple[str, list[str]]:
         standing = equal(pair.difference) if pair.standing == "not resolved" else resolved
         told.append(f"{pair.first} against {pair.second}: {signed(pair.difference.interval)}, {standing}.")
     more = len(group.pairs) - MOST_TOLD
-    heading = f"{group.suite}, models measured: {len(some.problems)} problems × {group.protocol['samples per problem']} samples"
+    heading = f"{group.suite}, models measured: {how_much(group.protocol)}"
     return heading, told + [f"And {more} more pairs."] * (more > 0)

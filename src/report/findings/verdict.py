@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
 
-from src.report.findings.configurations import Configuration, Group
+from src.report.findings.configurations import Configuration, Group, how_much
 from src.statistics import (
     ERROR,
     FEWEST_SEEDS,
@@ -19,6 +19,7 @@ from src.statistics import (
 )
 
 Standing = Literal["better", "worse", "not resolved"]
+MOST_TOLD = 2  # configurations in a sentence
 ALL_PAIRS_UP_TO = 8  # configurations; above, each is shown against the best alone, corrected for all pairs all the same
 
 
@@ -102,8 +103,7 @@ def sentences(groups: Sequence[Group], verdict: Judgement) -> list[tuple[str, li
     """The verdict in words: for each suite that counts, its heading and what was found."""
     told = []
     for group in benchmarks(groups):
-        measure = group.measure
-        heading = f"{group.name}: {len(measure.problems)} problems × {group.protocol['samples per problem']} samples"
+        heading = group.name if how_much(group.protocol) in group.name else f"{group.name}: {how_much(group.protocol)}"
         told.append(
             (heading, [*_on_base(group, verdict), *_on_each_other(group, verdict), *_on_limits(group, verdict)])
         )
@@ -115,14 +115,14 @@ def _on_base(group: Group, verdict: Judgement) -> list[str]:
     words = []
     for standing in ("better", "worse"):
         sure = [f for f in findings if f.standing == standing]
-        told = "; ".join(f"{f.first.label} by {signed(f.difference.interval)}" for f in sure[:3])
-        more = f"; and {len(sure) - 3} more" if len(sure) > 3 else ""
+        told = "; ".join(f"{f.first.label} by {signed(f.difference.interval)}" for f in sure[:MOST_TOLD])
+        more = f"; and {len(sure) - MOST_TOLD} more" if len(sure) > MOST_TOLD else ""
         if sure:
             words.append(f"{_share(len(sure), len(findings))} {standing} than the base: {told}{more}.")
     rest = [f for f in findings if f.standing == "not resolved"]
     if rest:
-        told = "; ".join(f"{f.first.label} {signed(f.difference.interval)}, {equal(f.difference)}" for f in rest[:3])
-        more = f"; and {len(rest) - 3} more" if len(rest) > 3 else ""
+        told = "; ".join(f"{f.first.label} {signed(f.difference.interval)}, {equal(f.difference)}" for f in rest[:MOST_TOLD])
+        more = f"; and {len(rest) - MOST_TOLD} more" if len(rest) > MOST_TOLD else ""
         nearly = any(f.difference.interval.low > 0 or f.difference.interval.high < 0 for f in rest)
         corrected = " once corrected for the number of comparisons" if nearly else ""
         share = "None is" if len(rest) == len(findings) else _share(len(rest), len(findings))
@@ -142,17 +142,17 @@ def _on_each_other(group: Group, verdict: Judgement) -> list[str]:
             f"{best.first.label} against {best.second.label if best.second else ''} is {signed(best.difference.interval)}, "
             f"{equal(best.difference)}."
         )
-        return [f"Between configurations nothing is resolved ({_count(len(findings), 'comparison')}{partly}): {against}"]
+        return [f"Between configurations nothing is resolved ({count(len(findings), 'comparison')}{partly}): {against}"]
     told = "; ".join(
         f"{f.first.label} is {f.standing} than {f.second.label if f.second else ''} by {signed(f.difference.interval)}"
-        for f in sure[:3]
+        for f in sure[:MOST_TOLD]
     )
-    more = f"; and {len(sure) - 3} more" if len(sure) > 3 else ""
+    more = f"; and {len(sure) - MOST_TOLD} more" if len(sure) > MOST_TOLD else ""
     rest = [f.difference for f in findings if f.standing == "not resolved"]
     if not rest:
         return [f"{told}{more}."]
     widest = equal(max(rest, key=lambda difference: difference.equal_within))
-    return [f"{told}{more}. {len(rest)} of {_count(len(findings), 'comparison')}{partly} cannot be told apart, {widest} at most."]
+    return [f"{told}{more}. {len(rest)} of {count(len(findings), 'comparison')}{partly} cannot be told apart, {widest} at most."]
 
 
 def _on_limits(group: Group, verdict: Judgement) -> list[str]:
@@ -164,14 +164,12 @@ def _smallest(group: Group, verdict: Judgement) -> str:
     widest = max((f.difference for f in verdict.with_base if f.group is group), key=detectable_by)
     shares = widest.split.shares()
     if not shares:
-        return "Nothing varied between these problems, so there is no saying how small a difference they could show."
+        return "Nothing varied between these problems: how small a difference they show is unknown."
     base, most = detectable_by(widest), max(shares, key=shares.__getitem__)
-    pairs = [detectable_by(f.difference) for f in verdict.between if f.group is group]
-    between = f", and a difference between configurations of {points(max(pairs))}" if pairs else ""
-    return (
-        f"It can find a gain over the base of {points(base)} in 4 of 5 tries{between}; what is smaller than that it is likely to "
-        f"miss. More {most} would help most: {shares[most]:.0%} of the variance."
-    )
+    pairs = [detectable_by(f.difference) for f in verdict.between if f.group is group and f.difference.split.shares()]
+    between = f", and between configurations {points(max(pairs))}" if pairs else ""
+    help_most = f"more {most} would help most ({100 * shares[most]:.0f} % of the variance)"
+    return f"A gain of {points(base)} is found in 4 of 5 tries{between}; {help_most}."
 
 
 def _on_seeds(few: Sequence[Finding]) -> list[str]:
@@ -179,7 +177,7 @@ def _on_seeds(few: Sequence[Finding]) -> list[str]:
         return []
     seeds = "/".join(str(n) for n in sorted({f.difference.seeds for f in few}))
     told = f"Seeds are too few to claim anything of {'a recipe' if len(few) > 1 else 'the recipe'} ({seeds} of at least {FEWEST_SEEDS})"
-    return [f"{told}: this speaks of the trained weights, and another seed may give others."]
+    return [f"{told}: this speaks of these weights."]
 
 
 def _share(part: int, whole: int) -> str:
@@ -192,7 +190,7 @@ def _share(part: int, whole: int) -> str:
     return f"{part} of {whole} configurations {'is' if part == 1 else 'are'}"
 
 
-def _count(number: int, thing: str) -> str:
+def count(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 

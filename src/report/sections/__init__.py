@@ -1,6 +1,7 @@
 """The sections of the page. To add one, write a module with a SECTION and put its name where the page shall have it."""
 
 from src.report.sections import (
+    answer,
     claims,
     configurations,
     cost,
@@ -20,6 +21,6 @@ from src.report.sections import (
 SECTIONS = tuple(
     module.SECTION
     for module in (
-        verdict, models, curves, fronts, efficiency, sweeps, scaling, problems, levels, cost, configurations, claims, left_out,
+        answer, verdict, models, curves, fronts, efficiency, sweeps, scaling, problems, levels, cost, configurations, claims, left_out,
     )
 )  # fmt: skip

@@ -1,64 +1,61 @@
-"""Where time and money went: by phase and run, for each point gained, and the published costs."""
+"""Where time and money went: by phase, for each point gained, and the published costs."""
 
-from src.drawing.chart import Figure, chart, short
-from src.drawing.table import Cell, Table, table
+from statistics import fmean
+
+from src.drawing.chart import Figure, chart, lines, short, time_unit
+from src.drawing.table import Cell, Table, counted, dollars, gain_with, seconds, table
 from src.record.ledger import PHASES
 from src.report.analysis import Analysis
 from src.report.reference.read import reference
 from src.report.section import Section
+from src.report.sections.uncertainty import UNCERTAIN, uncertain
+
+TOLD = ("rollout", "grading", "training", "evaluation")  # phases with a column of their own
 
 
 def costs(analysis: Analysis) -> Table:
     main = analysis.ranked[0] if analysis.ranked else None
     rows = []
     for c in analysis.configurations:
-        for run in c.runs:
-            cost = run.summary.get("cost")
-            if not isinstance(cost, dict):
-                continue
-            seconds = cost.get("seconds", {})
-            gain = None
-            if main and run in main.runs.get(c.key, ()):
-                gain = 100 * (run.final(main.suite).accuracy - run.measures[main.suite, "before"].accuracy)
-            usd, total = cost.get("usd", 0.0), sum(seconds.values())
-            rows.append(
-                [
-                    c.label,
-                    run.seed,
-                    run.status,
-                    len(run.steps.get("step", [])),
-                    Cell(f"{total:.0f}", round(total, 1)),
-                    *[Cell(f"{seconds.get(phase, 0):.0f}", round(seconds.get(phase, 0), 2)) for phase in PHASES],
-                    Cell(f"{cost.get('gpu_hours', 0):.3g}", cost.get("gpu_hours", 0)),
-                    cost.get("completion_tokens"),
-                    Cell(f"${usd:.2f}", usd),
-                    None if gain is None else Cell(f"{gain:+.1f}", round(gain, 3)),
-                    Cell(f"${usd / gain:.2f}", usd / gain) if gain and gain > 0 and usd else None,
-                    Cell(f"{total / gain:.0f} s", total / gain) if gain and gain > 0 else None,
-                ]
-            )
+        if not (bills := [run.summary["cost"] for run in c.measured or c.runs if run.summary.get("cost")]):
+            continue
+        spent = {phase: fmean(bill.get("seconds", {}).get(phase, 0.0) for bill in bills) for phase in PHASES}
+        usd, gpu_hours, tokens = (fmean(bill.get(key) or 0.0 for bill in bills) for key in ("usd", "gpu_hours", "completion_tokens"))
+        time, gain = sum(spent.values()), analysis.verdict.of(main, c).difference if main and c.key in main.runs else None
+        gained = 100 * gain.mean if gain else 0.0
+        rows.append(
+            [
+                c.label,
+                len(bills),
+                seconds(time),
+                *(seconds(spent[phase]) for phase in TOLD),
+                seconds(time - sum(spent[phase] for phase in TOLD)),
+                Cell(f"{gpu_hours:.3g}", gpu_hours),
+                counted(tokens),
+                dollars(usd),
+                gain_with(gain.interval) if gain else None,
+                dollars(usd / gained) if gained > 0 and usd else None,
+                seconds(time / gained) if gained > 0 else None,
+                uncertain(gain) if gain else None,
+            ]
+        )
     columns = (
-        f"configuration, #seed, status, #steps, #seconds, {', '.join(f'#{phase}' for phase in PHASES)}, #GPU-hours, "
-        "#completion tokens, #cost, #points gained, #cost per point, #time per point"
+        f"configuration, #runs, #time a run, {', '.join(f'#{phase}' for phase in TOLD)}, #other, #GPU-hours, #completion tokens, #cost a run, "
+        f"#points gained, #cost per point, #time per point, {UNCERTAIN}"
     )
     suite = f" Points gained on {main.name}." if main else ""
-    return table(
-        "costs",
-        "What it cost",
-        f"Seconds of wall-clock time by phase.{suite} A machine without a price costs $0.",
-        columns,
-        rows,
-    )
+    note = f"Mean of a configuration's runs that ended in order, wall-clock time by phase.{suite} A machine without a price costs $0."
+    return table("costs", "What it cost", note, columns, rows)
 
 
-def published_costs() -> Table:
+def published_costs(analysis: Analysis) -> Table:
     rows = [
         [
             r["model"],
             float(r["gpus"]),
             r["gpu"],
             float(r["hours"]),
-            Cell(f"${float(r['cost_usd']):,.0f}", float(r["cost_usd"])),
+            dollars(float(r["cost_usd"])),
             r["source"],
         ]
         for r in reference("costs")
@@ -69,6 +66,7 @@ def published_costs() -> Table:
         "As their authors give them.",
         "model, #GPUs, GPU, #hours, #cost, source",
         rows,
+        closed="A" not in analysis.studies,
     )
 
 
@@ -81,29 +79,33 @@ HUES = {
 
 
 def by_phase(analysis: Analysis) -> list[Figure]:
-    """Minutes of a run by phase, the mean over the seeds of each configuration; nothing where no run kept account."""
-    rows = []
-    for configuration in analysis.configurations[:MOST]:
-        accounts = [run.summary["cost"]["seconds"] for run in configuration.runs if "seconds" in run.summary.get("cost", {})]
-        for phase in PHASES if accounts else ():
-            minutes = sum(account.get(phase, 0.0) for account in accounts) / len(accounts) / 60
-            rows.append({"configuration": configuration.label, "phase": phase, "minutes": short(minutes), "seeds": len(accounts)})
-    if not rows:
+    """Time of a run by phase, the mean over the seeds of each configuration; nothing where no run kept account."""
+    accounts = {
+        c.label: [bill["seconds"] for run in c.runs if "seconds" in (bill := run.summary.get("cost", {}))] for c in analysis.configurations[:MOST]
+    }
+    accounts = {label: found for label, found in accounts.items() if found}
+    if not accounts:
         return []
-    order = list(dict.fromkeys(row["configuration"] for row in rows))
+    size, unit = time_unit(max(sum(account.values()) for found in accounts.values() for account in found))
+    rows = [
+        {"configuration": label, "phase": phase, "time": short(fmean(account.get(phase, 0.0) for account in found) / size), "seeds": len(found)}
+        for label, found in accounts.items()
+        for phase in PHASES
+    ]
+    place = lines("configuration", list(accounts))
     spec = chart(
         rows,
-        height=30 + 24 * len(order),
-        mark={"type": "bar"},
+        height=place.height,
+        mark={"type": "bar", "size": 12, "yOffset": place.below},
         encoding={
-            "y": {"field": "configuration", "type": "nominal", "title": None, "sort": order, "axis": {"labelLimit": 260}},
-            "x": {"field": "minutes", "type": "quantitative", "title": "minutes a run"},
+            "y": place.y,
+            "x": {"field": "time", "type": "quantitative", "title": f"{unit} a run"},
             "color": {
                 "field": "phase", "type": "nominal", "title": None, "legend": {"orient": "top", "columns": 4},
                 "scale": {"domain": list(HUES), "range": list(HUES.values())},
             },
             "order": {"field": "phase_order", "type": "quantitative"},
-            "tooltip": [{"field": name} for name in ("configuration", "phase", "minutes", "seeds")],
+            "tooltip": [{"field": "configuration"}, {"field": "phase"}, {"field": "time", "title": unit}, {"field": "seeds"}],
         },
         transform=[{"calculate": f"indexof({list(HUES)}, datum.phase)", "as": "phase_order"}],
     )  # fmt: skip
@@ -112,4 +114,4 @@ def by_phase(analysis: Analysis) -> list[Figure]:
     return [Figure("cost_by_phase", "Where the time went", caption, spec)]
 
 
-SECTION = Section("cost", "Cost", figures=by_phase, tables=lambda analysis: [costs(analysis), published_costs()])
+SECTION = Section("cost", "Cost", figures=by_phase, tables=lambda analysis: [costs(analysis), published_costs(analysis)])

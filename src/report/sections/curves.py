@@ -11,12 +11,14 @@ from src.report.sections.shown import chart_of, colour
 
 POINTS = 24_000  # of all configurations' curves in one figure; longer ones are averaged over neighbouring steps
 
+ACCURACY = "accuracy"
+SHARES = (ACCURACY, "truncated")  # axes of shares, in %
 # Curves: column of metrics.jsonl, title, axis.
 _CURVES = (
-    ("validation/accuracy", "Validation accuracy", "share"),
-    ("accuracy", "Training accuracy", "share"),
+    ("validation/accuracy", "Validation accuracy", ACCURACY),
+    ("accuracy", "Training accuracy", ACCURACY),
     ("completion_tokens/mean", "Completion length; dashed: the limit", "tokens"),
-    ("truncated_share", "Truncated share", "share"),
+    ("truncated_share", "Truncated completions", "truncated"),
     ("entropy", "Entropy", "nats"),
     ("kl", "KL from the reference", "nats"),
     ("reward/mean", "Reward in all, weighted", "reward"),
@@ -49,6 +51,8 @@ def _curve(configuration: Configuration, metric: str, configurations: int) -> It
     by_step: dict[int, list[float]] = {}
     limits: dict[int, float] = {}
     for run in configuration.runs:
+        if metric == "validation/accuracy" and ("validation", "before") in run.measures:
+            by_step.setdefault(0, []).append(run.measures["validation", "before"].accuracy)
         limit = run.steps.get("length_limit", [None] * len(run.steps.get("step", [])))
         for step, value, most in zip(run.steps.get("step", []), run.steps.get(metric, []), limit, strict=False):
             if value is not None:
@@ -81,10 +85,12 @@ def _curve_spec(analysis: Analysis, rows: Sequence[Row], title: str, unit: str) 
         "type": "quantitative",
         "title": "step",
         "axis": {"tickMinStep": 1},
-        "scale": {"zero": False, "nice": False},
+        "scale": {"domainMin": {"expr": "first_step"}, "nice": False},
     }
-    y = {"type": "quantitative", "title": unit, "scale": {"zero": False}}
-    tooltip = [{"field": "configuration"}, {"field": "step"}, {"field": "value", "title": title, "format": ".4~g"}]
+    share = unit in SHARES
+    y = {"type": "quantitative", "title": unit, "scale": {"zero": False}} | ({"axis": {"format": ".0%"}} if share else {})
+    value = {"field": "value", "title": title, "format": ".1%" if share else ".4~g"}
+    tooltip = [{"field": "configuration"}, {"field": "step"}, value]
     hue = colour(analysis)
     few = max(sum(row["configuration"] == rows[0]["configuration"] for row in rows), 1) <= 30
     layers = []
@@ -125,7 +131,7 @@ def _curve_spec(analysis: Analysis, rows: Sequence[Row], title: str, unit: str) 
         rows,
         layer=layers,
         params=[
-            {"name": "first_step", "value": min(steps)},
+            {"name": "first_step", "value": 0},
             {"name": "last_step", "value": max(steps)},
         ],
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from src.drawing.table import Cell, Table, gain_with, percent, share_with, table
+from src.drawing.table import Cell, Table, counted, gain_with, percent, share_with, table
 from src.report.analysis import Analysis
 from src.report.findings.configurations import Group
 from src.report.findings.cut_answers import read_answers
@@ -72,7 +72,7 @@ def _levels(each: Sequence[tuple[Family, Group]], several: bool) -> Table:
                     level,
                     int(at_P.sum()),
                     percent(float(found.base_accuracy.values_SP.mean())),
-                    Cell(f"{mean_of(found.base_tokens).mean:.0f}", round(mean_of(found.base_tokens).mean, 2)),
+                    counted(mean_of(found.base_tokens).mean),
                     recipe.label,
                     change_with(found.change),
                     gain_with(found.gain.interval),
@@ -117,7 +117,7 @@ def change_with(interval: Interval) -> Cell:
 
 
 def _tokens(interval: Interval) -> Cell:
-    return Cell(f"{interval.mean:.0f} ({interval.low:.0f}–{interval.high:.0f})", round(interval.mean, 3))
+    return Cell(f"{interval.mean:,.0f} ({interval.low:,.0f}–{interval.high:,.0f})", round(interval.mean, 3))
 
 
 SECTION = Section(

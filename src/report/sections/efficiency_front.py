@@ -58,7 +58,7 @@ def _front(family: Family, group: Group, title: str, ending: str) -> Figure:
         {"field": "accuracy", "format": ".1%"},
         {"field": "low", "format": ".1%"},
         {"field": "high", "format": ".1%"},
-        {"field": "x", "title": "mean tokens", "format": ".4~g"},
+        {"field": "x", "title": "mean tokens", "format": ",.1~f"},
     ]
     layers = [
         {

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from statistics import fmean, median
 
 from src.drawing.chart import COLOURS, Figure, chart, intervals, short
-from src.drawing.table import Cell, Table, gain_with, p_value, share_with, table, tokens_with
+from src.drawing.table import Cell, Table, gain_with, p_value, points, share_with, table, tokens_with
 from src.record.read import Run
 from src.report.analysis import Analysis
 from src.report.findings.configurations import Configuration
 from src.report.findings.effects import Factor, Factorial
-from src.report.sections.uncertainty import UNCERTAIN, uncertain
-from src.statistics import Interval, contrast, detectable_by, pooled_deviation, share_of, t_interval
+from src.report.sections.uncertainty import UNCERTAIN, found, uncertain
+from src.statistics import Interval, contrast, pooled_deviation, share_of, t_interval
 
 
 def factor_levels(analysis: Analysis) -> Table:
@@ -37,8 +37,8 @@ def _level(f: Factorial, factor: Factor, level: str) -> list:
     cells = [cell for cell in f.cells if factor.of_cell[cell.key] == level]
     runs = [run for cell in cells for run in f.group.runs[cell.key]]
     accuracies = [f.group.accuracy_SP(cell) for cell in cells]
-    found = contrast([f.group.side(cell).times(1 / len(cells)) for cell in cells])
-    mean = found.interval
+    mean_of_cells = contrast([f.group.side(cell).times(1 / len(cells)) for cell in cells])
+    mean = mean_of_cells.interval
     steps = [step for run in runs if (step := _went_wrong_at(run)) is not None]
     return [
         len(runs),
@@ -48,7 +48,7 @@ def _level(f: Factorial, factor: Factor, level: str) -> list:
         _written(f, cells),
         len(steps),
         median(steps) if steps else None,
-        uncertain(found),
+        uncertain(mean_of_cells),
     ]
 
 
@@ -57,7 +57,7 @@ def _spread(by_cell: Sequence[Sequence[float]]) -> Cell | None:
         return None
     spread = pooled_deviation(by_cell)
     text = f"{100 * spread.mean:.1f} ({100 * spread.low:.1f}–{100 * spread.high:.1f})"
-    return Cell(text, round(spread.mean, 6))
+    return Cell(text, round(100 * spread.mean, 4))
 
 
 def _written(f: Factorial, cells: Sequence[Configuration]) -> Cell | None:
@@ -86,8 +86,8 @@ def effects(analysis: Analysis) -> Table:
             gain_with(e.difference.interval),
             p_value(e.p),
             "; ".join(f"{100 * effect:+.1f}" for effect in e.by_seed).replace("-", "−"),
-            Cell(f"{100 * detectable_by(e.difference):.1f}", round(detectable_by(e.difference), 5)),
-            Cell(f"{100 * e.difference.equal_within:.1f}", round(e.difference.equal_within, 5)),
+            found(e.difference),
+            points(e.difference.equal_within),
             tokens_with(e.tokens.interval),
             p_value(e.p_of_tokens),
             e.difference.seeds,
@@ -128,8 +128,7 @@ def effects_figure(factorial: Factorial) -> Figure:
         "legend": {"orient": "top"},
     }
     told = ("effect", "kind", "points", "low", "high")
-    y, x = {"field": "effect", "axis": {"labelLimit": 420}}, {"field": "points", "title": "effect on accuracy, points"}
-    spec = intervals(rows, y, x, hue, told)
+    spec = intervals(rows, "effect", {"field": "points", "title": "effect on accuracy, points"}, hue, told)
     name = _named("effects", factorial)
     factors = ", ".join(factor.name for factor in factorial.factors)
     caption = f"Factors: {factors}; {len(factorial.cells)} cells; 95 % intervals over problems and seeds."
@@ -182,4 +181,4 @@ def _largest(factorial: Factorial, factor: Factor) -> float:
 
 
 def _named(kind: str, factorial: Factorial) -> str:
-    return f"{kind}_{re.sub(r'[^A-Za-z0-9]+', '_', factorial.name)}_{factorial.group.protocol['set of problems']}"
+    return f"{kind}_{re.sub(r'[^A-Za-z0-9]+', '_', factorial.name).strip('_')}"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from src.drawing.chart import Figure, chart, short, zoom
+from src.drawing.chart import Figure, chart, short, time_unit, zoom
 from src.drawing.table import Table, share_with, table
 from src.record.measures import Measure
 from src.report.analysis import Analysis
@@ -21,12 +21,13 @@ def fronts(analysis: Analysis, group: Group) -> list[Figure]:
     base = group.measures(group.configurations[0], "before")[0]
     with_base = [("base", Interval(base.tokens, base.tokens, base.tokens), share_of(Side(base.accuracy_P, samples=base.effective_samples)))]
     points = [(c.label, tokens[c.key], accuracy[c.key]) for c in group.configurations]
-    figures = [_front(analysis, group, "tokens", "mean tokens", [*with_base, *points])]
+    figures = [_front(analysis, group, "tokens", ("mean tokens", ",~f"), [*with_base, *points])]
     spent = {c.key: _spent(group, c) for c in group.configurations}
-    unit = "cost, US$" if any(usd for usd, _ in spent.values()) else "time, minutes"
-    costs = [
-        (c.label, Interval(*[spent[c.key][0] or spent[c.key][1]] * 3), accuracy[c.key]) for c in group.configurations
-    ]
+    priced = any(usd for usd, _ in spent.values())
+    size, name = time_unit(max(seconds for _, seconds in spent.values()))
+    unit = ("cost a run", "$.2f") if priced else (f"{name} a run", ",~f")
+    paid = {key: usd if priced else seconds / size for key, (usd, seconds) in spent.items()}
+    costs = [(c.label, Interval(*[paid[c.key]] * 3), accuracy[c.key]) for c in group.configurations]
     figures.append(_front(analysis, group, "cost", unit, costs))
     return figures
 
@@ -34,12 +35,13 @@ def fronts(analysis: Analysis, group: Group) -> list[Figure]:
 def _spent(group: Group, configuration: Configuration) -> tuple[float, float]:
     costs = [run.summary.get("cost", {}) for run in group.runs[configuration.key]]
     usd = float(np.mean([cost.get("usd", 0.0) for cost in costs]))
-    return usd, float(np.mean([sum(cost.get("seconds", {}).values()) / 60 for cost in costs]))
+    return usd, float(np.mean([sum(cost.get("seconds", {}).values()) for cost in costs]))
 
 
 def _front(
-    analysis: Analysis, group: Group, kind: str, unit: str, points: Sequence[tuple[str, Interval, Interval]]
+    analysis: Analysis, group: Group, kind: str, unit: tuple[str, str], points: Sequence[tuple[str, Interval, Interval]]
 ) -> Figure:
+    """`unit`: the title of what is spent, and the format of its numbers."""
     best, on_front = -1.0, set()
     for label, x, y in sorted(points, key=lambda point: (point[1].mean, -point[2].mean)):
         if y.mean > best:
@@ -58,7 +60,8 @@ def _front(
         }
         for label, x, y in points
     ]
-    x = {"type": "quantitative", "title": unit, "scale": {"zero": False, "padding": 16}}
+    title, form = unit
+    x = {"type": "quantitative", "title": title, "scale": {"zero": False, "padding": 16}, "axis": {"format": form}}
     y = {
         "type": "quantitative",
         "title": "accuracy",
@@ -70,7 +73,7 @@ def _front(
         {"field": "accuracy", "format": ".1%"},
         {"field": "low", "format": ".1%"},
         {"field": "high", "format": ".1%"},
-        {"field": "x", "title": unit, "format": ".4~g"},
+        {"field": "x", "title": title, "format": form},
     ]
     faded = {
         "condition": {"test": "indexof(shown, datum.configuration) >= 0 || datum.configuration == 'base'", "value": 1},
@@ -115,9 +118,8 @@ def _front(
         },
     ]
     spec = chart(rows, layer=layers, height=260, params=[{"name": "shown", "value": shown_at_first(analysis)}])
-    title = f"{group.name}: accuracy against {'tokens' if kind == 'tokens' else unit}"
     caption = "Bars: 95 % intervals. Dashed: the Pareto front, more accurate than all that is cheaper."
-    return Figure(f"{kind}_{group.file_name}", title, caption, spec)
+    return Figure(f"{kind}_{group.file_name}", f"{group.name}: accuracy against {title}", caption, spec)
 
 
 def several_samples(analysis: Analysis) -> Table:
@@ -179,7 +181,7 @@ def figures(analysis: Analysis) -> list[Figure]:
 
 SECTION = Section(
     "fronts",
-    "Accuracy against length, cost and samples",
+    "Accuracy and cost",
     figures=figures,
     tables=lambda analysis: [several_samples(analysis)],
     legend=True,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from src.drawing.table import Cell, Table, gain_with, percent, share_with, table
+from src.drawing.table import Table, counted, gain_with, percent, share_with, table
 from src.report.analysis import Analysis
 from src.report.section import Section
 from src.report.sections.uncertainty import UNCERTAIN, uncertain
@@ -29,7 +29,7 @@ def levels(analysis: Analysis) -> Table:
                         share_with(share_of(after)),
                         gain_with(gain.interval),
                         uncertain(gain),
-                        Cell(f"{tokens:.0f}", round(tokens, 2)),
+                        counted(tokens),
                     ]
                 )
     columns = f"suite, level, #problems, configuration, #base, #accuracy, #gain in points, {UNCERTAIN}, #tokens"

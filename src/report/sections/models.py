@@ -1,10 +1,12 @@
 """Models that were measured without training (`python -m src.evaluate`): each by itself, and each against each other one."""
 
-from src.drawing.table import Cell, Table, gain_with, p_value, percent, share_with, table
+from src.drawing.table import Table, counted, gain_with, p_value, percent, points, share_with, table
 from src.report.analysis import Analysis
+from src.report.findings.configurations import how_much
 from src.report.findings.models import ModelGroup, side
 from src.report.section import Section
-from src.statistics import detectable_by, share_of
+from src.report.sections.uncertainty import UNCERTAIN, found, uncertain
+from src.statistics import share_of
 
 
 def models(analysis: Analysis) -> Table:
@@ -14,7 +16,7 @@ def models(analysis: Analysis) -> Table:
             name,
             share_with(share_of(side(measure))),
             None if measure.anywhere is None else percent(measure.anywhere),
-            Cell(f"{measure.tokens:.0f}", round(measure.tokens, 2)),
+            counted(measure.tokens),
             percent(measure.truncated_share),
             asked(group),
         ]
@@ -28,10 +30,7 @@ def models(analysis: Analysis) -> Table:
 
 def asked(group: ModelGroup) -> str:
     protocol = group.protocol
-    return (
-        f"{protocol['problem count']} problems [{protocol['set of problems']}] × {protocol['samples per problem']}, "
-        f"prompt {protocol['prompt']}, answers {protocol['reader']}, {protocol['grader'].split(',')[0]}"
-    )
+    return f"{how_much(protocol)}, prompt {protocol['prompt']}, answers {protocol['reader']}, {protocol['grader'].split(',')[0]}"
 
 
 def model_pairs(analysis: Analysis) -> Table:
@@ -43,8 +42,9 @@ def model_pairs(analysis: Analysis) -> Table:
             gain_with(pair.difference.interval),
             p_value(pair.p),
             pair.standing,
-            Cell(f"{100 * (found := detectable_by(pair.difference)):.1f}", round(found, 5)),
-            Cell(f"{100 * pair.difference.equal_within:.1f}", round(pair.difference.equal_within, 5)),
+            found(pair.difference),
+            points(pair.difference.equal_within),
+            uncertain(pair.difference),
         ]
         for group in analysis.models
         for pair in group.pairs
@@ -53,7 +53,7 @@ def model_pairs(analysis: Analysis) -> Table:
         "First minus second, paired by problem; only what was measured on the same problems in the same way. p is corrected for all "
         "pairs (Holm). The difference is one of these weights: it says nothing of the recipe that another seed would give."
     )
-    columns = "suite, first, second, #difference in points, #p, first is, #detectable in points, #equal within points"
+    columns = f"suite, first, second, #difference in points, #p, first is, #detectable in points, #equal within points, {UNCERTAIN}"
     return table("model_pairs", "Models against each other", note, columns, rows, brief=True)
 
 

@@ -1,13 +1,15 @@
 """The problems that were gained and lost, with completions side by side, as far as the page has room for them."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from src.record.measures import Measure, read_questions, read_texts
+from src.record.measures import Measure, read_questions, read_samples
 from src.report.analysis import Analysis
 from src.report.section import Section
 from src.report.sections.shown import shown_at_first
 
-PAIRS_A_RUN = 12  # half of them gained, half lost
+ANSWERS = 60  # gained problems of a run with their answers, and as many lost ones
+TEXTS = 12  # problems of a run with completions; half of them gained, half lost
 LONGEST = 3_000  # characters of a completion; its middle is left out above
 ROOM = 1_500_000  # characters of completions on the page
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -16,24 +18,23 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 def problem_views(analysis: Analysis) -> list[dict[str, Any]]:
     """For each suite: its problems, and for each run the samples solved before and after as digits to base 36.
 
-    Completions are there for the first seed of the configurations that are shown at first. Where a problem has more
-    than 35 samples, solved ones are counted out of 35.
+    Answers with their verdicts, and some completions, are there for the first seed of the configurations that are shown at first.
+    Where a problem has more than 35 samples, solved ones are counted out of 35.
     """
     room, shown, views = ROOM, set(shown_at_first(analysis)), []
     for group in analysis.ranked:
-        samples, runs, questions = min(group.measure.samples, 35), [], {}
+        samples, runs, asked = min(group.measure.samples, 35), [], {}
         for configuration in group.configurations:
             for number, run in enumerate(group.runs[configuration.key]):
                 before, after = run.measures[group.suite, "before"], run.final(group.suite)
-                texts = {}
-                if number == 0 and configuration.label in shown and room > 0:
-                    texts = _pairs(before, after)
-                    room -= sum(len(one["text"]) for pair in texts.values() for one in pair)
-                    questions |= {key: value for key, value in read_questions(run.folder).items() if key in texts}
+                told = number == 0 and configuration.label in shown and room > 0
+                pairs = _told(before, after) if told else {}
+                room -= sum(len(one.get("text", "")) for pair in pairs.values() for one in pair)
+                asked |= read_questions(run.folder) if told else {}
                 runs.append(
                     {
                         "label": f"{configuration.label}, seed {run.seed}",
-                        "texts": texts,
+                        "pairs": pairs,
                         "before": _digits(before, samples),
                         "after": _digits(after, samples),
                     }
@@ -45,7 +46,7 @@ def problem_views(analysis: Analysis) -> list[dict[str, Any]]:
                 "ids": group.measure.problems,
                 "levels": group.measure.levels_P.tolist(),
                 "runs": runs,
-                "questions": questions,
+                "questions": {id: asked[id] for id in group.measure.problems if id in asked},
             }
         )
     return views
@@ -55,34 +56,41 @@ def _digits(measure: Measure, samples: int) -> str:
     return "".join(_DIGITS[round(share * samples)] for share in measure.accuracy_P.tolist())
 
 
-def _pairs(before: Measure, after: Measure) -> dict[str, list[dict[str, Any]]]:
-    """By problem, a completion of before and one of after: where gained a wrong and a right one, where lost the reverse."""
+Pair = list[dict[str, Any]]  # a sample of before and one of after, with its answer and verdict, some with their text
+
+
+def _told(before: Measure, after: Measure) -> dict[str, Pair]:
+    """By problem that changed most: where gained a wrong sample and a right one, where lost the reverse."""
     change = after.accuracy_P - before.accuracy_P
     order = sorted(range(len(change)), key=lambda at: -change[at])
-    gained = [at for at in order[: PAIRS_A_RUN // 2] if change[at] > 0]
-    lost = [at for at in order[::-1][: PAIRS_A_RUN // 2] if change[at] < 0]
+    gained, lost = [at for at in order if change[at] > 0], [at for at in order[::-1] if change[at] < 0]
+    without = _pairs(before, after, gained[:ANSWERS], lost[:ANSWERS], text=False)
+    return without | _pairs(before, after, gained[: TEXTS // 2], lost[: TEXTS // 2], text=True)
+
+
+def _pairs(before: Measure, after: Measure, gained: Sequence[int], lost: Sequence[int], *, text: bool) -> dict[str, Pair]:
     ids = [before.problems[at] for at in (*gained, *lost)]
     if not ids:
         return {}
-    texts_before, texts_after = read_texts(before, ids), read_texts(after, ids)
+    old, new = (read_samples(measure, ids, text=text) for measure in (before, after))
     return {
-        problem: [_pick(texts_before[problem], at not in gained), _pick(texts_after[problem], at in gained)]
+        problem: [_pick(old[problem], at not in gained), _pick(new[problem], at in gained)]
         for problem, at in zip(ids, (*gained, *lost), strict=True)
     }
 
 
-def _pick(samples: list[dict[str, Any]], correct: bool) -> dict[str, Any]:
+def _pick(samples: Sequence[dict[str, Any]], correct: bool) -> dict[str, Any]:
     chosen = next((sample for sample in samples if sample["correct"] == correct), samples[0])
-    text = chosen["text"]
+    text = chosen.get("text", "")
     if len(text) > LONGEST:
         half = LONGEST // 2
         text = f"{text[:half]}\n\n[… {len(text) - LONGEST} characters left out …]\n\n{text[-half:]}"
-    return chosen | {"text": text}
+    return chosen | ({"text": text} if text else {})
 
 
 SECTION = Section(
     "problems",
     "Problems gained and lost",
-    "Each problem of a suite, before and after training.",
+    "What it was asked, what it answered before and after training, and what the grader made of that.",
     besides=lambda analysis: analysis.ranked,  # the table with its views
 )

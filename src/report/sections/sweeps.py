@@ -1,14 +1,19 @@
 """Sweeps: the effects of a factorial one; of a search its trials, history, Pareto front, importances, slices, and what was
 pruned when."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from src.drawing.chart import COLOURS, Figure, chart, numeric, short, zoom
+from src.drawing.chart import COLOURS, Figure, chart, lines, numeric, short, zoom
 from src.drawing.table import Cell, Table, p_value, plain, table
+from src.record.read import Run
 from src.report.analysis import Analysis
 from src.report.section import Section
 from src.report.sections.factors import cells, effects, effects_figure, factor_levels
+from src.report.sections.uncertainty import UNCERTAIN, uncertain, uncertain_by
+from src.statistics import Difference, Side, contrast
 from src.sweep.read import Importance, SweepRecord, SweepTrial
 
 
@@ -51,7 +56,7 @@ def _history(sweep: SweepRecord, number: int) -> Figure:
         spread = trial.spread or 0.0
         rows.append(row | {"low": trial.value - spread, "high": trial.value + spread, "seeds": trial.seeds})
     x = {"field": "trial", "type": "quantitative", "axis": {"tickMinStep": 1}}
-    y = {"type": "quantitative", "title": "objective", "scale": {"zero": False}}
+    y = _axis(sweep.objective)
     spec = chart(
         rows,
         layer=[
@@ -82,8 +87,13 @@ def _history(sweep: SweepRecord, number: int) -> Figure:
     return Figure(f"sweep{number}_history", f"{sweep.name}: history", caption, spec)
 
 
+def _axis(objective: str) -> dict[str, Any]:
+    axis = {"axis": {"format": ".0%"}} if is_share(objective) else {}
+    return {"type": "quantitative", "title": " ".join(objective.removeprefix("evaluation.").split(".")), "scale": {"zero": False}} | axis
+
+
 def _pareto(sweep: SweepRecord, number: int) -> Figure:
-    (first, up), (second, other_up) = list(sweep.objectives.items())[:2]
+    (of_first, up), (second, other_up) = list(sweep.objectives.items())[:2]
     trials = [trial for trial in sweep.complete if len(trial.values) > 1]
 
     def beaten(trial: SweepTrial) -> bool:
@@ -101,8 +111,7 @@ def _pareto(sweep: SweepRecord, number: int) -> Figure:
         }
         for t in trials
     ]
-    x = {"field": "second", "type": "quantitative", "title": second, "scale": {"zero": False}}
-    y = {"field": "first", "type": "quantitative", "title": first, "scale": {"zero": False}}
+    x, y = {**_axis(second), "field": "second"}, {**_axis(of_first), "field": "first"}
     spec = chart(
         rows,
         height=260,
@@ -142,22 +151,23 @@ def _importances(sweep: SweepRecord, number: int, found: Mapping[str, Importance
         }
         for name, each in found.items()
     ]
-    y = {"field": "parameter", "type": "nominal", "sort": None, "title": None, "axis": {"labelLimit": 260}}
+    place = lines("parameter", list(found))
+    y, share = place.y, {"type": "quantitative", "title": "share in what decides", "axis": {"format": ".0%"}}
     spec = chart(
         rows,
-        height=30 + 24 * len(rows),
+        height=place.height,
         layer=[
             {
-                "mark": {"type": "bar", "color": "#0072B2", "opacity": 0.75},
+                "mark": {"type": "bar", "color": "#0072B2", "opacity": 0.75, "size": 12, "yOffset": place.below},
                 "encoding": {
                     "y": y,
-                    "x": {"field": "importance", "type": "quantitative", "title": "share"},
-                    "tooltip": [{"field": f} for f in ("parameter", "importance", "low", "high")],
+                    "x": {**share, "field": "importance"},
+                    "tooltip": [{"field": "parameter"}, *({"field": f, "format": ".0%"} for f in ("importance", "low", "high"))],
                 },
             },
             {
-                "mark": {"type": "rule", "strokeWidth": 2, "color": "#888888"},
-                "encoding": {"y": y, "x": {"field": "low", "type": "quantitative"}, "x2": {"field": "high"}},
+                "mark": {"type": "rule", "strokeWidth": 2, "color": "#888888", "yOffset": place.below},
+                "encoding": {"y": y, "x": {**share, "field": "low"}, "x2": {"field": "high"}},
             },
         ],
     )
@@ -185,7 +195,7 @@ def _slice(sweep: SweepRecord, number: int, name: str) -> Figure | None:
         mark={"type": "point", "filled": True, "size": 60},
         encoding={
             "x": x,
-            "y": {"field": "value", "type": "quantitative", "title": "objective", "scale": {"zero": False}},
+            "y": {**_axis(sweep.objective), "field": "value"},
             "color": _STATES,
             "tooltip": [{"field": f} for f in ("trial", "parameter", "value", "state")],
         },
@@ -215,19 +225,20 @@ def _pruned(sweep: SweepRecord, number: int) -> Figure:
 
 
 def trials(analysis: Analysis) -> Table:
+    runs = _runs_of_trials(analysis)
     rows = [
         [
             sweep.name,
             trial.number,
             trial.state,
-            None if trial.value is None else Cell(f"{trial.value:.4g}", trial.value),
-            None if trial.expected is None else Cell(f"{trial.expected:.4g}", trial.expected),
-            None if not trial.spread else Cell(f"{trial.spread:.2g}", trial.spread),
+            *(told(sweep.objective, value) for value in (trial.value, trial.expected)),
+            told(sweep.objective, trial.spread or None, points=""),
             trial.seeds,
-            None if len(trial.values) < 2 else Cell(f"{trial.values[1]:.4g}", trial.values[1]),
+            told(list(sweep.objectives)[1], trial.values[1]) if len(trial.values) > 1 else None,
             trial.step,
             ", ".join(f"{key}={plain(value)}" for key, value in trial.params.items()),
             trial.reason or "",
+            uncertain(found) if (found := _measured(sweep, runs.get(_place(sweep, trial), ()))) else None,
         ]
         for sweep in analysis.sweeps
         for trial in sweep.trials
@@ -240,7 +251,8 @@ def trials(analysis: Analysis) -> Table:
         "between seeds (empirical Bayes). sweep.confirm runs the best again on fresh seeds."
         + (f" No importances yet of {', '.join(going)}: a sweep works them out when it ends." if going else "")
     )
-    columns = "sweep, #trial, state, #objective, #expected, #spread over seeds, #seeds, #second objective, #steps, parameters, why it ended"
+    columns = "sweep, #trial, state, #objective, #expected, #spread over seeds, #seeds, #second objective, #steps, parameters, why it ended, "
+    columns += UNCERTAIN
     return table("trials", "Trials", note, columns, rows)
 
 
@@ -252,7 +264,7 @@ def confirmation(analysis: Analysis) -> Table:
         "problems, against the default paired by both; p is corrected for the number of configurations (Holm)."
     )
     columns = (
-        "sweep, configuration, #the search said, #expected, #on fresh seeds, #seeds, #flattered by, #against the default, #p"
+        "sweep, configuration, #the search said, #expected, #on fresh seeds, #seeds, #flattered by, #against the default, #p, " + UNCERTAIN
     )
     return table("confirmation", "The best of a search, run again", note, columns, rows, brief=True)
 
@@ -260,21 +272,67 @@ def confirmation(analysis: Analysis) -> Table:
 def _confirmed(sweep: SweepRecord, row: Mapping[str, Any]) -> list[Any]:
     trial = next((trial for trial in sweep.trials if trial.number == row["trial"]), None)
     params = ", ".join(f"{key}={plain(value)}" for key, value in trial.params.items()) if trial else ""
-    against, here = row.get("against_default"), (row["confirmed"], row["low"], row["high"])
+    against = row.get("against_default")
     return [
         "the default recipe" if row["trial"] is None else f"trial {row['trial']}: {params}",
-        *(Cell(f"{row[key]:.4g}", row[key]) if key in row else None for key in ("search", "expected")),
-        Cell("{:.4g} ({:.4g} to {:.4g})".format(*here), row["confirmed"]),
+        *(told(sweep.objective, row.get(key)) for key in ("search", "expected")),
+        spanned(sweep.objective, *(row[key] for key in ("confirmed", "low", "high"))),
         len(row["by_seed"]),
-        Cell(f"{row['flattered_by']:+.4g}", row["flattered_by"]) if "flattered_by" in row else None,
-        Cell("{mean:+.4g} ({low:+.4g} to {high:+.4g})".format(**against), against["mean"]) if against else None,
+        told(sweep.objective, row.get("flattered_by"), points="+"),
+        spanned(sweep.objective, *(against[key] for key in ("mean", "low", "high")), points="+") if against else None,
         p_value(against["p"]) if against else None,
+        uncertain_by(against["shares"], len(row["by_seed"])) if against and "shares" in against else None,
     ]
+
+
+def is_share(objective: str) -> bool:
+    """Whether an objective is a share, which is told in %."""
+    return objective.endswith(("accuracy", "_share"))
+
+
+def told(objective: str, value: float | None, points: str | None = None) -> Cell | None:
+    """A value of an objective; or a difference of two, with the format of its sign in `points`."""
+    if value is None:
+        return None
+    unit = "%" if points is None else "points"
+    text = f"{100 * value:{points or ''}.1f} {unit}" if is_share(objective) else f"{value:{points or ''}.4g}"
+    return Cell(text.replace("-", "−"), value)
+
+
+def spanned(objective: str, mean: float, low: float, high: float, points: str | None = None) -> Cell:
+    """The same with its interval."""
+    texts = [cell.text.partition(" ") for cell in (told(objective, each, points) for each in (mean, low, high)) if cell]
+    return Cell(f"{texts[0][0]} ({texts[1][0]} to {texts[2][0]}) {texts[0][2]}".rstrip(), mean)
+
+
+def _runs_of_trials(analysis: Analysis) -> dict[Path, list[Run]]:
+    """By a trial's folder, which is that of its run or holds one for each seed."""
+    found: dict[Path, list[Run]] = {}
+    for run in (*analysis.runs, *analysis.picked):
+        for folder in (run.folder.resolve(), run.folder.resolve().parent):
+            found.setdefault(folder, []).append(run)
+    return found
+
+
+def _place(sweep: SweepRecord, trial: SweepTrial) -> Path:
+    return (sweep.folder / "trials" / f"{trial.number:04d}").resolve()
+
+
+def _measured(sweep: SweepRecord, runs: Sequence[Run]) -> Difference | None:
+    """The objective over the seeds of a trial and problems, where it is an accuracy that all its runs have measured alike."""
+    key = re.fullmatch(r"evaluation\.(\w+)\.(after|best)\.accuracy", sweep.objective)
+    if not key or not runs or any(key.groups() not in run.measures for run in runs):
+        return None
+    measures = [run.measures[key[1], key[2]] for run in runs]
+    if any(measure.problems != measures[0].problems for measure in measures):
+        return None
+    values_SP = [measure.accuracy_P for measure in measures]
+    return contrast([Side(values_SP, tuple(run.seed for run in runs), samples=min(m.effective_samples for m in measures))])
 
 
 def importances(analysis: Analysis) -> Table:
     rows = [
-        [sweep.name, name, Cell(f"{each.share:.2f} ± {each.spread:.2f}", each.share)]
+        [sweep.name, name, Cell(f"{100 * each.share:.0f} ± {100 * each.spread:.0f} %", each.share)]
         for sweep in analysis.sweeps
         for name, each in (sweep.importances or {}).items()
     ]

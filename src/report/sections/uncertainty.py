@@ -1,22 +1,34 @@
 """Where the uncertainty of a figure is from, and what would lower it most: a column of every table with intervals."""
 
-from src.drawing.table import Cell
-from src.statistics import Difference
+from collections.abc import Mapping
+
+from src.drawing.table import Cell, points
+from src.statistics import Difference, Source, detectable_by
+
+SOURCES: tuple[Source, ...] = ("samples", "problems", "seeds")
 
 UNCERTAIN = "uncertain from samples/problems/seeds"  # its column; CSV files hold what to buy next
 
 
-def sources(difference: Difference) -> list[Cell | str | None]:
-    """Shares of the variance from samples, problems and seeds, and which of them to buy next."""
-    shares = difference.split.shares()
-    told = [Cell(f"{shares[source]:.0%}", round(shares[source], 3)) if shares else None for source in ("samples", "problems", "seeds")]
-    if difference.seeds < 2:
+def sources(shares: Mapping[Source, float], seeds: int) -> list[Cell | str | None]:
+    """Shares of the variance from samples, problems and seeds, and which of them to buy next. One seed says nothing of seeds."""
+    told = [Cell(f"{100 * shares[source]:.0f} %", round(shares[source], 3)) if shares else None for source in SOURCES]
+    if seeds < 2:
         return [*told[:2], None, "seeds"]
-    return [*told, max(shares, key=shares.__getitem__) if shares else None]
+    return [*told, max(SOURCES, key=shares.__getitem__) if shares else None]
+
+
+def found(difference: Difference) -> Cell:
+    """The smallest true difference that is found in 4 of 5 tries, in points; where nothing varied it is not known."""
+    return points(detectable_by(difference) if difference.split.shares() else 0.0)
 
 
 def uncertain(difference: Difference) -> Cell:
-    """The same in one cell: `12/38/50 %: seeds`. A single seed says nothing of seeds."""
-    *shares, bought = sources(difference)
-    told = "/".join(share.text.removesuffix("%") if isinstance(share, Cell) else "–" for share in shares)
+    """The same in one cell: `12/38/50 %: seeds`."""
+    return uncertain_by(difference.split.shares(), difference.seeds)
+
+
+def uncertain_by(shares: Mapping[Source, float], seeds: int) -> Cell:
+    *parts, bought = sources(shares, seeds)
+    told = "/".join(part.text.removesuffix(" %") if isinstance(part, Cell) else "–" for part in parts)
     return Cell(f"{told} %: {bought}" if bought else "–", bought)

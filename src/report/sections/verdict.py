@@ -2,14 +2,12 @@
 
 import numpy as np
 
-from src.drawing.chart import Figure, intervals
-from src.drawing.table import Cell, Table, gain_with, p_value, percent, share_with, table
+from src.drawing.table import Cell, Table, counted, gain_with, p_value, percent, points, share_with, table
 from src.report.analysis import Analysis
-from src.report.findings.configurations import Configuration, Group
+from src.report.findings.configurations import Configuration, Group, how_much
 from src.report.findings.verdict import Finding
 from src.report.section import Section
-from src.report.sections.shown import colour
-from src.report.sections.uncertainty import UNCERTAIN, sources, uncertain
+from src.report.sections.uncertainty import UNCERTAIN, found, sources, uncertain
 from src.statistics import FEWEST_SEEDS, detectable_by, share_of
 
 
@@ -30,34 +28,25 @@ def results(analysis: Analysis) -> Table:
                     gain_with(finding.difference.interval),
                     p_value(finding.p),
                     standing(finding),
-                    _points(finding.difference.equal_within),
-                    percent(float(np.mean([m.pass_at_P(group.samples) for m in final]))),
-                    percent(float(np.mean([m.majority_at_P(group.samples) for m in final]))),
-                    Cell(f"{tokens:.0f}", round(tokens, 2)),
-                    Cell(f"{tokens / before.tokens - 1:+.0%}", round(tokens / before.tokens - 1, 4)),
+                    points(finding.difference.equal_within),
+                    counted(tokens),
+                    Cell(f"{100 * (tokens / before.tokens - 1):+.0f} %".replace("-", "−"), round(tokens / before.tokens - 1, 4)),
                     percent(float(np.mean([m.truncated_share for m in final]))),
                     boxing(group, c),
-                    measured_as(group),
+                    how_much(group.protocol),
                     uncertain(finding.difference),
                 ]
             )
     note = (
-        "Weights: the best by validation; on validation itself the last, since it chose the best. Intervals are 95 %; "
-        "p is corrected by Holm over all suites that count; equal within: shown by two one-sided tests; uncertain from: shares of the "
-        "gain's variance, with what to buy next; pass@k and majority@k for k = all samples of a problem, others below; of it boxing: "
-        "that part of the gain which is answers that were right before but not boxed. Rows with another entry under “measured as” "
-        "are not to be ranked against each other."
+        "Weights: the best by validation; on validation itself the last, since it chose the best. Intervals are 95 %; p is Holm's, over "
+        "all suites that count; equal within: by two one-sided tests; uncertain from: shares of the gain's variance, and what to buy "
+        "next; of it boxing: answers that were right before but not boxed."
     )
     columns = (
-        "suite, configuration, #seeds, #base, #accuracy, #gain in points, #p, against the base, #equal within points, #pass@k, #majority@k, "
+        "suite, configuration, #seeds, #base, #accuracy, #gain in points, #p, against the base, #equal within points, "
         f"#tokens, #tokens against base, #truncated, #of it boxing, measured as, {UNCERTAIN}"
     )
     return table("results", "Results by suite", note, columns, rows, brief=True)
-
-
-def measured_as(group: Group) -> str:
-    protocol = group.protocol
-    return f"{protocol['problem count']} problems [{protocol['set of problems']}] × {protocol['samples per problem']}, {protocol['grader'].split(',')[0]}"
 
 
 def boxing(group: Group, configuration: Configuration) -> Cell | None:
@@ -67,7 +56,7 @@ def boxing(group: Group, configuration: Configuration) -> Cell | None:
     if any(each is None for measures in unboxed for each in measures):
         return None
     share = float(np.mean(unboxed[0]) - np.mean(unboxed[1]))
-    return Cell(f"{100 * share:+.1f}".replace("-", "−"), round(share, 6))
+    return Cell(f"{100 * share:+.1f}".replace("-", "−"), round(100 * share, 4))
 
 
 def standing(finding: Finding) -> str:
@@ -85,8 +74,8 @@ def pairs(analysis: Analysis) -> Table:
             gain_with(f.difference.interval),
             p_value(f.p),
             standing(f),
-            _points(detectable_by(f.difference)),
-            _points(f.difference.equal_within),
+            found(f.difference),
+            points(f.difference.equal_within),
             uncertain(f.difference),
             f.difference.seeds,
         ]
@@ -103,15 +92,11 @@ def pairs(analysis: Analysis) -> Table:
     return table("pairs", "Configurations against each other", note, columns, rows)
 
 
-def _points(share: float) -> Cell:
-    return Cell(f"{100 * share:.1f}", round(share, 5))
-
-
 def limits(analysis: Analysis) -> Table:
     rows = []
     for group in analysis.groups:
         findings = [f for f in analysis.verdict.with_base if f.group is group]
-        between = [detectable_by(f.difference) for f in analysis.verdict.between if f.group is group]
+        between = [f.difference for f in analysis.verdict.between if f.group is group]
         seeds = sorted({f.difference.seeds for f in findings})
         worst = max((f.difference for f in findings), key=detectable_by)
         rows.append(
@@ -120,9 +105,9 @@ def limits(analysis: Analysis) -> Table:
                 group.protocol["problem count"],
                 group.protocol["samples per problem"],
                 Cell("–".join(map(str, {seeds[0]: 0, seeds[-1]: 0})), seeds[0]),
-                _points(detectable_by(worst)),
-                _points(max(between)) if between else None,
-                *sources(worst),
+                found(worst),
+                found(max(between, key=detectable_by)) if between else None,
+                *sources(worst.split.shares(), worst.seeds),
             ]
         )
     note = (
@@ -134,41 +119,9 @@ def limits(analysis: Analysis) -> Table:
     return table("limits", "What can be resolved", note, columns, rows, brief=True)
 
 
-MOST_GAINS = 40  # configurations in one figure of gains
-
-
-def gains(analysis: Analysis, group: Group) -> Figure:
-    """Gain over the base by configuration, with intervals."""
-    rows = []
-    for c in group.configurations:
-        found = analysis.verdict.of(group, c)
-        interval = found.difference.interval
-        rows.append(
-            {
-                "configuration": c.label,
-                "gain": round(100 * interval.mean, 3),
-                "low": round(100 * interval.low, 3),
-                "high": round(100 * interval.high, 3),
-                "standing": found.standing,
-                "seeds": found.difference.seeds,
-            }
-        )
-    rows.sort(key=lambda row: -row["gain"])
-    left = max(0, len(rows) - MOST_GAINS)
-    rows = rows[:MOST_GAINS]
-    told = ("configuration", "gain", "low", "high", "standing", "seeds")
-    y, x = {"field": "configuration", "axis": {"labelLimit": 260}}, {"field": "gain", "title": "gain over the base, points"}
-    spec = intervals(rows, y, x, colour(analysis), told)
-    caption = "Points of accuracy with 95 % intervals." + (
-        f" The best {MOST_GAINS}; {left} more in the table." if left else ""
-    )
-    return Figure(f"gains_{group.file_name}", f"{group.name}: gain over the base", caption, spec)
-
-
 SECTION = Section(
     "verdict",
     "Verdict",
-    figures=lambda analysis: [gains(analysis, group) for group in analysis.ranked],
     tables=lambda analysis: [results(analysis), pairs(analysis), limits(analysis)],
     besides=lambda analysis: True,  # its words
 )

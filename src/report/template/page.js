@@ -3,6 +3,7 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const root = document.documentElement;
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+  const by = (id) => document.getElementById(id);
   const views = new Map(); // by figure name: the live Vega view
 
   // Theme: the system's, until someone chooses.
@@ -11,24 +12,23 @@
   try { chosen = localStorage.getItem("theme"); } catch { /* a page from a file may have no storage */ }
   const setTheme = () => { root.dataset.theme = chosen || (system.matches ? "dark" : "light"); };
   setTheme();
-  const redraw = () => { setTheme(); for (const name of [...views.keys()]) draw(name); };
-  system.addEventListener("change", () => { if (!chosen) redraw(); });
-  document.getElementById("theme").addEventListener("click", () => {
+  const switchTheme = () => {
     chosen = root.dataset.theme === "dark" ? "light" : "dark";
     try { localStorage.setItem("theme", chosen); } catch { /* then it lasts as long as the page */ }
-    redraw();
-  });
+    setTheme();
+  };
+  system.addEventListener("change", setTheme);
+  by("theme").addEventListener("click", switchTheme);
 
-  // Figures: drawn when they come near the window, all of them before printing.
-  function look() {
-    const style = getComputedStyle(root), of = (name) => style.getPropertyValue(name).trim();
-    const text = { labelColor: of("--quiet"), titleColor: of("--quiet"), labelFont: "Inter, Segoe UI, Roboto, Arial, sans-serif", titleFont: "Inter, Segoe UI, Roboto, Arial, sans-serif", titleFontWeight: 400 };
-    return {
-      background: "transparent", view: { stroke: "transparent" },
-      axis: { ...text, gridColor: of("--line"), domainColor: of("--line"), tickColor: of("--line"), gridOpacity: 0.7 },
-      legend: text, header: { ...text, titleColor: of("--ink"), labelColor: of("--ink"), labelFontWeight: 600 }, title: { color: of("--ink") },
-    };
-  }
+  // Figures: drawn one after the other in the order of the page, so that all are there when it is printed. Their colours are the
+  // page's own, which change with the theme and on paper.
+  const font = "Inter, Segoe UI, Roboto, Arial, sans-serif", quiet = "var(--quiet)", line = "var(--line)";
+  const text = { labelColor: quiet, titleColor: quiet, labelFont: font, titleFont: font, titleFontWeight: 400 };
+  const LOOK = {
+    background: "transparent", view: { stroke: "transparent" },
+    axis: { ...text, gridColor: line, domainColor: line, tickColor: line, gridOpacity: 0.7, labelOverlap: "greedy", labelSeparation: 6 },
+    legend: text,
+  };
   const drawing = new Map();
   function draw(name) {
     const place = document.querySelector(`[data-figure="${CSS.escape(name)}"] .plot`);
@@ -40,26 +40,30 @@
     }
     if (place.clientWidth < 420) narrow(spec);
     views.get(name)?.finalize();
-    const task = vegaEmbed(place, spec, { actions: false, renderer: "svg", logLevel: 1 /* errors */, config: look() })
-      .then((result) => { views.set(name, result.view); place.dataset.drawn = "yes"; })
+    const task = vegaEmbed(place, spec, { actions: false, renderer: "svg", logLevel: 1 /* errors */, config: LOOK })
+      .then((result) => {
+        views.set(name, result.view);
+        place.querySelector("svg").setAttribute("aria-hidden", "true"); // the plot has a label of its own
+        place.dataset.drawn = "yes";
+      })
       .catch((error) => { place.textContent = `This figure could not be drawn: ${error.message}`; console.error(error); });
     drawing.set(name, task);
     return task;
   }
   function narrow(node) { // shorter labels on a small window
     if (!node || typeof node !== "object") return;
-    if (node.labelLimit) node.labelLimit = 130;
+    if (node.labelLimit) node.labelLimit = 200;
+    if (node.columns) node.columns = Math.min(node.columns, 2);
     Object.values(node).forEach(narrow);
   }
   const names = Object.keys(data.figures);
-  const near = new IntersectionObserver((entries) => {
-    for (const entry of entries) if (entry.isIntersecting) {
-      near.unobserve(entry.target);
-      if (!drawing.has(entry.target.dataset.figure)) draw(entry.target.dataset.figure);
-    }
-  }, { rootMargin: "500px" });
   window.drawAll = () => Promise.all(names.map((name) => drawing.get(name) || draw(name)));
-  window.addEventListener("beforeprint", () => { all("details").forEach((d) => { d.open = true; }); window.drawAll(); });
+  async function drawInTurn() {
+    for (const name of names) {
+      await (drawing.get(name) || draw(name));
+      await new Promise((go) => { setTimeout(go); });
+    }
+  }
 
   // The legend: which configurations figures show, and which steps.
   const state = { shown: data.shown, first: null, last: null };
@@ -107,11 +111,8 @@
     if (choice === "none") show([]);
     if (choice === "reset") { steps(null, null); for (const name of [...views.keys()]) draw(name); }
   });
-  for (const find of all(".legend-find")) find.addEventListener("input", () => {
-    for (const label of all("fieldset label", find.closest(".legend"))) label.hidden = !label.textContent.toLowerCase().includes(find.value.toLowerCase());
-  });
 
-  // Tables: a heading sorts, the box filters.
+  // Tables: a heading sorts.
   const order = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
   function sortBy(head) {
     const table = head.closest("table"), body = table.tBodies[0], at = head.cellIndex, number = head.classList.contains("number");
@@ -131,23 +132,40 @@
     const head = event.target.closest?.("th");
     if (head && event.target.matches("button")) sortBy(head);
   });
-  for (const box of all("details.table")) {
-    const input = box.querySelector("input[type=search]"), rows = () => [...box.querySelector("tbody").rows];
-    input.addEventListener("input", () => {
-      const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
-      let found = 0;
-      for (const row of rows()) {
-        const text = row.textContent.toLowerCase();
-        row.hidden = !words.every((word) => text.includes(word));
-        found += !row.hidden;
+  // Search: rows, figures, cards and entries of the legend that hold all words stay, and the parts that have some.
+  const FOUND = "tbody tr, .words article, .notes li, figure, .legend fieldset label";
+  function search() {
+    const words = by("search").value.toLowerCase().split(/\s+/).filter(Boolean);
+    const holds = (node) => words.every((word) => (node.querySelector("figcaption") || node).textContent.toLowerCase().includes(word));
+    const nodes = all(FOUND), kept = nodes.filter((node) => !(node.hidden = !holds(node)));
+    for (const box of all("details.table, main section")) {
+      box.hidden = words.length > 0 && !box.querySelector(FOUND.replace(/(,|$)/g, ":not([hidden])$1"));
+      if (box.matches("details.table")) {
+        box.dataset.closed ??= String(!box.open);
+        box.open = words.length ? !box.hidden : box.dataset.closed !== "true";
+        if (!words.length) delete box.dataset.closed;
       }
-      box.querySelector(".found").textContent = words.length ? `${found} of ${rows().length}` : "";
-    });
+    }
+    by("found").textContent = words.length ? `${kept.length} of ${nodes.length}` : "";
   }
+  by("search").addEventListener("input", search);
+
+  // Keyboard: single keys, but where one writes.
+  const go = (way) => {
+    const parts = all("main section:not([hidden])"), tops = parts.map((part) => part.getBoundingClientRect().top - parseFloat(getComputedStyle(root).scrollPaddingTop));
+    const at = way > 0 ? tops.findIndex((top) => top > 4) : tops.findLastIndex((top) => top < -4);
+    if (at >= 0) parts[at].scrollIntoView();
+  };
+  const KEYS = { "/": () => by("search").focus(), j: () => go(1), k: () => go(-1), t: switchTheme };
+  addEventListener("keydown", (event) => {
+    if (event.key === "Escape") { by("search").value = ""; search(); document.activeElement.blur(); return; }
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select") || !KEYS[event.key]) return;
+    event.preventDefault();
+    KEYS[event.key]();
+  });
 
   // Problems: gained and lost, and the completions side by side.
   const problems = data.problems;
-  const by = (id) => document.getElementById(id);
   const digit = (text, at) => parseInt(text[at], 36);
   function fill(select, entries) {
     select.replaceChildren(...entries.map(([value, text]) => new Option(text, value)));
@@ -161,27 +179,30 @@
     const rows = suite.ids.map((id, at) => ({ id, at, level: suite.levels[at], before: digit(run.before, at), after: digit(run.after, at) }))
       .map((row) => ({ ...row, change: row.after - row.before }))
       .filter((row) => kind === "all" || (kind === "gained" ? row.change > 0 : kind === "lost" ? row.change < 0 : row.change !== 0))
-      .sort((a, b) => (b.id in run.texts) - (a.id in run.texts) || Math.abs(b.change) - Math.abs(a.change) || order.compare(a.id, b.id));
+      .sort((a, b) => (b.id in run.pairs) - (a.id in run.pairs) || Math.abs(b.change) - Math.abs(a.change) || order.compare(a.id, b.id));
     const most = 300;
     by("p-found").textContent = `${rows.length} of ${suite.ids.length} problems${rows.length > most ? `, the first ${most} listed` : ""}`;
-    const body = by("p-table").tBodies[0];
-    body.replaceChildren(...rows.slice(0, most).map((row) => {
-      const tr = document.createElement("tr");
-      const cell = (text, value) => { const td = tr.insertCell(); td.textContent = text; if (value !== undefined) { td.className = "number"; td.dataset.v = value; } return td; };
-      cell(row.id); cell(row.level);
-      cell(`${row.before}/${suite.samples}`, row.before); cell(`${row.after}/${suite.samples}`, row.after);
-      const change = cell((row.change > 0 ? "+" : "") + row.change, row.change);
-      change.classList.add(row.change > 0 ? "right" : row.change < 0 ? "wrong" : "same");
-      const last = tr.insertCell();
-      if (row.id in run.texts) {
-        const button = document.createElement("button");
-        button.type = "button"; button.textContent = "compare";
-        button.addEventListener("click", () => compare(suite, run, row.id));
-        last.append(button);
-      } else last.textContent = "in the record";
-      return tr;
-    }));
+    by("p-table").tBodies[0].replaceChildren(...rows.slice(0, most).map((row) => listed(suite, run, row)));
     by("p-view").replaceChildren();
+    search();
+  }
+  const cut = (text, most) => (text.length > most ? `${text.slice(0, most)}…` : text);
+  function listed(suite, run, row) {
+    const tr = document.createElement("tr"), asked = suite.questions[row.id], pair = run.pairs[row.id];
+    const cell = (text, name = "text") => { const td = tr.insertCell(); td.textContent = text; td.className = name; return td; };
+    cell(asked ? cut(asked[0], 160) : `${row.id} (${row.level}; its question is not in the record)`);
+    cell(asked ? asked[1] : "–");
+    for (const [at, solved] of [row.before, row.after].entries()) {
+      const one = pair?.[at], count = `${solved} of ${suite.samples} right`;
+      cell(one ? `${one.answer && `${cut(one.answer, 40)}: `}${one.correct ? "right" : `wrong (${one.reason})`}; ${count}` : count);
+    }
+    cell((row.change > 0 ? "+" : "") + row.change, `number ${row.change > 0 ? "right" : row.change < 0 ? "wrong" : ""}`).dataset.v = row.change;
+    if (!pair?.[0].text) { cell(pair ? "in the record" : "answers are in the record"); return tr; }
+    const button = document.createElement("button");
+    button.type = "button"; button.textContent = "compare";
+    button.addEventListener("click", () => compare(suite, run, row.id));
+    cell("").append(button);
+    return tr;
   }
   function compare(suite, run, id) {
     const made = (tag, text, name) => { const e = document.createElement(tag); e.textContent = text; if (name) e.className = name; return e; };
@@ -190,10 +211,10 @@
     if (asked) {
       const box = document.createElement("article");
       box.className = "question";
-      box.append(made("h3", `Problem ${id}; answer ${asked[1]}`), made("pre", asked[0]));
+      box.append(made("h3", `Question; right answer: ${asked[1]}`), made("pre", asked[0]));
       parts.push(box);
     }
-    run.texts[id].forEach((one, at) => {
+    run.pairs[id].forEach((one, at) => {
       const box = document.createElement("article");
       const found = one.answer === "" ? "no answer found" : `answer found: ${one.answer}`;
       box.append(made("h3", `${at === 0 ? "Before" : "After"}: ${one.correct ? "correct" : "wrong"}`, one.correct ? "right" : "wrong"),
@@ -212,8 +233,25 @@
     by("p-kind").addEventListener("change", list);
   }
 
-  show(data.shown);
-  all("[data-figure]").forEach((figure) => near.observe(figure));
+  // A page that is served is loaded anew when its records have grown, unless someone is reading closely; what was chosen stays.
+  const closely = () => document.activeElement.matches("input, select") || by("p-view")?.childElementCount || getSelection().toString();
+  const served = root.dataset.live && location.protocol.startsWith("http");
+  if (served) setInterval(async () => {
+    const answer = await fetch("live").catch(() => null); // until the server is there again
+    if (!answer?.ok || (await answer.text()) === root.dataset.live || closely()) return;
+    sessionStorage.setItem("kept", JSON.stringify([by("search").value, data.configurations.filter((c) => !state.shown.includes(c)), scrollY]));
+    location.reload();
+  }, 2000);
+  const [searched, unseen, top] = JSON.parse((served && sessionStorage.getItem("kept")) || "[\"\", null, 0]");
+  by("search").value = searched;
+  show(unseen ? data.configurations.filter((label) => !unseen.includes(label)) : data.shown);
+  search();
+  for (const plot of all(".plot")) { // room for what is drawn later: what one looks at stays where it is
+    const { height } = data.figures[plot.parentNode.dataset.figure];
+    if (height > 0) plot.style.minHeight = `${height + 50}px`;
+  }
+  scrollTo(0, top);
+  drawInTurn();
   let width = innerWidth, timer;
   addEventListener("resize", () => {
     clearTimeout(timer);

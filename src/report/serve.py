@@ -1,0 +1,120 @@
+"""The live page: `python -m src.report --serve` writes it anew while runs and sweeps go on, and shows it, on this machine alone
+unless told otherwise. Files are read and files are shown; nothing asks a run for anything."""
+
+import hashlib
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from http import HTTPStatus
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from src.common.errors import BAD_INPUT
+
+LOOK_S = 2.0  # between two looks at the records
+IDLE = 4  # times as long as writing the page took: training needs the processor more
+UNREAD = {"checkpoints", "completions", "wandb"}  # folders that the page is not made of
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+
+Write = Callable[[str], None]  # the page of a state
+
+
+class LiveServer(ThreadingHTTPServer):
+    """Shows a folder; `state` is what its page shows."""
+
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], folder: Path) -> None:
+        super().__init__(address, partial(LiveHandler, directory=str(folder)))
+        self.folder, self.state = folder, ""
+
+    @property
+    def address(self) -> str:
+        return f"http://{self.server_address[0]}:{self.server_port}"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # a browser that went away
+            super().handle_error(request, client_address)
+
+
+class LiveHandler(SimpleHTTPRequestHandler):
+    """Files of one folder, and `live`: the name of the state that is shown."""
+
+    server: LiveServer
+
+    def send_head(self) -> Any:
+        """The file to send. Refuses other names that lead here (DNS rebinding), as far as none but this machine shall see it."""
+        here, asked = str(self.server.server_address[0]), re.sub(r":\d+$", "", self.headers.get("Host", ""))
+        if here in LOOPBACK and asked not in LOOPBACK:
+            return self.send_error(HTTPStatus.FORBIDDEN)
+        if self.path != "/live":
+            return super().send_head()
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Type", "text/plain")
+        self.end_headers()
+        return BytesIO(self.server.state.encode())
+
+    def end_headers(self) -> None:
+        self.send_header("Cache-Control", "no-store")
+        super().end_headers()
+
+    def list_directory(self, path: Any) -> None:
+        self.send_error(HTTPStatus.NOT_FOUND)
+
+    def log_message(self, *args: Any) -> None:
+        """Not a line for each question whether there is something new."""
+
+
+def serve(folders: Sequence[Path], folder: Path, address: tuple[str, int], write: Write) -> int:
+    """Until Ctrl-C; returns the exit code. `write` puts the page of a state into `folder`."""
+    try:
+        server = LiveServer(address, folder)
+    except OSError as error:
+        told = f"cannot listen on {address[0]}:{address[1]} ({error.strerror}); choose others with --host and --port"
+        print(f"error: {told}", file=sys.stderr)
+        return BAD_INPUT
+    with server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            keep_up(server, folders, write)
+        except KeyboardInterrupt:
+            return 0
+
+
+def keep_up(server: LiveServer, folders: Sequence[Path], write: Write) -> None:
+    """Write the page whenever the records are others than it shows."""
+    while True:
+        began = time.monotonic()
+        if (state := state_of(folders, server.folder)) != server.state:
+            first = not server.state
+            write(state)
+            server.state = state
+            if first:
+                print(f"live report: {server.address} (Ctrl-C ends it)", flush=True)
+        time.sleep(max(LOOK_S, IDLE * (time.monotonic() - began)))
+
+
+def state_of(folders: Sequence[Path], besides: Path) -> str:
+    """A name of what the records hold now, another when a file has come, gone or grown; the page itself `besides`."""
+    found = hashlib.sha256()
+    for folder in folders:
+        for place, below, names in os.walk(folder):
+            below[:] = [name for name in sorted(below) if name not in UNREAD and not name.startswith(".")]
+            below[:] = [name for name in below if (Path(place) / name).resolve() != besides.resolve()]
+            for name in sorted(names):
+                found.update(_mark(Path(place) / name).encode())
+    return found.hexdigest()[:16]
+
+
+def _mark(path: Path) -> str:
+    try:
+        now = path.stat()
+    except FileNotFoundError:  # it was replaced just now
+        return ""
+    return f"{path} {now.st_size} {now.st_mtime_ns}\n"
