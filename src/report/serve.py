@@ -18,7 +18,7 @@ from typing import Any
 from src.common.errors import BAD_INPUT
 
 LOOK_S = 2.0  # between two looks at the records
-IDLE = 4  # times as long as writing the page took: training needs the processor more
+IDLE = 4  # times the processor's time that writing the page took: training needs it more
 UNREAD = {"checkpoints", "completions", "wandb"}  # folders that the page is not made of
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
@@ -89,15 +89,16 @@ def serve(folders: Sequence[Path], folder: Path, address: tuple[str, int], write
 
 def keep_up(server: LiveServer, folders: Sequence[Path], write: Write) -> None:
     """Write the page whenever the records are others than it shows."""
+    spent = 0.0
     while True:
-        began = time.monotonic()
         if (state := state_of(folders, server.folder)) != server.state:
-            first = not server.state
+            began, first = time.process_time(), not server.state
             write(state)
             server.state = state
+            spent = 0.0 if first else time.process_time() - began  # the first time libraries are loaded too
             if first:
                 print(f"live report: {server.address} (Ctrl-C ends it)", flush=True)
-        time.sleep(max(LOOK_S, IDLE * (time.monotonic() - began)))
+        time.sleep(max(LOOK_S, IDLE * spent))
 
 
 def state_of(folders: Sequence[Path], besides: Path) -> str:

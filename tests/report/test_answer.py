@@ -50,6 +50,14 @@ def test_a_recipe_that_loses_on_another_suite_is_not_recommended(tmp_path):
     assert str(analyse([tmp_path]).answer).startswith("It depends on the suite")
 
 
+def test_what_has_too_few_seeds_is_not_recommended_beside_others_that_have_enough(tmp_path):
+    plant(tmp_path, {"a": 0.0})
+    plant(tmp_path, {"b": 0.3}, seeds=1)
+    sentence = str(analyse([tmp_path]).answer)
+    assert sentence.startswith("These data cannot decide: no recipe is shown to be better than the base; nearest to it mix.easy_share=b gained +")
+    assert "1 seed of at least 3; " in sentence and sentence.endswith("next, run more seeds of mix.easy_share=b.")
+
+
 def test_without_a_run_at_its_end_there_is_no_answer(tmp_path):
     folder = write_run(tmp_path / "run")
     summary = json.loads((folder / "summary.json").read_text())

@@ -41,7 +41,7 @@ def test_the_page_follows_the_records_and_is_for_this_machine_alone(served):
     status, page = asked(port, "/")
     assert status == 200 and f'data-live="{first}"' in page and "1 run of 1 configuration" in page
     write_run(outputs / "two", problems=10, steps=5, settings={"mix.easy_share": 0.5})
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while asked(port, "/live")[1] == first:
         assert time.monotonic() < deadline
         time.sleep(0.2)

@@ -107,9 +107,11 @@ def _of_recipes(evidence: Evidence, sweeps: Sequence[SweepRecord], runs: Sequenc
         return Answer("Use the base as it is", f"all recipes are worse; of them {_gained(gain)}", _spent(runs), "try another recipe")
     if any("better" in each for each in shown):
         return Answer("It depends on the suite", "no recipe is the better one on all", _spent(runs), "choose by the suite that counts")
-    many = " once corrected for the number of comparisons" if gain.difference.interval.low > 0 else ""
-    close = f"no recipe is shown to be better than the base{many}; nearest to it {_gained(gain)}"
-    return Answer("These data cannot decide", close, _spent(runs), _bought(gain.difference))
+    few = "" if gain.enough_seeds else f" of at least {FEWEST_SEEDS}"
+    many = " once corrected for the number of comparisons" if gain.difference.interval.low > 0 and not few else ""
+    close = f"no recipe is shown to be better than the base{many}; nearest to it {_gained(gain)}{few}"
+    then = f"run more seeds of {gain.first.label}" if few else _bought(gain.difference)
+    return Answer("These data cannot decide", close, _spent(runs), then)
 
 
 def _recommended(evidence: Evidence, best: Sequence[Configuration], runs: Sequence[Run]) -> Answer:
