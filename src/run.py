@@ -1,10 +1,14 @@
 """From a command line to a validated configuration, and from an error to one line and an exit code. All of Hydra is here."""
 
-import math
 import os
+import sys
+
+if not __package__:  # `python src/run.py`: what lies beside it must not stand before the standard library's modules
+    sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+import math
 import re
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,7 +22,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from src.commands import page
 from src.common.errors import BAD_INPUT, FAILED, INTERRUPTED, RunFailed, UserError, in_words
+from src.common.files import shipped
 from src.common.secrets import redacted
 from src.common.streams import protect
 from src.config.continuing import config_from, config_to_continue, of_a_session, picked
@@ -32,8 +38,7 @@ from src.model.config import LORA_LEARNING_RATE
 from src.plan import auto
 from src.plan.plan import show_plan
 
-CONF = Path(__file__).parent.parent / "conf"
-SWEEPS = CONF.parent / "sweeps"
+CONF, SWEEPS = shipped("conf"), shipped("sweeps")
 # ${pick:<name>,{<name>: <value>, ...}}: a value that depends on another one, such as the GPUs on the model's size.
 OmegaConf.register_new_resolver("pick", lambda name, table: table[name], replace=True)
 # ${product:<number>,<number>, ...}
@@ -186,6 +191,9 @@ def offer_sweeps(arguments: Sequence[str] | None = None) -> None:
 def main() -> None:
     """Hydra's entry, with errors as one line each."""
     protect()
+    if not sys.argv[1:]:
+        print(page())
+        return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra hands errors on instead of printing them its own way
     swept = sweeping(sys.argv[1:])
     sys.argv[1:] = [spelled_out(argument, swept) for argument in sys.argv[1:]]
