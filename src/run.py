@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 import hydra
 import yaml
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -28,9 +29,9 @@ from src.common.files import shipped
 from src.common.secrets import redacted
 from src.common.streams import protect
 from src.config.continuing import config_from, config_to_continue, of_a_session, picked
-from src.config.faults import explain_hydra, has_key, names_within
+from src.config.faults import ADDED_GROUPS, explain_hydra, has_key, names_within
 from src.config.tree import OPEN_KEYS, LabConfig, parse
-from src.experiment.preparing import check_machine
+from src.experiment.preparing import check_machine, check_sources
 from src.experiment.run import run
 from src.hardware.launch import launch, needs_launch
 from src.hardware.ranks import adopt_slurm, failure_noted
@@ -66,6 +67,7 @@ def hydra_main(cfg: DictConfig) -> float | list[float] | None:
             if config.resume:
                 config = config_to_continue(Path(config.resume), config)
         if content["plan"]:
+            check_sources(config)
             show_plan(config, print)
             return None
         adopt_slurm()
@@ -121,7 +123,7 @@ def not_ours(sweeper: str | None) -> UserError:
 def sweeping(arguments: Sequence[str]) -> bool:
     """Whether a command line asks for a sweep; its budget is then the sweeper's."""
     return any(
-        argument in ("-m", "--multirun") or argument.startswith("+sweep=") or argument == "hydra.mode=MULTIRUN"
+        argument in ("-m", "--multirun") or argument.startswith(("+sweep=", "sweep=")) or argument == "hydra.mode=MULTIRUN"
         for argument in arguments
     )
 
@@ -134,12 +136,19 @@ def spelled_out(argument: str, swept: bool) -> str:
     """
     if argument.startswith(OPEN_KEYS):
         return f"++{argument}"
+    if argument.startswith(tuple(f"{group}=" for group in ADDED_GROUPS)):
+        return f"+{argument}"
     for spelling in ("sweep.", "hydra.sweeper."):
         if argument.startswith(spelling):
             return f"++hydra.sweeper.{argument.removeprefix(spelling)}"
     if argument.startswith("ray.") or (swept and argument.startswith("budget.")):
         return f"++hydra.sweeper.{argument}"
     return f"++{argument}" if wants_plus(argument) else argument
+
+
+def of_hydra(option: str) -> bool:
+    """Whether an option is one of Hydra's, written out; argparse would take `--experiment` for `--experimental-rerun`."""
+    return any(option.partition("=")[0] in action.option_strings for action in get_args_parser()._actions)
 
 
 def wants_plus(argument: str) -> bool:
@@ -197,6 +206,8 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra hands errors on instead of printing them its own way
     swept = sweeping(sys.argv[1:])
     sys.argv[1:] = [spelled_out(argument, swept) for argument in sys.argv[1:]]
+    if unknown := [argument for argument in sys.argv[1:] if argument.startswith("--") and not of_hydra(argument)]:
+        end(UserError(f"{unknown[0]}: no such option; keys of a run are given without dashes, as in experiment=mix_easy_hard"))
     if "hydra/sweeper=basic" in sys.argv:  # before it writes its own file
         end(not_ours("basic"))
     if swept:
