@@ -40,6 +40,7 @@ from src.plan import auto
 from src.plan.plan import show_plan
 
 CONF, SWEEPS = shipped("conf"), shipped("sweeps")
+OWN_DATA = "problems=my_data"
 # ${pick:<name>,{<name>: <value>, ...}}: a value that depends on another one, such as the GPUs on the model's size.
 OmegaConf.register_new_resolver("pick", lambda name, table: table[name], replace=True)
 # ${product:<number>,<number>, ...}
@@ -146,6 +147,13 @@ def spelled_out(argument: str, swept: bool) -> str:
     return f"++{argument}" if wants_plus(argument) else argument
 
 
+def with_own_data(arguments: Sequence[str]) -> list[str]:
+    """Arguments in which one's own problems bring an evaluation and a mix that ask for nothing else, unless others are given."""
+    given = {argument.partition("=")[0].lstrip("+") for argument in arguments if "=" in argument and OWN_DATA in arguments}
+    own = {"evaluation=my_data": {"evaluation"}, "mix=all": {"mix", "experiment"}}
+    return [*(option for option, others in own.items() if given and not given & others), *arguments]
+
+
 def of_hydra(option: str) -> bool:
     """Whether an option is one of Hydra's, written out; argparse would take `--experiment` for `--experimental-rerun`."""
     return any(option.partition("=")[0] in action.option_strings for action in get_args_parser()._actions)
@@ -205,13 +213,13 @@ def main() -> None:
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra hands errors on instead of printing them its own way
     swept = sweeping(sys.argv[1:])
-    sys.argv[1:] = [spelled_out(argument, swept) for argument in sys.argv[1:]]
+    sys.argv[1:] = with_own_data([spelled_out(argument, swept) for argument in sys.argv[1:]])
     if unknown := [argument for argument in sys.argv[1:] if argument.startswith("--") and not of_hydra(argument)]:
         end(UserError(f"{unknown[0]}: no such option; keys of a run are given without dashes, as in experiment=mix_easy_hard"))
     if "hydra/sweeper=basic" in sys.argv:  # before it writes its own file
         end(not_ours("basic"))
     if swept:
-        sys.argv.append("++hydra.sweeper._recursive_=false")  # a sampler's _target_ is a name to us, nothing to be made
+        sys.argv.insert(1, "++hydra.sweeper._recursive_=false")  # a sampler's _target_ is a name to us, nothing to be made
     offer_sweeps(sys.argv[1:])
     if auto.asked_for(sys.argv[1:]):
         spell_out_auto()
@@ -235,7 +243,7 @@ def composed(arguments: Sequence[str]) -> dict[str, Any]:
     """The resolved content of a command line. Raises UserError where it has none."""
     try:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            cfg = hydra.compose("config", overrides=list(arguments), return_hydra_config=True)
+            cfg = hydra.compose("config", overrides=with_own_data(arguments), return_hydra_config=True)
         choices = chosen_options(cfg.hydra.runtime.choices)
         with open_dict(cfg):
             del cfg.hydra

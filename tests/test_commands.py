@@ -36,14 +36,3 @@ def test_the_file_itself_can_be_run_from_anywhere(tmp_path):
     for place, file in ((tmp_path, ROOT / "src" / "run.py"), (ROOT / "src", "run.py")):
         refused = started(file, "scale.stesp=3", cwd=place)
         assert (refused.returncode, refused.stderr) == (2, "error: no key scale.stesp; did you mean steps?\n")
-
-
-@pytest.mark.parametrize(("typed", "said"), [
-    ("--experiment mix_easy_hard", "--experiment: no such option"),
-    ("problems=files plan=true", "problems.pools.broad.path is not set"),
-    ("evaluation.suites.chains.pool={loader:file,path:none.jsonl,level:hard,columns:{question:q,answer:a}} plan=true", "none.jsonl does not exist"),
-])  # fmt: skip
-def test_what_cannot_be_is_said_in_a_line_before_anything_is_written(typed, said, tmp_path):
-    refused = command(*typed.split(), cwd=tmp_path)
-    assert refused.returncode == 2 and refused.stderr.startswith("error: ") and refused.stderr.count("\n") == 1
-    assert said in refused.stderr and not list(tmp_path.iterdir())

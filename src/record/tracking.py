@@ -138,7 +138,7 @@ class Tracker:
             ),
         )
         kept = str(Path(run.dir).parent)
-        self.page, self.sync = run.url, f"wandb sync {kept}" if mode == "offline" else None
+        self.page, self.sync = run.url if mode == "online" else None, f"wandb sync {kept}" if mode == "offline" else None
         record.save(wandb=identity | {"project": run.project, "entity": run.entity or None})
         run.define_metric("*", step_metric="step")
         for axis, column in AXES.items():
