@@ -25,7 +25,7 @@ COMMANDS = {
     "report": Command("src.report", "runs and sweeps on one page, report/index.html", "outputs"),
     "evaluate": Command("src.evaluate", "measure models without training", "embedded/micro outputs/mix_easy_hard/<run>"),
     "try": Command("src.asking", "ask a model a question of your own, before and after", "outputs/mix_easy_hard/<run> 'Work out 3+4-2'"),
-    "runs": Command("src.runs", "list, sort, filter, show, compare and remove runs", "sort=gain"),
+    "runs": Command("src.runs", "list, sort, filter, show, compare and remove runs", "--sort gain --where status=complete"),
     "export": Command("src.export", "a run's best weights as a plain folder, with a card", "outputs/mix_easy_hard/<run> my-model"),
     "curate": Command("src.curate", "from raw problems to the pools of a run", "micro"),
     "scaling": Command("src.scaling", "fit scaling laws to a sweep", "outputs/sweeps/scaling"),

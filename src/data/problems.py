@@ -41,8 +41,8 @@ class ProblemsConfig(Config):
     path: str | None = None
     dataset: str | None = None
     config: str | None = None
-    split: str = "train"
-    columns: dict[str, Any] = {}
+    split: str | None = None
+    columns: dict[str, Any] | None = None
 
     @field_validator("pools", "minus")
     @classmethod
