@@ -21,6 +21,7 @@ class BuildWheel(build_py):
         (built / "src").rename(package)
         for name in ("conf", "sweeps", "curation"):
             (built / name).rename(package / name)
+        shutil.copy("constraints.txt", package)
         for path in built.rglob("*.py"):
             path.write_text(re.sub(r"\bsrc(?=\.| import )", "grpo_lab", path.read_text(encoding="utf-8")), encoding="utf-8")
 

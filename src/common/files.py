@@ -19,9 +19,9 @@ _SAY_NO_ROOM = ("No space left on device", "StorageFull", "os error 28", "Pytorc
 
 
 def shipped(name: str) -> Path:
-    """A folder of YAML files that the project brings: it lies beside `src` in a checkout, and in the package of a wheel."""
+    """What the project brings besides code, such as `conf`: it lies beside `src` in a checkout, and in the package of a wheel."""
     inside = PACKAGE / name
-    return inside if inside.is_dir() else PACKAGE.parent / name
+    return inside if inside.exists() else PACKAGE.parent / name
 
 
 def finds_no_room(error: BaseException | None) -> bool:
