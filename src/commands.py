@@ -3,6 +3,8 @@
 Each word is a module that runs by itself as well, `grpo-lab run …` being `python -m src.run …`; to add one, add it to COMMANDS.
 """
 
+import importlib
+import os
 import runpy
 import sys
 from dataclasses import dataclass
@@ -32,6 +34,8 @@ COMMANDS = {
     "doctor": Command("src.doctor", "what of this can run here, and what is missing", ""),
 }
 
+COMPLETED = ("run", "sweep", "evaluate")  # those that take the keys of a run
+
 
 def page() -> str:
     """The help page."""
@@ -41,8 +45,26 @@ def page() -> str:
     return "\n".join([
         *lines, "",
         "grpo-lab <word> --help says more; grpo-lab run --cfg job shows every key of a run with its value; plan=true prices a run",
-        "or a sweep first. Your own things: model.path=<hub name or folder>, problems=my_data problems.path=<file>, scale=auto.",
+        'or a sweep first; eval "$(grpo-lab -sc install=bash)" completes words, groups, options and keys (zsh too; fish: install=fish).',
+        "Your own things: model.path=<hub name or folder>, problems=my_data problems.path=<file>, scale=auto.",
     ])  # fmt: skip
+
+
+def complete(kind: str) -> None:
+    """Tab completion, as shells ask for it: this command's own words, then what Hydra knows of the groups, options and keys of a
+    run. `kind` is install=<shell> or query=<shell>; `eval "$(grpo-lab -sc install=bash)"` turns it on."""
+    if kind.startswith("query="):
+        line = os.environ.get("COMP_LINE", "")
+        _, word, *others = [*line[: int(os.environ.get("COMP_POINT", len(line)))].split(" "), ""]
+        if not others[1:]:
+            print("\n".join(known for known in COMMANDS if known.startswith(word)))
+            return
+        if word not in COMPLETED:
+            return  # the shell offers files
+        os.environ["COMP_LINE"] = line = " ".join(["grpo-lab", *others[:-1]])
+        os.environ["COMP_POINT"] = str(len(line))
+    sys.argv = ["grpo-lab", "-sc", kind]
+    importlib.import_module("src.run").main()
 
 
 def main() -> None:
@@ -50,6 +72,8 @@ def main() -> None:
     word, *arguments = sys.argv[1:] or ["--help"]
     if word in ("-h", "--help", "help"):
         print(page())
+    elif word in ("-sc", "--shell-completion") and arguments:
+        complete(arguments[0])
     elif command := COMMANDS.get(word):
         sys.argv = [f"grpo-lab {word}", *command.given, *arguments]
         runpy.run_module(command.module, run_name="__main__", alter_sys=True)

@@ -36,3 +36,15 @@ def test_the_file_itself_can_be_run_from_anywhere(tmp_path):
     for place, file in ((tmp_path, ROOT / "src" / "run.py"), (ROOT / "src", "run.py")):
         refused = started(file, "scale.stesp=3", cwd=place)
         assert (refused.returncode, refused.stderr) == (2, "error: no key scale.stesp; did you mean steps?\n")
+
+
+def test_a_shell_completes_words_groups_options_and_keys(tmp_path):
+    (tmp_path / "grpo-lab").write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m src.commands "$@"\n')
+    (tmp_path / "grpo-lab").chmod(0o755)
+    script = 'eval "$(grpo-lab -sc install=bash)"\n' + "".join(
+        f'COMP_LINE="{line}"; COMP_POINT=${{#COMP_LINE}}; COMP_CWORD={place}; hydra_bash_completion; echo ${{COMPREPLY[@]}}\n'
+        for line, place in (("grpo-lab ru", 1), ("grpo-lab run mix=e", 2), ("grpo-lab run experiment=cos", 2), ("grpo-lab sweep lr.pe", 2))
+    )
+    done = subprocess.run(["bash", "-c", f"PATH={tmp_path}:$PATH\n{script}"], capture_output=True, text=True, timeout=100)
+    words = [line.split() for line in done.stdout.splitlines()]
+    assert words == [["run", "runs"], ["mix=easy_hard", "mix=easy_only"], ["experiment=cosine_length"], ["lr.peak="]], done.stderr
