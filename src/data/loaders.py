@@ -358,7 +358,7 @@ class OwnPool(PoolConfig):
             levels = ["easy" if (problem.pass_rate or 0.0) >= EASY_FROM else "hard" for problem in loaded.problems]
             loaded = replace(loaded, problems=[replace(p, level=level) for p, level in zip(loaded.problems, levels, strict=True)])
             said += f", easy from {EASY_FROM} on"
-        return replace(_test_part(loaded) if self.part == "test" else loaded, said=f"{table.source}: {said}")
+        return _test_part(loaded) if self.part == "test" else replace(loaded, said=f"{table.source}: {said}")
 
     @property
     def _source(self) -> "FilePool | HubPool":

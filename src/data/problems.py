@@ -174,6 +174,8 @@ def load_suite(
         )
     note = config.remark(pool.rows)
     notes = [f"suite {name}: {pool.source} has {note}"] if note else []
+    if pool.said:
+        notes.append(f"suite {name}: {pool.said}")
     if doubled:
         notes.append(f"suite {name}: {mended_note(pool.source, doubled)}")
     if unreadable:

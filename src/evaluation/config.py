@@ -32,7 +32,6 @@ class SuiteConfig(Config):
     pool: PoolConfig
     grading: Literal["math", "code"] = "math"  # code: run each answer with the gold answer as its tests
 
-
     @model_validator(mode="before")
     @classmethod
     def _own(cls, data: Any) -> Any:
