@@ -31,7 +31,7 @@ says() {
 # Nothing of the wheel stands before a user's own packages.
 python -c 'import importlib.util as i; assert not any(map(i.find_spec, ("src", "conf", "sweeps", "curation")))'
 mkdir src && echo 'mine = True' >src/__init__.py
-says "grpo-lab doctor" "--shell-completion" -- bash -c 'grpo-lab; grpo-lab run --help'
+says "grpo-lab doctor" "one run, on two CPU cores" -- bash -c 'grpo-lab; grpo-lab run --help'
 says "scale=micro" "GB free here" -- grpo-lab doctor
 
 # One's own problems and test suite.

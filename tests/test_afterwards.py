@@ -1,5 +1,6 @@
 """What a run is for afterwards: asked, exported, listed and compared."""
 
+import json
 import shutil
 import sys
 
@@ -26,7 +27,10 @@ def records(tmp_path_factory):
     root = tmp_path_factory.mktemp("records")
     for place, gain in enumerate((0.05, 0.4, 0.2)):
         settings = {"reward.alpha": 0.3} if place == 1 else {}
-        write_run(root / "outputs" / f"run_{place}", gain=gain, seed=place, settings=settings)
+        folder = write_run(root / "outputs" / f"run_{place}", gain=gain, seed=place, settings=settings)
+        summary = json.loads((folder / "summary.json").read_text())
+        summary["evaluation"]["chains"] = {"best": {"accuracy": 0.4 + gain, "gain": {"mean": gain}}}
+        (folder / "summary.json").write_text(json.dumps(summary))
     return root / "outputs"
 
 
