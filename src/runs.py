@@ -86,7 +86,9 @@ def listed(options: argparse.Namespace, screen: Screen) -> None:
     if options.sort:
         refuse_unknown_key(options.sort, found)
         found.sort(key=lambda entry: place(entry.value(options.sort)), reverse=not options.reverse)
-    table = Table(*COLUMNS, box=None)
+    table = Table(box=None)
+    for name in COLUMNS:
+        table.add_column(name, no_wrap=name == "run", overflow="fold")  # a path that is cut is none
     for entry in found:
         table.add_row(*(in_words(name, entry.value(name)) for name in COLUMNS))
     screen.console.print(table if found else "no runs here; name folders that hold some")
