@@ -1,16 +1,21 @@
 """From a command line to a validated configuration, and from an error to one line and an exit code. All of Hydra is here."""
 
-import math
 import os
+import sys
+
+if not __package__:  # `python src/run.py`: what lies beside it must not stand before the standard library's modules
+    sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+import math
 import re
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
 import yaml
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -18,13 +23,15 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from src.commands import page
 from src.common.errors import BAD_INPUT, FAILED, INTERRUPTED, RunFailed, UserError, in_words
+from src.common.files import shipped
 from src.common.secrets import redacted
 from src.common.streams import protect
 from src.config.continuing import config_from, config_to_continue, of_a_session, picked
-from src.config.faults import explain_hydra, has_key, names_within
+from src.config.faults import ADDED_GROUPS, explain_hydra, has_key, names_within
 from src.config.tree import OPEN_KEYS, LabConfig, parse
-from src.experiment.preparing import check_machine
+from src.experiment.preparing import check_machine, check_sources
 from src.experiment.run import run
 from src.hardware.launch import launch, needs_launch
 from src.hardware.ranks import adopt_slurm, failure_noted
@@ -32,8 +39,8 @@ from src.model.config import LORA_LEARNING_RATE
 from src.plan import auto
 from src.plan.plan import show_plan
 
-CONF = Path(__file__).parent.parent / "conf"
-SWEEPS = CONF.parent / "sweeps"
+CONF, SWEEPS = shipped("conf"), shipped("sweeps")
+OWN_DATA = "problems=my_data"
 # ${pick:<name>,{<name>: <value>, ...}}: a value that depends on another one, such as the GPUs on the model's size.
 OmegaConf.register_new_resolver("pick", lambda name, table: table[name], replace=True)
 # ${product:<number>,<number>, ...}
@@ -61,6 +68,7 @@ def hydra_main(cfg: DictConfig) -> float | list[float] | None:
             if config.resume:
                 config = config_to_continue(Path(config.resume), config)
         if content["plan"]:
+            check_sources(config)
             show_plan(config, print)
             return None
         adopt_slurm()
@@ -116,7 +124,7 @@ def not_ours(sweeper: str | None) -> UserError:
 def sweeping(arguments: Sequence[str]) -> bool:
     """Whether a command line asks for a sweep; its budget is then the sweeper's."""
     return any(
-        argument in ("-m", "--multirun") or argument.startswith("+sweep=") or argument == "hydra.mode=MULTIRUN"
+        argument in ("-m", "--multirun") or argument.startswith(("+sweep=", "sweep=")) or argument == "hydra.mode=MULTIRUN"
         for argument in arguments
     )
 
@@ -129,12 +137,26 @@ def spelled_out(argument: str, swept: bool) -> str:
     """
     if argument.startswith(OPEN_KEYS):
         return f"++{argument}"
+    if argument.startswith(tuple(f"{group}=" for group in ADDED_GROUPS)):
+        return f"+{argument}"
     for spelling in ("sweep.", "hydra.sweeper."):
         if argument.startswith(spelling):
             return f"++hydra.sweeper.{argument.removeprefix(spelling)}"
     if argument.startswith("ray.") or (swept and argument.startswith("budget.")):
         return f"++hydra.sweeper.{argument}"
     return f"++{argument}" if wants_plus(argument) else argument
+
+
+def with_own_data(arguments: Sequence[str]) -> list[str]:
+    """Arguments in which one's own problems bring an evaluation and a mix that ask for nothing else, unless others are given."""
+    given = {argument.partition("=")[0].lstrip("+") for argument in arguments if "=" in argument and OWN_DATA in arguments}
+    own = {"evaluation=my_data": {"evaluation"}, "mix=all": {"mix", "experiment"}}
+    return [*(option for option, others in own.items() if given and not given & others), *arguments]
+
+
+def of_hydra(option: str) -> bool:
+    """Whether an option is one of Hydra's, written out; argparse would take `--experiment` for `--experimental-rerun`."""
+    return any(option.partition("=")[0] in action.option_strings for action in get_args_parser()._actions)
 
 
 def wants_plus(argument: str) -> bool:
@@ -186,13 +208,18 @@ def offer_sweeps(arguments: Sequence[str] | None = None) -> None:
 def main() -> None:
     """Hydra's entry, with errors as one line each."""
     protect()
+    if not sys.argv[1:]:
+        print(page())
+        return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra hands errors on instead of printing them its own way
     swept = sweeping(sys.argv[1:])
-    sys.argv[1:] = [spelled_out(argument, swept) for argument in sys.argv[1:]]
+    sys.argv[1:] = with_own_data([spelled_out(argument, swept) for argument in sys.argv[1:]])
+    if unknown := [argument for argument in sys.argv[1:] if argument.startswith("--") and not of_hydra(argument)]:
+        end(UserError(f"{unknown[0]}: no such option; keys of a run are given without dashes, as in experiment=mix_easy_hard"))
     if "hydra/sweeper=basic" in sys.argv:  # before it writes its own file
         end(not_ours("basic"))
     if swept:
-        sys.argv.append("++hydra.sweeper._recursive_=false")  # a sampler's _target_ is a name to us, nothing to be made
+        sys.argv.insert(1, "++hydra.sweeper._recursive_=false")  # a sampler's _target_ is a name to us, nothing to be made
     offer_sweeps(sys.argv[1:])
     if auto.asked_for(sys.argv[1:]):
         spell_out_auto()
@@ -216,7 +243,7 @@ def composed(arguments: Sequence[str]) -> dict[str, Any]:
     """The resolved content of a command line. Raises UserError where it has none."""
     try:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            cfg = hydra.compose("config", overrides=list(arguments), return_hydra_config=True)
+            cfg = hydra.compose("config", overrides=with_own_data(arguments), return_hydra_config=True)
         choices = chosen_options(cfg.hydra.runtime.choices)
         with open_dict(cfg):
             del cfg.hydra

@@ -1,4 +1,5 @@
-"""The Optuna sweeper as Hydra sees it. Everything it does is in `src.sweep`, imported when a sweep begins."""
+"""The Optuna sweeper as Hydra sees it, and the command `grpo-lab` as pip sees it: this package alone has the same name in a
+checkout and in a wheel. Everything they do is in `src`, imported when it begins."""
 
 from typing import Any
 
@@ -21,3 +22,9 @@ class OptunaSweeper(Sweeper):
         from src.sweep.command import sweep
 
         return sweep(self.options, self.loader, self.config, arguments)
+
+
+def command() -> None:
+    from src.commands import main
+
+    main()

@@ -13,8 +13,15 @@ CHECKSUMS = "checksums.json"  # of a folder: its files' names and the SHA-256 of
 UNFINISHED = ".part"  # the ending of a file that write_whole has begun
 
 NO_ROOM = "no room on the disk"
+PACKAGE = Path(__file__).parents[1]
 # How libraries say it that raise no OSError: Python and Arrow, safetensors (Rust), torch's writer of zip files.
 _SAY_NO_ROOM = ("No space left on device", "StorageFull", "os error 28", "PytorchStreamWriter failed", "unexpected pos")
+
+
+def shipped(name: str) -> Path:
+    """What the project brings besides code, such as `conf`: it lies beside `src` in a checkout, and in the package of a wheel."""
+    inside = PACKAGE / name
+    return inside if inside.exists() else PACKAGE.parent / name
 
 
 def finds_no_room(error: BaseException | None) -> bool:

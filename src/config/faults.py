@@ -41,8 +41,6 @@ def explain_hydra(root: type[BaseModel], error: Exception) -> UserError:
     if found := re.search(r"Could not override '([^']+)'", text):
         key = found[1].split("@")[0].replace("/", ".")
         *parent, name = key.split(".")
-        if key in ADDED_GROUPS:
-            return UserError(f"{key} is added with a plus: +{key}=<name>")
         names = FREE_KEYS.get(".".join(parent)) or _names(_walk(root, parent)[1])
         return UserError(f"no key {key}; {nearest(name, names)}")
     if found := re.search(r"Could not find '([^']+)/([^/']+)'\s+Available options in '[^']+':((?:\n\t\S+)*)", text):

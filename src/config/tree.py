@@ -101,7 +101,8 @@ class LabConfig(Config):
                     raise ValueError(f"{where}.{key}: TRL has no such field; {nearest(key, known)}")
                 if fault := type_fault(fields[key], known[key]):
                     raise ValueError(f"{where}.{key}: {fault}")
-        for role in sorted(roles_needed(self.mix) - set(self.problems.pools)):
+        missing = set() if self.problems.by_level else roles_needed(self.mix) - set(self.problems.pools)
+        for role in sorted(missing):
             raise ValueError(
                 f"mix: needs problems for the role {role}, but problems={self.problems.name} has only "
                 f"{', '.join(sorted(self.problems.pools))}; choose another mix or add problems.pools.{role}"

@@ -7,18 +7,18 @@ occur in the problem, and all of its numbers do (see `src.curate.canonical`).
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pydantic import Field, TypeAdapter, model_validator
 
 from src.common.base import Config
 from src.common.errors import UserError, nearest
+from src.common.files import shipped
 from src.curate.canonical import canonical, covers, ngrams
 from src.curate.store import Candidate, Finished, Writer
 from src.data.loaders import PoolConfig, normalise
 
-EVALUATIONS = Path(__file__).parents[2] / "conf" / "evaluation"
+EVALUATIONS = shipped("conf") / "evaluation"
 
 
 class OverlapConfig(Config):

@@ -20,6 +20,7 @@ from src.common.files import file_hash
 from src.common.types import Problem
 from src.data.choices import ChoicesConfig, with_choices
 from src.data.columns import ColumnMap, Fields, check_columns, fields_of
+from src.data.guess import guessed
 from src.data.gym import draw, entries
 from src.data.rows import Malformed, RawTable, Row, check_file, open_hub, read_file, stream_file, stream_hub
 from src.grading.spelling import halved, is_doubled
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 NO_QUESTION, NO_ANSWER, NO_PASS_RATE = "no question", "no answer", "no pass rate"
 OUTSIDE_THRESHOLDS, DUPLICATE, MALFORMED = "outside the pass-rate thresholds", "duplicate", "malformed row"
 ROWS_CHECKED = 1_000  # the first ones of a source, among which every column must occur
+EASY_FROM = 0.5  # pass rate from which one's own problems are easy
+TEST_PROBLEMS = 200  # of one's own at most
 UNSET = "???"  # what OmegaConf leaves where a value must be given on the command line
 
 
@@ -61,6 +64,7 @@ class Loaded:
     problems: list[Problem]
     places: list[str]
     unfit: list[Drop]
+    said: str = ""  # a remark on how it was read
 
 
 def normalise(question: str) -> str:
@@ -170,7 +174,10 @@ class TableConfig(PoolConfig):
         """The name of the source, and its rows one after the other."""
 
     def load(self, key: str) -> Loaded:
-        table = self.table(key)
+        return self.problems_of(self.table(key))
+
+    def problems_of(self, table: RawTable) -> Loaded:
+        """What a table's rows are to this pool."""
         check_columns(table, self.columns)
         pool = Loaded(table.source, len(table.rows), [], [], [])
         for row in table.rows:
@@ -328,3 +335,49 @@ class FilePool(TableConfig):
 
     def identity(self) -> list[Any]:
         return [self.model_dump(mode="json"), file_hash(check_file(self.path))]
+
+
+class OwnPool(PoolConfig):
+    """One's own problems, from a file or from the hub: columns that are not named are guessed, and levels go by the pass rate
+    where no column says them."""
+
+    loader: Literal["own"]
+    path: str | None = None
+    dataset: str | None = None
+    config: str | None = None
+    split: str = "train"
+    columns: dict[str, Any] = {}
+    part: Literal["all", "test"] = "all"  # test: those that are held out as a suite, and as such leave the pools
+
+    def load(self, key: str) -> Loaded:
+        source = self._source
+        table = source.table(key)
+        columns, said = guessed(table, self.columns)
+        loaded = source.model_copy(update={"columns": columns}).problems_of(table)
+        if columns.pass_rate and not columns.level:
+            levels = ["easy" if (problem.pass_rate or 0.0) >= EASY_FROM else "hard" for problem in loaded.problems]
+            loaded = replace(loaded, problems=[replace(p, level=level) for p, level in zip(loaded.problems, levels, strict=True)])
+            said += f", easy from {EASY_FROM} on"
+        return _test_part(loaded) if self.part == "test" else replace(loaded, said=f"{table.source}: {said}")
+
+    @property
+    def _source(self) -> "FilePool | HubPool":
+        common = {"level": "hard", "columns": {"question": "", "answer": ""}}
+        if self.path:
+            return FilePool(loader="file", path=self.path, **common)
+        return HubPool(loader="hub", dataset=self.dataset, config=self.config, split=self.split, **common)
+
+    def check(self, key: str, reach: bool = False) -> None:
+        if (self.path is None) == (self.dataset is None):
+            raise UserError("problems.path: give it a JSONL, Parquet or CSV file, or problems.dataset a name on the hub; one of both")
+        self._source.check(key, reach)
+
+    def identity(self) -> list[Any]:
+        return [self.model_dump(mode="json"), self._source.identity()]
+
+
+def _test_part(loaded: Loaded) -> Loaded:
+    """A fifth of the problems, up to TEST_PROBLEMS, the same ones wherever they stand in the file."""
+    ranks = [hashlib.sha256(f"test/{normalise(problem.question)}".encode()).digest() for problem in loaded.problems]
+    chosen = sorted(range(len(ranks)), key=ranks.__getitem__)[: max(1, min(TEST_PROBLEMS, len(ranks) // 5))]
+    return replace(loaded, problems=[loaded.problems[i] for i in chosen], places=[loaded.places[i] for i in chosen], unfit=[])

@@ -26,7 +26,7 @@ HARD_ROLES = ("core", "broad")  # what stands beside the easy part where the wei
 class MixConfig(Config):
     """Weights over roles, and how the problems drawn by them are walked through."""
 
-    weights: dict[str, float]  # role: its part of the problems
+    weights: dict[str, float]  # role: its part of the problems; {} = all problems of all roles
     easy_share: float | None = Field(ge=0, le=1)  # part of the role easy; the others share the rest by their weights
     size: int | None = Field(ge=1)  # problem presentations in one walk of the mix; null = all that the pools allow
     order: Literal["shuffled", "easy_first", "hard_first"]
@@ -43,9 +43,23 @@ class MixConfig(Config):
         for role, weight in weights.items():
             if weight < 0:
                 raise ValueError(f"the weight of {role} must be 0 or more, not {weight}")
-        if not any(weights.values()):
+        if weights and not any(weights.values()):
             raise ValueError("all are 0; give at least one role a weight above 0")
         return weights
+
+    def among(self, sizes: Mapping[str, int]) -> "MixConfig":
+        """The same mix of no more roles and problems than there are: what it has of hard roles goes to `core`.
+
+        Raises UserError where nothing of it is there.
+        """
+        easy, hard = self.weights.get(EASY, 0), sum(weight for role, weight in self.weights.items() if role != EASY)
+        weights = {role: weight for role, weight in {"core": hard, EASY: easy}.items() if weight and sizes.get(role)}
+        if self.weights and not weights or self.easy_share is not None and len(sizes) < 2:
+            there = "easy" if EASY in sizes else "hard"
+            raise UserError(f"mix: it takes what the problems do not have, all of which are {there}; set mix=all")
+        fitting = self.model_copy(update={"weights": weights or dict(sizes), "size": None})
+        most = sum(_counts(fitting, shares(fitting), sizes).values()) * self.repeats
+        return fitting.model_copy(update={"size": self.size and min(self.size, most)})
 
 
 @dataclass(frozen=True, slots=True)

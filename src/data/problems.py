@@ -36,6 +36,13 @@ class ProblemsConfig(Config):
     name: str
     pools: dict[str, PoolConfig]
     minus: dict[str, str] = {}  # role: another role, whose questions it must not hold
+    by_level: bool = False  # core has problems of both levels: its easy ones fill the role easy, and a mix takes what there is
+    # Of my_data, whose pools are made of them:
+    path: str | None = None
+    dataset: str | None = None
+    config: str | None = None
+    split: str | None = None
+    columns: dict[str, Any] | None = None
 
     @field_validator("pools", "minus")
     @classmethod
@@ -132,6 +139,8 @@ def load_pools(
         pools.licenses[role] = getattr(config.pools[role], "license", None)
         if note := config.pools[role].remark(pool.rows):
             pools.notes.append(f"{role}: {pool.source} has {note}")
+        if pool.said:
+            pools.notes.append(pool.said)
         if doubled:
             pools.notes.append(f"{role}: {mended_note(pool.source, doubled)}")
     return replace(pools, by_role=_align_ids(pools.by_role))
@@ -165,6 +174,8 @@ def load_suite(
         )
     note = config.remark(pool.rows)
     notes = [f"suite {name}: {pool.source} has {note}"] if note else []
+    if pool.said:
+        notes.append(f"suite {name}: {pool.said}")
     if doubled:
         notes.append(f"suite {name}: {mended_note(pool.source, doubled)}")
     if unreadable:

@@ -1,14 +1,13 @@
 """The `prompt` group: what is put around a question. Add an option by adding a file to conf/prompt."""
 
-from pathlib import Path
-
 import yaml
 from pydantic import field_validator
 
 from src.common.base import Config
 from src.common.errors import UserError, refuse_unknown
+from src.common.files import shipped
 
-OPTIONS = Path(__file__).parents[2] / "conf" / "prompt"
+OPTIONS = shipped("conf") / "prompt"
 
 Message = dict[str, str]  # {"role": ..., "content": ...}, as chat templates take it
 

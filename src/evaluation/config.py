@@ -1,12 +1,14 @@
 """The `evaluation` group: how validation and suites are measured."""
 
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from src.common.base import Config, FileName, Seed
 from src.data.loaders import PoolConfig
 from src.data.prompt import NO_PROMPT, PromptConfig, named
+from src.data.rows import READERS
 
 
 class SamplingConfig(Config):
@@ -18,14 +20,27 @@ class SamplingConfig(Config):
 
 class ValidationConfig(Config):
     problems_per_level: int = Field(ge=1)
+    most_of_level: float | None = Field(default=None, gt=0, lt=1)  # and no more than this share of a level's problems
     samples: int = Field(ge=1)
     every_steps: int = Field(ge=1)
 
 
 class SuiteConfig(Config):
-    samples: int = Field(ge=1)
+    """A suite; `evaluation.suites.mine=test.jsonl`, or a hub name, is one of one's own problems."""
+
+    samples: int = Field(default=4, ge=1)
     pool: PoolConfig
     grading: Literal["math", "code"] = "math"  # code: run each answer with the gold answer as its tests
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own(cls, data: Any) -> Any:
+        if isinstance(data, str):
+            data = {"path" if Path(data).suffix.lower() in READERS else "dataset": data}
+        if isinstance(data, dict) and "pool" not in data and {"path", "dataset"} & set(data):
+            rest = {key: data[key] for key in cls.model_fields if key in data}
+            return {**rest, "pool": {"loader": "own", **{key: value for key, value in data.items() if key not in rest}}}
+        return data
 
 
 class UntilConfig(Config):

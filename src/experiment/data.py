@@ -1,5 +1,6 @@
 """The data of one run: suites, pools, the held-out validation, and the problems in their order of training."""
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Any
 from src.common.errors import UserError
 from src.common.types import LEVELS, Problem, Suite
 from src.config.tree import LabConfig
-from src.data.mix import Mix, draw_mix, roles_needed
+from src.data.mix import EASY, Mix, draw_mix, roles_needed
 from src.data.problems import Pools, load_pools, load_suite
 from src.data.prompt import prompt_token_ids
 from src.evaluation.config import ValidationConfig
@@ -51,7 +52,11 @@ def prepare_data(config: LabConfig, tokenizer, grader: Grader) -> Data:
                 f"scale.prompt_budget: every {role} problem has a prompt longer than {config.scale.prompt_budget} tokens"
             )
     validation, left = hold_out(fitting, config.evaluation.validation, config.evaluation.seed)
-    mix = draw_mix(config.mix, left, config.seed)
+    if config.problems.by_level:
+        left = {"core": [p for p in left["core"] if p.level != EASY], EASY: [p for p in left["core"] if p.level == EASY]}
+        left = {role: problems for role, problems in left.items() if problems}
+    own = config.problems.by_level or not config.mix.weights
+    mix = draw_mix(config.mix.among({role: len(problems) for role, problems in left.items()}) if own else config.mix, left, config.seed)
     notes = [*notes, *pools.notes]
     return Data(validation, suites, mix, pools, tuple(notes), too_long, tuple(mix.presentations(config.batch.presentations)))
 
@@ -81,20 +86,25 @@ def hold_out(
             by_level[problem.level][problem.id] = problem
     chosen: list[Problem] = []
     for level, problems in by_level.items():
-        if 0 < len(problems) <= config.problems_per_level:
+        wanted = config.problems_per_level
+        if config.most_of_level:
+            wanted = min(wanted, math.ceil(config.most_of_level * len(problems)))
+        if 0 < len(problems) <= wanted:
             raise UserError(
-                f"evaluation.validation.problems_per_level: {config.problems_per_level} {level} problems to hold out, "
+                f"evaluation.validation.problems_per_level: {wanted} {level} problems to hold out, "
                 f"but the pools have {len(problems)}; lower it or add problems"
             )
         if problems:
             rng = random.Random(f"validation {seed} {level}")
-            chosen += rng.sample(sorted(problems.values(), key=lambda problem: problem.id), config.problems_per_level)
+            chosen += rng.sample(sorted(problems.values(), key=lambda problem: problem.id), wanted)
     held = {problem.id for problem in chosen}
     left = {role: [problem for problem in pool if problem.id not in held] for role, pool in pools.items()}
     return Suite("validation", tuple(chosen), config.samples), left
 
 
 def roles_to_load(config: LabConfig) -> set[str]:
+    if config.problems.by_level or not config.mix.weights:
+        return set(config.problems.pools)
     # Validation has both levels whatever is trained on, so that runs on different mixes are measured on the same
     # problems; a mix of published problems needs the other pools for that too.
     return roles_needed(config.mix) | ({"core", "broad", "easy"} & set(config.problems.pools))

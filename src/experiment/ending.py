@@ -1,4 +1,4 @@
-"""The end of a run that cannot go on: its status, one line that says how to continue it, and the traceback in a file."""
+"""The end of a run: what to do with it, and of one that cannot go on its status, how to continue it, and the traceback in a file."""
 
 import shutil
 import traceback
@@ -16,6 +16,11 @@ TRACEBACK = "traceback.txt"  # in the run's folder
 
 def resume_command(folder: Path) -> str:
     return f"python -m src.run resume={folder}"
+
+
+def what_next(folder: Path) -> list[str]:
+    """Commands for a finished run."""
+    return [f"grpo-lab try {folder} 'a question of your own'", f"grpo-lab report {folder}", f"grpo-lab export {folder} my-model"]
 
 
 def failed(record: Record, error: Exception, cost: dict[str, Any]) -> Exception:

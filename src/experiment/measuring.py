@@ -39,6 +39,12 @@ def weights_of(model: str) -> str:
     return str(checkpoints.at(best))
 
 
+def run_of(model: str) -> Path | None:
+    """The run that a run's folder, or a checkpoint's, belongs to."""
+    folder = Path(model)
+    return next((place for place in (folder, *folder.absolute().parents[:2]) if (place / "summary.json").is_file()), None)
+
+
 def measure_models(configs: Sequence[tuple[str, LabConfig]], screen: Screen) -> list[Path]:
     """Measure models, each under the name that it was given by, and return their records' folders. Where evaluation ends when it
     is decided, that is of the difference to the first one.
@@ -118,17 +124,24 @@ def _measured(
 
 def engine_alone(config: LabConfig, model, tokenizer) -> "Engine":
     """What samples from a model where nothing is trained: the same numbers as in a run under transformers."""
-    import torch
-
     from src.experiment.serving import engine_dtype
     from src.grading.completions import end_tokens
-    from src.rollout.in_process import TransformersEngine
     from src.rollout.vllm import VllmAlone
 
-    ends, hardware = end_tokens(tokenizer, model.generation_config), config.hardware
     if config.rollout.uses_vllm:
-        longest = config.trainer.get("vllm_max_model_length")
+        ends, longest = end_tokens(tokenizer, model.generation_config), config.trainer.get("vllm_max_model_length")
         return VllmAlone(config.model, ends, dtype=engine_dtype(config), **({"max_model_len": longest} if longest else {}))
+    return transformers_engine(config, model, tokenizer)
+
+
+def transformers_engine(config: LabConfig, model, tokenizer) -> "Engine":
+    """The same under transformers, whatever samples in training."""
+    import torch
+
+    from src.grading.completions import end_tokens
+    from src.rollout.in_process import TransformersEngine
+
+    ends, hardware = end_tokens(tokenizer, model.generation_config), config.hardware
     dtype = torch.bfloat16 if hardware.bf16 else None
     batch_size, by_number = config.evaluation.sampling.batch_size, config.evaluation.in_rounds
     return TransformersEngine(model, tokenizer, ends, batch_size, torch.device(hardware.device), dtype, by_number)

@@ -40,13 +40,20 @@ def check_machine(config: LabConfig) -> None:
     """Raise UserError for what this machine cannot do, before anything slow."""
     if config.tracking.backend == "wandb":
         mode_of_environment()
-    resolve(config.model)
+    check_sources(config)
     check_engine(config.rollout)
-    check_pools(config.problems, roles_to_load(config))
     check_device(config.hardware)
     check_sharding(config.hardware)
     check_server(config)
     check_disk(config)
+
+
+def check_sources(config: LabConfig) -> None:
+    """Raise UserError for a model, problems or a suite of which it shows without reading them that they are not there."""
+    resolve(config.model)
+    check_pools(config.problems, roles_to_load(config))
+    for name, suite in config.evaluation.suites.items():
+        suite.pool.check(f"evaluation.suites.{name}.pool")
 
 
 def prepare_libraries(config: LabConfig) -> None:

@@ -13,7 +13,7 @@ from src.common.pace import PACE
 from src.common.screen import Screen, duration
 from src.config.tree import LabConfig
 from src.experiment.announce import facts, warnings
-from src.experiment.ending import failed, last_save, resume_command
+from src.experiment.ending import failed, last_save, resume_command, what_next
 from src.experiment.preparing import check_machine, heed_signals, open_record, prepare_libraries
 from src.experiment.serving import server_for
 from src.experiment.watches import BudgetWatch, Heading
@@ -112,6 +112,8 @@ def carry_out(session: "Session", screen: Screen, watches: Sequence["Watch"]) ->
 
     tracker = Tracker(config.tracking, screen.warn)
     tracker.start(record, config.published())
+    if tracker.page:
+        screen.note(f"W&B: {tracker.page}")
     try:
         session.restore()
         measurements.before()
@@ -129,6 +131,8 @@ def carry_out(session: "Session", screen: Screen, watches: Sequence["Watch"]) ->
             session.checkpoints.keep_weights(session.progress.best_step)
     finally:
         tracker.finish(record.summary)
+        if tracker.sync:
+            screen.note(f"W&B: kept on this machine; to send it: {tracker.sync}")
 
 
 def follow(session: "Session", screen: Screen) -> None:
@@ -159,6 +163,7 @@ def close(session: "Session", evaluation: dict[str, Any], stop: "Stop | None", s
         spent = record.summary["cost"]
         total = duration(sum(spent["seconds"].values()))
         screen.note(f"best validation at step {progress.best_step}; took {total}, ${spent['usd']:.2f}")
+        screen.note(f"best weights: {session.checkpoints.name_best(progress.best_step)}")
     else:
         record.save(status=stop.status, reason=stop.reason)
         screen.note(f"{stop.status} after step {progress.step} ({stop.reason})")
@@ -167,6 +172,8 @@ def close(session: "Session", evaluation: dict[str, Any], stop: "Stop | None", s
         if stop.status == "out_of_budget":
             screen.note(f"continue with a larger budget: {resume_command(record.folder)} budget.usd=...")
     screen.note(f"record: {record.folder}")
+    if stop is None:
+        screen.note("next: " + "\n      ".join(what_next(record.folder)))
 
 
 def cost(config: LabConfig, ledger: Ledger) -> dict[str, Any]:

@@ -9,12 +9,12 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 
+from src.common.files import shipped
 from src.common.types import Problem
 from src.micro.tasks import MAX_VALUE, Chain, Operations, apply, parse_chain
 
-PROMPT_FOLDER = Path(__file__).parents[2] / "conf" / "prompt"
+PROMPT_FOLDER = shipped("conf") / "prompt"
 PROMPTS = ("none", "boxed", "think_boxed", "think_boxed_english", "reason_boxed")
 MAX_RAMBLING_LINES = 40  # far beyond any completion budget of the embedded lab
 SLIP_PER_CARELESS_STEP = 0.28

@@ -16,7 +16,7 @@ class LoraConfig(Config):
     times LORA_LEARNING_RATE."""
 
     rank: int = Field(ge=1)
-    alpha: float = Field(gt=0)
+    alpha: float = Field(default=32, gt=0)  # LoRA Without Regret
     dropout: float = Field(default=0.0, ge=0, lt=1)
     target_modules: str | list[str] = "all-linear"
 

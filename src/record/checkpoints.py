@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from src.common.errors import RunFailed
-from src.common.files import changed, checksums, seal, sync
+from src.common.files import UNFINISHED, changed, checksums, seal, sync
 
 STATE_FILE = "lab_state.json"  # beside the trainer's own files
 # What a run goes on from, by the patterns of which one must be there; checkpoints of before the checksums are known by it.
@@ -153,6 +153,18 @@ class Checkpoints:
         for path in (path for pattern in STATE for path in self.at(step).glob(pattern)):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         seal(self.at(step))
+
+    def name_best(self, step: int) -> Path:
+        """A link `best` to a finished run's best checkpoint, and its path; where a file system has no links, that of the
+        checkpoint itself."""
+        link, other = self.folder / "best", self.folder / f"best{UNFINISHED}"
+        try:
+            other.unlink(missing_ok=True)
+            other.symlink_to(self.at(step).name)
+            os.replace(other, link)
+        except OSError:
+            return self.at(step)
+        return link
 
     def _remove(self, step: int) -> None:
         """Delete a checkpoint. It loses its name first, so that a kill leaves none that is half there."""

@@ -58,6 +58,8 @@ def versions(rules: str = "by_form") -> dict[str, str]:
 def commit() -> str:
     """The project's git commit, "+changes" where the tree differs from it; "unknown" outside a checkout."""
     root = Path(__file__).parents[2]
+    if not (root / ".git").exists():  # a repository further up is another project's
+        return "unknown"
     try:
         head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
         changes = subprocess.run(["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True, check=True)

@@ -88,6 +88,8 @@ class Tracker:
     def __init__(self, config: TrackingConfig, warn) -> None:
         self.config, self.warn = config, warn
         self.run: Any = None
+        self.page: str | None = None  # of the run on W&B's server
+        self.sync: str | None = None  # the command that sends it there, where it was kept on this machine
 
     def _try(self, call, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -135,6 +137,8 @@ class Tracker:
                 finish_timeout_raises=True,
             ),
         )
+        kept = str(Path(run.dir).parent)
+        self.page, self.sync = run.url if mode == "online" else None, f"wandb sync {kept}" if mode == "offline" else None
         record.save(wandb=identity | {"project": run.project, "entity": run.entity or None})
         run.define_metric("*", step_metric="step")
         for axis, column in AXES.items():

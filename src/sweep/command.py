@@ -20,6 +20,7 @@ from src.common.files import NO_ROOM
 from src.common.screen import duration
 from src.common.secrets import without_password
 from src.config.tree import LabConfig
+from src.experiment.preparing import check_sources
 from src.plan.pilots import noise_of_a_run
 from src.scaling.stopping import narrow_enough
 from src.sweep.budget import Budget, Spending
@@ -63,6 +64,7 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
     if config.sampler["name"] == "grid":
         n_trials = min(n_trials, _points(space))
     name = config.study_name or first.choices.get("sweep") or first.choices.get("experiment") or "sweep"
+    check_sources(first)
     if first.plan:
         return bill(composer, space, config, n_trials, name, first, print)
     engine = _engine(config, first)

@@ -7,7 +7,7 @@ from src.common.errors import UserError
 from src.config.faults import has_key
 from src.config.tree import LabConfig
 from src.record.tracking import mode_of_environment
-from src.run import spelled_out
+from src.run import spelled_out, sweeping
 
 LONG = "x" * 150
 REFUSED = {
@@ -80,6 +80,7 @@ TYPED = {
         lambda c: c.problems.pools["core"].path == "x.jsonl",
     "evaluation.suites.chains.pool={loader: file, path: x.jsonl, level: hard, columns: {question: q, answer: a}}":
         lambda c: c.evaluation.suites["chains"].pool.loader == "file",
+    "model.lora.rank=8": lambda c: (c.model.lora.rank, c.model.lora.alpha) == (8, 32),
     "model.lora={rank: 8, alpha: 16}": lambda c: c.model.lora.rank == 8,
     "mix.weights={easy: 1, core: 2}": lambda c: c.mix.weights["core"] == 2,
     "mix.easy_share=0.5": lambda c: c.mix.easy_share == 0.5,
@@ -94,6 +95,12 @@ def test_every_key_of_the_schema_can_be_set_without_a_plus(typed, holds):
     assert holds(configured("+experiment=mix_easy_hard", spelled_out(f"++{typed}", swept=False)))
 
 
+def test_experiments_and_sweeps_need_no_plus_either():
+    typed = [spelled_out(f"{plus}experiment=cosine_length", swept=False) for plus in ("", "+")]
+    assert [configured(text).name for text in typed] == ["cosine_length"] * 2
+    assert spelled_out("sweep=lr", swept=True) == "+sweep=lr" and sweeping(["sweep=lr"])
+
+
 def test_several_of_them_go_together():
     typed = ["model.lora.rank=8", "model.lora.alpha=16", "model.lora.dropout=0.1"]
     lora = configured(*(spelled_out(argument, swept=False) for argument in typed)).model.lora
@@ -103,8 +110,8 @@ def test_several_of_them_go_together():
 
 
 def test_a_key_that_is_half_given_names_the_other_half():
-    with pytest.raises(UserError, match="model.lora.alpha: missing"):
-        configured(spelled_out("model.lora.rank=8", swept=False))
+    with pytest.raises(UserError, match="model.lora.rank: missing"):
+        configured(spelled_out("model.lora.alpha=8", swept=False))
 
 
 def test_a_misspelt_key_stays_denied():

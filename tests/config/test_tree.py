@@ -88,7 +88,9 @@ def test_bad_values_are_named(overrides, says):
     ("arguments", "says"),
     [
         (["+experiment=mix_easy_hrad"], "did you mean mix_easy_hard?"),
-        (["experiment=mix_easy_hard"], "+experiment=<name>"),
+        (["--experiment=mix_easy_hard"], "--experiment=mix_easy_hard: no such option"),
+        (["problems=files", "plan=true"], "problems.pools.broad.path is not set"),
+        (["plan=true", "evaluation.suites.mine=none.jsonl"], "none.jsonl does not exist"),
         (["length=bogus"], "length=bogus: no such option; choose one of: adaptive"),
         (["mix.easy_shar=1"], "no key mix.easy_shar; did you mean easy_share?"),
         (["+mix.easy_shar=1"], "mix has no key easy_shar"),

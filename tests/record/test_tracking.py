@@ -142,6 +142,7 @@ def test_a_continued_run_is_the_same_run_there(tmp_path):
         tracker.finish({"status": status, "evaluation": {}})
         record = Record(record.folder, json.loads((record.folder / "summary.json").read_text()))
     assert len({path.stem for path in record.folder.glob("wandb/offline-run-*/*.wandb")}) == 1
+    assert tracker.page is None and Path(tracker.sync.removeprefix("wandb sync ")) in record.folder.glob("wandb/offline-run-*")
 
 
 def test_trials_of_a_sweep_are_one_group():
@@ -173,6 +174,7 @@ from src.record.tracking import Tracker
 config = configured("+experiment=mix_easy_hard", "tracking.finish_timeout_s=2", f"output_root={sys.argv[1]}")
 tracker = Tracker(config.tracking, lambda text: print("warning:", text))
 tracker.start(Record.open(Path(sys.argv[1], "mix_easy_hard", "one"), "", {}), config.model_dump(mode="json"))
+print("page:", tracker.page)
 tracker.log({"step": 1, "loss": 1.0})
 tracker.finish({"status": "pruned"})
 print("the run goes on")
@@ -185,6 +187,7 @@ def test_a_server_that_fails_in_the_middle_costs_a_warning(manner, tmp_path):
     result = python(tmp_path, "-c", TRACKED, tmp_path / "outputs", server=server)
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-1] == "the run goes on" and result.stdout.count("warning:") <= 1
+    assert "page: http" in result.stdout and "/grpo-lab/runs/" in result.stdout
     if manner != "break":  # of which W&B's client says nothing
         assert "W&B tracking stopped" in result.stdout or "wandb sync" in result.stderr
     run = next(variables for query, variables in server.sent if "upsertBucket" in query)
