@@ -70,7 +70,7 @@ grep -q "mine" report/index.html
 says "read: " "embedded/micro" "$run" -- grpo-lab try "$run" "Work from left to right: 21+7" --answer 28
 says "% right" "grpo_lab.report" -- grpo-lab evaluate embedded/micro "$run" "${toy[@]}" "${chains[@]}"
 says "$run" "embedded/micro" "complete" -- grpo-lab runs --sort accuracy --where status=complete
-says "paired by problem" -- grpo-lab runs compare "$run" outputs/sweeps/mix_easy_hard/trials/0000
+says "paired by problem" "chains" -- grpo-lab runs compare outputs/sweeps/mix_easy_hard/trials/000{0,1}
 says "vllm serve my-model" -- grpo-lab export "$run" my-model
 grep -q "with grpo-lab" my-model/README.md
 says "read: " -- grpo-lab try my-model "Work from left to right: 3+4"

@@ -12,7 +12,7 @@ from src.report.findings.verdict import Finding, Judgement, benchmarks, count, s
 from src.statistics import FEWEST_SEEDS, Difference
 from src.sweep.read import SweepRecord
 
-MOST_NAMED = 3  # configurations that cannot be told apart
+MOST_NAMED = 3  # configurations that cannot be told apart; the largest gain of more is said to be flattered
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,13 @@ class Evidence:
     def mean_gain(self, configuration: Configuration) -> float:
         return fmean(f.difference.mean for f in self.gains(configuration))
 
+    def gained(self, gain: Finding, name: str = "", seeds: bool = True) -> str:
+        """In words. What was picked among many for its gain owes a part of it to chance."""
+        many = len(self.configurations)
+        picked = f" (the largest of {many} gains, which flatters it)" if many > MOST_NAMED else ""
+        told = f"{name or gain.first.label} gained {signed(gain.difference.interval)} over the base on {gain.group.name}{picked}"
+        return f"{told}, {count(gain.difference.seeds, 'seed')}" if seeds else told
+
     def helps(self, configuration: Configuration) -> bool:
         """Whether it is better than the base on some suite, and worse on none."""
         standings = _shown(self.gains(configuration))
@@ -101,22 +108,22 @@ def _of_recipes(evidence: Evidence, sweeps: Sequence[SweepRecord], runs: Sequenc
         of_what = "it" if len(evidence.configurations) == 1 else "each recipe"
         more = f"run {count(FEWEST_SEEDS - seeds, 'more seed')} of {of_what} (seed=N)"
         then = "confirm the best of the search on fresh seeds (sweep.confirm)" if search else more
-        return Answer("No recipe can be recommended yet", f"{few}; those of {_gained(gain, seeds=False)}{unsure}", _spent(runs), then)
+        return Answer("No recipe can be recommended yet", f"{few}; those of {evidence.gained(gain, seeds=False)}{unsure}", _spent(runs), then)
     shown = [_shown(evidence.gains(c)) for c in evidence.configurations]
     if all(each == {"worse"} for each in shown):
-        return Answer("Use the base as it is", f"all recipes are worse; of them {_gained(gain)}", _spent(runs), "try another recipe")
+        return Answer("Use the base as it is", f"all recipes are worse; of them {evidence.gained(gain)}", _spent(runs), "try another recipe")
     if any("better" in each for each in shown):
         return Answer("It depends on the suite", "no recipe is the better one on all", _spent(runs), "choose by the suite that counts")
     few = "" if gain.enough_seeds else f" of at least {FEWEST_SEEDS}"
     many = " once corrected for the number of comparisons" if gain.difference.interval.low > 0 and not few else ""
-    close = f"no recipe is shown to be better than the base{many}; nearest to it {_gained(gain)}{few}"
+    close = f"no recipe is shown to be better than the base{many}; nearest to it {evidence.gained(gain)}{few}"
     then = f"run more seeds of {gain.first.label}" if few else _bought(gain.difference)
     return Answer("These data cannot decide", close, _spent(runs), then)
 
 
 def _recommended(evidence: Evidence, best: Sequence[Configuration], runs: Sequence[Run]) -> Answer:
     first, *rest = best
-    sure = _gained(evidence.gains(first)[0], "the first" if rest else "it")
+    sure = evidence.gained(evidence.gains(first)[0], "the first" if rest else "it")
     if rest:
         named = len(best) <= MOST_NAMED
         use = f"Use {' or '.join(c.label for c in best)}" if named else f"Use {first.label} or one of {len(rest)} others"
@@ -130,11 +137,6 @@ def _recommended(evidence: Evidence, best: Sequence[Configuration], runs: Sequen
     embedded = first.runs[0].summary["scale"] == "micro"
     then = "see whether it holds of a real model" if embedded else _weights(first)
     return Answer(f"Use {first.label}", sure, _spent(runs, first), then)
-
-
-def _gained(gain: Finding, name: str = "", seeds: bool = True) -> str:
-    told = f"{name or gain.first.label} gained {signed(gain.difference.interval)} over the base on {gain.group.name}"
-    return f"{told}, {count(gain.difference.seeds, 'seed')}" if seeds else told
 
 
 def _weights(configuration: Configuration) -> str:

@@ -176,7 +176,7 @@ def _on_seeds(few: Sequence[Finding]) -> list[str]:
     if not few:
         return []
     seeds = "/".join(str(n) for n in sorted({f.difference.seeds for f in few}))
-    told = f"Seeds are too few to claim anything of {'a recipe' if len(few) > 1 else 'the recipe'} ({seeds} of at least {FEWEST_SEEDS})"
+    told = f"Seeds are too few to claim anything of {'a recipe' if len(few) > 1 else few[0].first.label} ({seeds} of at least {FEWEST_SEEDS})"
     return [f"{told}: this speaks of these weights."]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from src.drawing.table import Cell, Table, counted, gain_with, p_value, percent, points, share_with, table
 from src.report.analysis import Analysis
-from src.report.findings.configurations import Configuration, Group, how_much
+from src.report.findings.configurations import Configuration, Group
 from src.report.findings.verdict import Finding
 from src.report.section import Section
 from src.report.sections.uncertainty import UNCERTAIN, found, sources, uncertain
@@ -33,7 +33,6 @@ def results(analysis: Analysis) -> Table:
                     Cell(f"{100 * (tokens / before.tokens - 1):+.0f} %".replace("-", "−"), round(tokens / before.tokens - 1, 4)),
                     percent(float(np.mean([m.truncated_share for m in final]))),
                     boxing(group, c),
-                    how_much(group.protocol),
                     uncertain(finding.difference),
                 ]
             )
@@ -44,7 +43,7 @@ def results(analysis: Analysis) -> Table:
     )
     columns = (
         "suite, configuration, #seeds, #base, #accuracy, #gain in points, #p, against the base, #equal within points, "
-        f"#tokens, #tokens against base, #truncated, #of it boxing, measured as, {UNCERTAIN}"
+        f"#tokens, #tokens against base, #truncated, #of it boxing, {UNCERTAIN}"
     )
     return table("results", "Results by suite", note, columns, rows, brief=True)
 
