@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -36,7 +37,11 @@ class LiveServer(ThreadingHTTPServer):
 
     @property
     def address(self) -> str:
-        return f"http://{self.server_address[0]}:{self.server_port}"
+        return f"http://{self.host}:{self.server_port}"
+
+    @property
+    def host(self) -> str:
+        return str(self.server_address[0])
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         if not isinstance(sys.exception(), ConnectionError):  # a browser that went away
@@ -50,7 +55,7 @@ class LiveHandler(SimpleHTTPRequestHandler):
 
     def send_head(self) -> Any:
         """The file to send. Refuses other names that lead here (DNS rebinding), as far as none but this machine shall see it."""
-        here, asked = str(self.server.server_address[0]), re.sub(r":\d+$", "", self.headers.get("Host", ""))
+        here, asked = self.server.host, re.sub(r":\d+$", "", self.headers.get("Host", ""))
         if here in LOOPBACK and asked not in LOOPBACK:
             return self.send_error(HTTPStatus.FORBIDDEN)
         if self.path != "/live":
@@ -81,10 +86,9 @@ def serve(folders: Sequence[Path], folder: Path, address: tuple[str, int], write
         return BAD_INPUT
     with server:
         Thread(target=server.serve_forever, daemon=True).start()
-        try:
+        with suppress(KeyboardInterrupt):
             keep_up(server, folders, write)
-        except KeyboardInterrupt:
-            return 0
+    return 0
 
 
 def keep_up(server: LiveServer, folders: Sequence[Path], write: Write) -> None:
