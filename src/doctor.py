@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from src.common.errors import FAILED, UserError
-from src.common.files import shipped
+from src.common.files import of_project
 from src.common.hub import MIRROR, hub_answers
 from src.common.screen import Screen
 from src.common.streams import protect
@@ -35,7 +35,7 @@ MISSING = "missing"
 
 def packages() -> Iterator[Line]:
     """What is installed, beside the one tested set of versions."""
-    tested = dict(re.findall(TESTED, shipped("constraints.txt").read_text(encoding="utf-8")))
+    tested = dict(re.findall(TESTED, of_project("constraints.txt").read_text(encoding="utf-8")))
     needed = [re.split(r"[ <>=!;\[]", line)[0] for line in requires("grpo-lab") or () if "extra ==" not in line]
     yield "python", f"{platform.python_version()} (3.11 to 3.13 are meant)"
     agree = [name for name in needed if installed(name) == tested.get(name, installed(name))]

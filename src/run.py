@@ -25,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from src.commands import page
 from src.common.errors import BAD_INPUT, FAILED, INTERRUPTED, RunFailed, UserError, in_words
-from src.common.files import shipped
+from src.common.files import of_project
 from src.common.secrets import redacted
 from src.common.streams import protect
 from src.config.continuing import config_from, config_to_continue, of_a_session, picked
@@ -39,7 +39,7 @@ from src.model.config import LORA_LEARNING_RATE
 from src.plan import auto
 from src.plan.plan import show_plan
 
-CONF, SWEEPS = shipped("conf"), shipped("sweeps")
+CONF, SWEEPS = of_project("conf"), of_project("sweeps")
 OWN_DATA = "problems=my_data"
 # ${pick:<name>,{<name>: <value>, ...}}: a value that depends on another one, such as the GPUs on the model's size.
 OmegaConf.register_new_resolver("pick", lambda name, table: table[name], replace=True)
@@ -149,9 +149,12 @@ def spelled_out(argument: str, swept: bool) -> str:
 
 def with_own_data(arguments: Sequence[str]) -> list[str]:
     """Arguments in which one's own problems bring an evaluation and a mix that ask for nothing else, unless others are given."""
-    given = {argument.partition("=")[0].lstrip("+") for argument in arguments if "=" in argument and OWN_DATA in arguments}
+    if OWN_DATA not in arguments:
+        return list(arguments)
+    given = {argument.partition("=")[0].lstrip("+") for argument in arguments if "=" in argument}
     own = {"evaluation=my_data": {"evaluation"}, "mix=all": {"mix", "experiment"}}
-    return [*(option for option, others in own.items() if given and not given & others), *arguments]
+    place = list(arguments).index(OWN_DATA)  # argparse takes overrides from one place alone
+    return [*arguments[:place], *(option for option, others in own.items() if not given & others), *arguments[place:]]
 
 
 def of_hydra(option: str) -> bool:
@@ -219,7 +222,8 @@ def main() -> None:
     if "hydra/sweeper=basic" in sys.argv:  # before it writes its own file
         end(not_ours("basic"))
     if swept:
-        sys.argv.insert(1, "++hydra.sweeper._recursive_=false")  # a sampler's _target_ is a name to us, nothing to be made
+        place = next((n for n, argument in enumerate(sys.argv) if n and argument[:1] != "-"), len(sys.argv))
+        sys.argv.insert(place, "++hydra.sweeper._recursive_=false")  # a sampler's _target_ is a name to us, nothing to be made
     offer_sweeps(sys.argv[1:])
     if auto.asked_for(sys.argv[1:]):
         spell_out_auto()

@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parents[1]
 _SAY_NO_ROOM = ("No space left on device", "StorageFull", "os error 28", "PytorchStreamWriter failed", "unexpected pos")
 
 
-def shipped(name: str) -> Path:
+def of_project(name: str) -> Path:
     """What the project brings besides code, such as `conf`: it lies beside `src` in a checkout, and in the package of a wheel."""
     inside = PACKAGE / name
     return inside if inside.exists() else PACKAGE.parent / name

@@ -8,7 +8,7 @@ from pydantic import ValidationError, field_validator
 
 from src.common.base import Config
 from src.common.errors import UserError, nearest, refuse_unknown
-from src.common.files import shipped
+from src.common.files import of_project
 from src.config.faults import describe
 from src.curate.difficulty import DifficultyConfig
 from src.curate.draw import DrawConfig
@@ -19,7 +19,7 @@ from src.curate.read import ReadConfig
 from src.data.loaders import UNSET
 from src.grading.config import GradingConfig
 
-CURATIONS = shipped("curation")
+CURATIONS = of_project("curation")
 STEPS = ("read", "duplicates", "overlap", "difficulty", "filter", "draw")
 
 

@@ -13,12 +13,12 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from src.common.base import Config
 from src.common.errors import UserError, nearest
-from src.common.files import shipped
+from src.common.files import of_project
 from src.curate.canonical import canonical, covers, ngrams
 from src.curate.store import Candidate, Finished, Writer
 from src.data.loaders import PoolConfig, normalise
 
-EVALUATIONS = shipped("conf") / "evaluation"
+EVALUATIONS = of_project("conf") / "evaluation"
 
 
 class OverlapConfig(Config):

@@ -167,6 +167,8 @@ def draw_mix(config: MixConfig, pools: Mapping[str, Sequence[Problem]], seed: in
     A problem that stands in several pools (by its id) belongs to the first of them, in the order of ROLES.
     Raises UserError where a pool is missing or too small, and where `size` is no multiple of `repeats`.
     """
+    if not config.weights:
+        config = config.among({role: len(problems) for role, problems in pools.items()})
     parts = shares(config)
     available = _available(pools, parts)
     counts = _counts(config, parts, {role: len(problems) for role, problems in available.items()})

@@ -5,9 +5,9 @@ from pydantic import field_validator
 
 from src.common.base import Config
 from src.common.errors import UserError, refuse_unknown
-from src.common.files import shipped
+from src.common.files import of_project
 
-OPTIONS = shipped("conf") / "prompt"
+OPTIONS = of_project("conf") / "prompt"
 
 Message = dict[str, str]  # {"role": ..., "content": ...}, as chat templates take it
 

@@ -52,13 +52,14 @@ def prepare_data(config: LabConfig, tokenizer, grader: Grader) -> Data:
                 f"scale.prompt_budget: every {role} problem has a prompt longer than {config.scale.prompt_budget} tokens"
             )
     validation, left = hold_out(fitting, config.evaluation.validation, config.evaluation.seed)
+    mix = config.mix
     if config.problems.by_level:
         left = {"core": [p for p in left["core"] if p.level != EASY], EASY: [p for p in left["core"] if p.level == EASY]}
         left = {role: problems for role, problems in left.items() if problems}
-    own = config.problems.by_level or not config.mix.weights
-    mix = draw_mix(config.mix.among({role: len(problems) for role, problems in left.items()}) if own else config.mix, left, config.seed)
+        mix = mix.among({role: len(problems) for role, problems in left.items()})
+    drawn = draw_mix(mix, left, config.seed)
     notes = [*notes, *pools.notes]
-    return Data(validation, suites, mix, pools, tuple(notes), too_long, tuple(mix.presentations(config.batch.presentations)))
+    return Data(validation, suites, drawn, pools, tuple(notes), too_long, tuple(drawn.presentations(config.batch.presentations)))
 
 
 def load_suites(config: LabConfig, tokenizer, grader: Grader) -> tuple[tuple[Suite, ...], list[str]]:

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 
-from src.common.files import shipped
+from src.common.files import of_project
 from src.common.types import Problem
 from src.micro.tasks import MAX_VALUE, Chain, Operations, apply, parse_chain
 
-PROMPT_FOLDER = shipped("conf") / "prompt"
+PROMPT_FOLDER = of_project("conf") / "prompt"
 PROMPTS = ("none", "boxed", "think_boxed", "think_boxed_english", "reason_boxed")
 MAX_RAMBLING_LINES = 40  # far beyond any completion budget of the embedded lab
 SLIP_PER_CARELESS_STEP = 0.28

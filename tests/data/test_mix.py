@@ -95,6 +95,7 @@ def test_easy_share_moves_the_easy_part_and_keeps_the_proportion_of_the_others(w
 @pytest.mark.parametrize(
     ("name", "counts"),
     [
+        ("all", {"core": 18_000, "broad": 20_000, "easy": 19_000, "released": 7000}),
         ("hard_only", {"core": 18_000}),
         ("easy_hard", {"core": 3000, "broad": 3000, "easy": 1000}),  # Open-RS experiment 2
         ("easy_only", {"easy": 7000}),
@@ -115,7 +116,7 @@ def test_shipped_mixes_at_the_published_size(tmp_path, name, counts):
 
 def test_every_shipped_mix_is_tested():
     assert OPTIONS == [
-        "balanced", "data_reuse", "easy_hard", "easy_only", "hard_only", "open_rs_released", "scaling",
+        "all", "balanced", "data_reuse", "easy_hard", "easy_only", "hard_only", "open_rs_released", "scaling",
     ]
 
 

@@ -8,7 +8,6 @@ from conftest import configured
 from src.common.errors import UserError
 from src.data.guess import guessed
 from src.data.loaders import TEST_PROBLEMS, OwnPool
-from src.data.problems import load_pools
 from src.data.rows import RawTable, Row
 from src.experiment.data import prepare_data
 from src.grading.grader import Grader
@@ -90,11 +89,3 @@ def test_no_more_than_so_many_are_held_out(tmp_path):
     (tmp_path / "many.jsonl").write_text("\n".join(json.dumps({"question": f"{n}+1", "answer": str(n + 1)}) for n in range(3000)))
     pool = OwnPool(loader="own", path=str(tmp_path / "many.jsonl"), part="test")
     assert len(pool.load("").problems) == TEST_PROBLEMS
-
-
-def test_other_problems_of_all_pools_can_be_taken_too():
-    config = configured("mix=all")
-    with Grader(1) as grader:
-        pools = load_pools(config.problems, {"core", "easy"}, {}, grader)
-    sizes = {role: len(problems) for role, problems in pools.by_role.items()}
-    assert config.mix.among(sizes).weights == sizes
