@@ -46,7 +46,7 @@ FULL_ERRORS = os.environ.get("HYDRA_FULL_ERROR") == "1"
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def hydra_main(cfg: DictConfig) -> float | list[float] | None:
     if not FULL_ERRORS:
-        os.environ.pop("HYDRA_FULL_ERROR")  # main set it for Hydra; processes started from here must not inherit it
+        os.environ.pop("HYDRA_FULL_ERROR", None)  # main set it for Hydra; processes started from here must not inherit it
     try:
         hydra_config = HydraConfig.get()
         if hydra_config.mode == RunMode.MULTIRUN:  # our own sweeper never comes here
@@ -54,6 +54,7 @@ def hydra_main(cfg: DictConfig) -> float | list[float] | None:
         choices = chosen_options(hydra_config.runtime.choices)
         content = OmegaConf.to_container(cfg, resolve=True)
         given = [change.partition("=")[0].lstrip("+") for change in hydra_config.overrides.task]
+        content["run_dir"] = content["run_dir"] or (folder if (folder := hydra_config.run.dir) != "." else None)
         if content["resume"] and of_a_session(given):
             config = config_to_continue(Path(content["resume"]), None, picked(content, given))
         else:
@@ -108,9 +109,24 @@ def of_the_sweeper(text: str) -> str | None:
 
 def not_ours(sweeper: str | None) -> UserError:
     return UserError(
-        f"hydra/sweeper={sweeper}: it runs all jobs in one process, and cannot go on; leave it out, and give sweep.sampler=grid "
-        "sweep.pruner=none to try every combination"
+        f"hydra/sweeper={sweeper}: it runs all jobs in one process, and cannot go on; leave it out: of listed values every "
+        "combination is run once"
     )
+
+
+def refuse_theirs(arguments: Sequence[str]) -> None:
+    """End where a sweeper or a launcher of Hydra's is asked for, before it writes its own file or is found not to be installed."""
+    from src.sweep.config import refuse_launcher
+
+    for argument in arguments:
+        group, _, name = argument.lstrip("+").partition("=")
+        if group == "hydra/sweeper" and name == "basic":
+            end(not_ours(name))
+        if group == "hydra/launcher":
+            try:
+                refuse_launcher(name)
+            except UserError as error:
+                end(error)
 
 
 def sweeping(arguments: Sequence[str]) -> bool:
@@ -189,8 +205,8 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra hands errors on instead of printing them its own way
     swept = sweeping(sys.argv[1:])
     sys.argv[1:] = [spelled_out(argument, swept) for argument in sys.argv[1:]]
-    if "hydra/sweeper=basic" in sys.argv:  # before it writes its own file
-        end(not_ours("basic"))
+    if swept:
+        refuse_theirs(sys.argv[1:])
     if swept:
         sys.argv.append("++hydra.sweeper._recursive_=false")  # a sampler's _target_ is a name to us, nothing to be made
     offer_sweeps(sys.argv[1:])

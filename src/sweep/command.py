@@ -3,7 +3,7 @@
 import importlib
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import yaml
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import Trial, TrialState
@@ -24,14 +25,14 @@ from src.plan.pilots import noise_of_a_run
 from src.scaling.stopping import narrow_enough
 from src.sweep.budget import Budget, Spending
 from src.sweep.composer import Composer, base_of, check_all, directions_of, objective_to_prune_on, seeds_of
-from src.sweep.config import SweepConfig, parse_sweep
+from src.sweep.config import SweepConfig, parse_sweep, refuse_launcher
 from src.sweep.confirm import check_confirm, confirmation
 from src.sweep.engines.engine import TrialEngine
 from src.sweep.engines.trial import TrialSpec
-from src.sweep.plan import bill, check_sweep_disk
+from src.sweep.plan import bill, check_sweep_disk, longest_first
 from src.sweep.pruners import build_pruner
 from src.sweep.results import write_results, write_yaml
-from src.sweep.samplers import SamplerMaker, check_sampler
+from src.sweep.samplers import SamplerMaker, check_sampler, settled
 from src.sweep.screen import SweepScreen
 from src.sweep.space import Space, read_space, written
 from src.sweep.study import Claims, open_storage, open_study, storage_in_words
@@ -46,8 +47,13 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
     config = parse_sweep(
         {key: OmegaConf.to_container(v, resolve=True) if OmegaConf.is_config(v) else v for key, v in options.items()}
     )
-    space = replace(read_space(config.params, arguments, loader), options=hydra_options(master))
+    refuse_launcher(master.hydra.runtime.choices.get("hydra/launcher"))
     extend = _custom(config.custom_search_space)
+    space = replace(read_space(config.params, arguments, loader), options=hydra_options(master), extended=extend is not None)
+    if space.seeds and (extend or config.seeds > 1):
+        raise UserError("seed: several are given, and sweep.seeds or sweep.custom_search_space too; leave seed out, and give sweep.seeds")
+    config = settled(config, space)
+    n_trials: Any = config.n_trials
     if not space.distributions and not extend:
         raise UserError("sweep: nothing is varied; give sweep expressions such as 'mix.easy_share=interval(0,1)'")
     composer = Composer(loader, master)
@@ -59,15 +65,11 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
         composer.of_trial(space, suggested(extend, master, space, config, directions))
     pruner = build_pruner(config.pruner)
     objective, figure = objective_to_prune_on(config, first)
-    n_trials = config.n_trials
-    if config.sampler["name"] == "grid":
-        n_trials = min(n_trials, _points(space))
-    name = config.study_name or first.choices.get("sweep") or first.choices.get("experiment") or "sweep"
+    folder, name = place_of(config, first, space, folder_asked_for(master, "sweep"))
     if first.plan:
         return bill(composer, space, config, n_trials, name, first, print)
     engine = _engine(config, first)
     try:
-        folder = Path(config.dir or Path(first.output_root) / "sweeps" / name).resolve()
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -80,9 +82,9 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
         write_yaml(
             folder / "sweep.yaml",
             {
-                "study": name, "objectives": dict(zip(first.objectives, directions, strict=True)),
-                "storage": address or str(folder / "journal.log"), "fixed": space.shown,
-                "space": space.described(), "sweep": config.model_dump(mode="json") | {"storage": address},
+                "study": name, "objectives": dict(zip(first.objectives, directions, strict=True)), "folder": str(folder),
+                "storage": address or str(folder / "journal.log"), "options": list(space.options), "fixed": space.shown,
+                "keys": space.keys, "space": space.described(), "sweep": config.model_dump(mode="json") | {"storage": address},
             },
         )
         with storage_in_words(config.storage, UserError):
@@ -92,7 +94,7 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
         expected_s = first.scale.reference_seconds_per_step and first.scale.reference_seconds_per_step * first.scale.steps
         parts = Sweep(
             config, study, space, folder, pruner,
-            sampler=SamplerMaker(config.sampler, space),
+            sampler=SamplerMaker(config.sampler, space, longest_first(composer, space, n_trials)),
             spec=SpecMaker(
                 sweep=config, composer=composer, space=space, study=name, folder=folder, figure=figure, objective=objective,
                 extend=extend, master=master,
@@ -117,6 +119,39 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
             return _carry_out(again, lambda _, stopped: results(spent, stopped or why, again=again.study))
     finally:
         engine.close()
+
+
+def folder_asked_for(master: DictConfig, mode: str) -> str | None:
+    """`hydra.sweep.dir` or `hydra.run.dir`, where it was given."""
+    folder = str(master.hydra[mode].dir)
+    return folder if folder != "." else None
+
+
+def place_of(config: SweepConfig, first: LabConfig, space: Space, asked: str | None) -> tuple[Path, str]:
+    """The sweep's folder and the study's name. One that nobody named has a number behind it where another space took its name."""
+    usual = first.choices.get("sweep") or first.choices.get("experiment") or "sweep"
+    named = next((override for override in space.fixed if override.lstrip("+").startswith("name=")), None)
+    name = config.study_name or (first.name if named else usual)
+    if folder := config.dir or asked:
+        return Path(folder).resolve(), name
+    sweeps = Path(first.output_root).resolve() / "sweeps"
+    if config.study_name:
+        return sweeps / name, name
+    if named:  # which earlier versions did not heed
+        earlier = named in _about(sweeps / usual).get("fixed", ())
+        return (sweeps / usual, usual) if earlier else (sweeps / name, name)
+    candidates = (name, *(f"{name}_{number}" for number in range(2, 1000)))
+    found = next(each for each in candidates if _about(sweeps / each).get("space", space.described()) == space.described())
+    return sweeps / found, found
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    """What sweep.yaml says of the sweep in a folder; nothing without one. Where it is damaged, the journal says whose it is."""
+    try:
+        found = yaml.safe_load((folder / "sweep.yaml").read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 @contextmanager
@@ -164,6 +199,7 @@ def _carry_out(sweeper: Sweeper, results: Callable[[Spending, str | None], dict[
                 sweeper.stop(why)
                 wait_for_end(sweeper, ENDING_S)
                 sweeper._keep_clock()
+                sweeper.show()
     except KeyboardInterrupt:
         interrupted, why = True, "stopped at once"
     finally:
@@ -202,12 +238,16 @@ class SpecMaker:
         if self.extend:
             extended(self.extend, self.master, trial, self.space)
         title = " ".join(f"{name}={_shown(value)}" for name, value in trial.params.items())
-        return self.spec(trial.number, title, self.composer.of_trial(self.space, trial.params), self.sweep.seeds, now)
+        config, overrides = self.composer.of_trial(self.space, trial.params), self.space.overrides(trial.params)
+        return self.spec(trial.number, title, config, self.sweep.seeds, now, overrides)
 
-    def spec(self, number: int, title: str, config: LabConfig, seeds: int, now: float) -> TrialSpec:
-        """Of a configuration over so many seeds, in this maker's folder."""
+    def spec(
+        self, number: int, title: str, config: LabConfig, seeds: int, now: float, overrides: Sequence[str] | None = None
+    ) -> TrialSpec:
+        """Of a configuration over so many seeds, in this maker's folder; with `overrides` where hydra.sweep.subdir says."""
         label = f"{number:04d}"
-        folder = self.folder / "trials" / label
+        subdir = self.composer.subdir(number, overrides)
+        folder = self.folder / (subdir or f"trials/{label}")
         return TrialSpec(
             number=number, title=title, configs=seeds_of(grouped(config, self.study), seeds, folder),
             folder=str(folder), control=str(self.folder / "control" / label), log=str(self.folder / "logs" / f"{label}.log"),
@@ -226,13 +266,6 @@ def grouped(config: LabConfig, study: str) -> LabConfig:
 
 def _shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else written(value)
-
-
-def _points(space: Space) -> int:
-    count = 1
-    for values in space.points().values():
-        count *= len(values)
-    return count
 
 
 def _custom(path: str | None) -> Callable[[DictConfig, Trial], None] | None:

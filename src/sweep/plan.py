@@ -61,9 +61,24 @@ def points(space: Space, grid: bool) -> list[dict[str, Any]]:
     return [dict(point) for point in dict.fromkeys(tuple(point.items()) for point in several)]
 
 
-def priced_whole(space: Space, sweep: SweepConfig, n_trials: int) -> bool:
+def priced_whole(space: Space, n_trials: int) -> bool:
     """Whether every trial is known beforehand: all the points of a grid, and not too many of them."""
-    return sweep.sampler["name"] == "grid" and math.prod(map(len, space.points().values())) == n_trials <= MOST_CELLS
+    return space.size == n_trials <= MOST_CELLS
+
+
+def longest_first(composer: Composer, space: Space, n_trials: int) -> list[dict[str, Any]]:
+    """The points of a grid by the time that one takes, so that no slot stands idle beside the last of the long ones; nothing
+    where the trials are not known beforehand."""
+    if not priced_whole(space, n_trials):
+        return []
+    return sorted(points(space, True), key=lambda point: -_hours_at(point, composer, space))
+
+
+def _hours_at(point: Mapping[str, Any], composer: Composer, space: Space) -> float:
+    try:
+        return round(make_plan(composer.of_trial(space, point)).hours, 9)
+    except UserError:  # its trial will say why
+        return 0.0
 
 
 def bill(
@@ -71,7 +86,7 @@ def bill(
     note: Callable[[str], None],
 ) -> dict[str, Any]:
     """Print and write what the sweep would take; returns it. Raises UserError that names the cells that cannot fit."""
-    whole = priced_whole(space, sweep, n_trials)
+    whole = priced_whole(space, n_trials)
     cells = []
     for point in points(space, whole):
         config = composer.of_trial(space, point)
@@ -81,10 +96,10 @@ def bill(
     low, high = total(cells, whole, runs, min), total(cells, whole, runs, max)
     for line in said(cells, whole, sweep, n_trials, low, high):
         note(line)
-    answered = answers(first, sweep.seeds)
+    answered = answers(first, sweep.seeds * max(1, len(space.seeds)))
     for about, line in in_words(answered).items():
         note(f"  {about}: {line}")
-    if answered and n_trials > 2:
+    if answered and n_trials > 2 * max(1, len(space.seeds)):
         note("  these are of two configurations; of many the report corrects for their number")
     found = {
         "sweep": name, "scale": first.scale.name, "trials": n_trials, "seeds": sweep.seeds, "low": low, "high": high,

@@ -204,6 +204,7 @@ class Reporter:
         from src.common.types import Stop
 
         self.advanced = True
+        self.channel.did(self.steps_before + line["step"])
         if measured is not None and self.spec.figure:
             reason = self.channel.ask(self._report(line["step"], measured))
             if reason:
@@ -246,12 +247,20 @@ def _outcome(
         usd += cost.get("usd", 0.0)
         gpu_hours += cost.get("gpu_hours", 0.0)
         steps += summary.get("steps", 0)
-        best = summary.get("evaluation", {}).get("validation", {}).get("best")
-        if best and low is None:
-            low, high = best["ci_low"], best["ci_high"]
+        if low is None:
+            low, high = _interval(summary, config["objective"])
     return Outcome(
         status, reason, can_pass, list(values), [list(v) for v in by_seed], low, high, steps, seconds, usd, gpu_hours
     )
+
+
+def _interval(summary: dict[str, Any], objective: str | list[str]) -> tuple[float | None, float | None]:
+    """Of the first objective, where it is an accuracy."""
+    *parts, figure = (objective if isinstance(objective, str) else objective[0]).split(".")
+    found: Any = summary
+    for part in parts:
+        found = found.get(part) or {}
+    return (found.get("ci_low"), found.get("ci_high")) if figure == "accuracy" else (None, None)
 
 
 def steps_saved(spec: TrialSpec) -> int:
