@@ -22,7 +22,7 @@ from src.sweep.config import SweepConfig
 from src.sweep.engines.channel import Channel, Outcome, Report
 from src.sweep.engines.engine import Ended, TrialEngine
 from src.sweep.engines.trial import TrialSpec, kept_config, run_of_another, steps_saved
-from src.sweep.pruners import OUTCOMES, Mirror
+from src.sweep.pruners import KEPT, OUTCOMES, Mirror
 from src.sweep.screen import SweepScreen
 from src.sweep.seeds import spread, surely_out
 from src.sweep.space import Space
@@ -194,9 +194,9 @@ class Sweeper:
     def _prune(self, trial: Trial, report: Report) -> str | None:
         """Hand the validation to Optuna; the reason to stop, if its pruner says so."""
         step = report.step
-        if self.sweep.config.pruner["name"] == "wilcoxon":
-            known = trial.user_attrs.get(OUTCOMES, {})
-            trial.set_user_attr(OUTCOMES, known | {str(step): report.outcomes})
+        if kept := KEPT.get(self.sweep.config.pruner["name"]):
+            known = trial.user_attrs.get(kept, {})
+            trial.set_user_attr(kept, known | {str(step): report.outcomes if kept == OUTCOMES else report.error})
         if self.mirror:
             known = trial.user_attrs.get(Mirror.REPORTS, {})
             trial.set_user_attr(Mirror.REPORTS, known | {str(step): report.value})
@@ -207,7 +207,9 @@ class Sweeper:
                 trial.report(report.value, step)
             prune = trial.should_prune()
         self.screen.reported(trial.number, step, report.value)
-        return f"{self.sweep.config.pruner['name']} pruner at step {step}, with {report.value:.4f}" if prune else None
+        said = getattr(self.sweep.pruner, "said", "")
+        told = f"{self.sweep.config.pruner['name']} pruner at step {step}, with {report.value:.4f}"
+        return ", ".join(filter(None, (told, said))) if prune else None
 
     def _skip_seeds(self, trial: Trial, report: Report) -> str | None:
         place = self.sweep.objective

@@ -86,7 +86,7 @@ def test_the_table_fits_the_terminal_and_its_last_frame_is_the_last_state(tmp_pa
         screen.live.refresh()
         screen.ended(7, "complete", [0.5], "")
         sweeper.run()
-    drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", screen.console.file.getvalue())
+    drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "\n", screen.console.file.getvalue())
     live = [line for line in drawn.splitlines() if re.match(r"fleet: |best so far|trial \d+  ", line)]
     assert len(live) > 2 and max(map(len, live)) == 60
     assert live[-2].startswith("fleet: 3 of 3 trials; 0 running, 3 finished") and live[-1].startswith("best so far: trial ")

@@ -25,6 +25,7 @@ class Report:
     value: float  # of the objective to prune on, the mean over the seeds so far
     outcomes: list[float]  # share of samples solved of each problem
     seed_values: list[float]  # of the objective to prune on, of each finished seed
+    error: float = 0.0  # standard error of `value`, from the interval of an accuracy; 0 of what has none
 
 
 @dataclass(frozen=True, slots=True)

@@ -216,12 +216,15 @@ class Reporter:
     def _report(self, step: int, measured: "Measured") -> Report:
         from src.evaluation.summary import per_problem
 
-        value: Any = measured.summary
-        for part in self.spec.figure:
-            value = value[part]
+        value, part = measured.summary, {}
+        for key in self.spec.figure:
+            part, value = value, value[key]
         mean = math.fsum([*self.earlier, value]) / (len(self.earlier) + 1)
         outcomes = [float(share) for share in per_problem(measured.rows)]
-        return Report(_id(), "validation", self.steps_before + step, mean, outcomes, self.earlier)
+        # Wilson's interval, from `evaluation.summary`: 95 % of a normal distribution lie within 1.96 standard errors.
+        error = (part["ci_high"] - part["ci_low"]) / 2 / 1.96 if self.spec.figure[-1] == "accuracy" else 0.0
+        error /= math.sqrt(len(self.earlier) + 1)
+        return Report(_id(), "validation", self.steps_before + step, mean, outcomes, self.earlier, error)
 
     def after_seed(self, values: list[float]) -> str | None:
         """Ask whether the seeds that are left are worth running; without a pruner they all are."""
