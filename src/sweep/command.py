@@ -23,13 +23,14 @@ from src.common.secrets import without_password
 from src.config.tree import LabConfig
 from src.plan.pilots import noise_of_a_run
 from src.scaling.stopping import narrow_enough
+from src.sweep.beginnings import Beginnings
 from src.sweep.budget import Budget, Spending
 from src.sweep.composer import Composer, base_of, check_all, directions_of, objective_to_prune_on, seeds_of
 from src.sweep.config import SweepConfig, parse_sweep, refuse_launcher
 from src.sweep.confirm import check_confirm, confirmation
 from src.sweep.engines.engine import TrialEngine
 from src.sweep.engines.trial import TrialSpec
-from src.sweep.plan import bill, check_sweep_disk, longest_first
+from src.sweep.plan import beginnings_of, bill, check_sweep_disk, longest_first
 from src.sweep.pruners import build_pruner
 from src.sweep.results import write_results, write_yaml
 from src.sweep.samplers import SamplerMaker, check_sampler, settled
@@ -90,14 +91,16 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
         with storage_in_words(config.storage, UserError):
             claims = Claims(study, folder, space, n_trials)
         screen = SweepScreen(study, first.objectives, n_trials)
+        grid = longest_first(composer, space, n_trials)
+        beginnings = beginnings_of(grid, space, config, folder)
         price = first.hardware.cost_usd(1.0)
         expected_s = first.scale.reference_seconds_per_step and first.scale.reference_seconds_per_step * first.scale.steps
         parts = Sweep(
             config, study, space, folder, pruner,
-            sampler=SamplerMaker(config.sampler, space, longest_first(composer, space, n_trials)),
+            sampler=SamplerMaker(config.sampler, space, [point for point, _ in grid]),
             spec=SpecMaker(
                 sweep=config, composer=composer, space=space, study=name, folder=folder, figure=figure, objective=objective,
-                extend=extend, master=master,
+                extend=extend, master=master, beginnings=beginnings,
             ),
             budget=Budget(config.budget, expected_s, expected_s and expected_s * price * config.seeds),
             price_usd_per_second=price, figure=figure, objective=objective,
@@ -233,13 +236,16 @@ class SpecMaker:
     objective: int  # the place of the one that it belongs to
     extend: Callable[[DictConfig, Trial], None] | None  # adds the user's own parameters
     master: DictConfig
+    beginnings: Beginnings
 
     def __call__(self, trial: Trial, now: float) -> TrialSpec:
         if self.extend:
             extended(self.extend, self.master, trial, self.space)
         title = " ".join(f"{name}={_shown(value)}" for name, value in trial.params.items())
         config, overrides = self.composer.of_trial(self.space, trial.params), self.space.overrides(trial.params)
-        return self.spec(trial.number, title, config, self.sweep.seeds, now, overrides)
+        spec = self.spec(trial.number, title, config, self.sweep.seeds, now, overrides)
+        stems = [self.beginnings.stem(self.space.point(trial.params), each["seed"]) for each in spec.configs]
+        return replace(spec, stems=[stem.written() if stem else None for stem in stems])
 
     def spec(
         self, number: int, title: str, config: LabConfig, seeds: int, now: float, overrides: Sequence[str] | None = None
