@@ -207,7 +207,6 @@ def main() -> None:
     sys.argv[1:] = [spelled_out(argument, swept) for argument in sys.argv[1:]]
     if swept:
         refuse_theirs(sys.argv[1:])
-    if swept:
         sys.argv.append("++hydra.sweeper._recursive_=false")  # a sampler's _target_ is a name to us, nothing to be made
     offer_sweeps(sys.argv[1:])
     if auto.asked_for(sys.argv[1:]):

@@ -18,6 +18,7 @@ from src.training.length import LengthSchedule
 from src.training.lr import trainer_fields
 
 BY_STEP = ("length", "lr")
+STEMS = ".stems"  # in a sweep's folder, hidden from those who look for runs
 LEAST = 0.1  # of a run: a shorter beginning is not worth its checkpoint
 
 

@@ -1,6 +1,7 @@
 """The entry: what a multirun command line does. Everything is checked before the first trial starts."""
 
 import importlib
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ from src.common.secrets import without_password
 from src.config.tree import LabConfig
 from src.plan.pilots import noise_of_a_run
 from src.scaling.stopping import narrow_enough
-from src.sweep.beginnings import Beginnings
+from src.sweep.beginnings import STEMS, Beginnings
 from src.sweep.budget import Budget, Spending
 from src.sweep.composer import Composer, base_of, check_all, directions_of, objective_to_prune_on, seeds_of
 from src.sweep.config import SweepConfig, parse_sweep, refuse_launcher
@@ -66,7 +67,7 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
         composer.of_trial(space, suggested(extend, master, space, config, directions))
     pruner = build_pruner(config.pruner)
     objective, figure = objective_to_prune_on(config, first)
-    folder, name = place_of(config, first, space, folder_asked_for(master, "sweep"))
+    folder, name = place_of(config, first, space, str(master.hydra.sweep.dir))
     if first.plan:
         return bill(composer, space, config, n_trials, name, first, print)
     engine = _engine(config, first)
@@ -114,6 +115,8 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
             search = Sweeper(parts, engine, claims, screen)
             results = partial(write_results, folder, study, first.objectives, space, noise=noise)
             summary = _carry_out(search, results)
+            if search.ending is None:  # all trials are done
+                shutil.rmtree(folder / STEMS, ignore_errors=True)
             if not config.confirm:
                 return summary
             spent, why = search.spending(), summary["ended"]
@@ -124,18 +127,13 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
         engine.close()
 
 
-def folder_asked_for(master: DictConfig, mode: str) -> str | None:
-    """`hydra.sweep.dir` or `hydra.run.dir`, where it was given."""
-    folder = str(master.hydra[mode].dir)
-    return folder if folder != "." else None
-
-
-def place_of(config: SweepConfig, first: LabConfig, space: Space, asked: str | None) -> tuple[Path, str]:
-    """The sweep's folder and the study's name. One that nobody named has a number behind it where another space took its name."""
+def place_of(config: SweepConfig, first: LabConfig, space: Space, asked: str) -> tuple[Path, str]:
+    """The sweep's folder and the study's name; `asked` is hydra.sweep.dir. A study that nobody named has a number behind its name
+    where another space took that."""
     usual = first.choices.get("sweep") or first.choices.get("experiment") or "sweep"
     named = next((override for override in space.fixed if override.lstrip("+").startswith("name=")), None)
     name = config.study_name or (first.name if named else usual)
-    if folder := config.dir or asked:
+    if folder := config.dir or (asked if asked != "." else None):
         return Path(folder).resolve(), name
     sweeps = Path(first.output_root).resolve() / "sweeps"
     if config.study_name:
@@ -314,7 +312,8 @@ def hydra_options(master: DictConfig) -> tuple[str, ...]:
     hydra = master.hydra
     folders = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
     names = [f"--config-name={hydra.job.config_name}"] if hydra.job.config_name not in (None, "config") else []
-    paths = [override for override in hydra.overrides.hydra if override.lstrip("+").startswith("hydra.searchpath=")]
+    given: Any = OmegaConf.to_container(hydra.overrides.hydra)  # as written: hydra.sweep.subdir may name what only a job has
+    paths = [override for override in given if override.lstrip("+").startswith("hydra.searchpath=")]
     return (*(f"--config-dir={folder}" for folder in folders), *names, *paths)
 
 
@@ -345,7 +344,8 @@ def say_summary(screen: SweepScreen, summary: dict[str, Any], folder: Path) -> N
     for best in summary["best"]:
         values = ", ".join(f"{key} {value:.4f}" for key, value in best["values"].items())
         expected = f", expected under other seeds {best['expected']:.4f}" if "expected" in best else ""
-        screen.note(f"best: trial {best['trial']}, {values}{expected}")
+        seeds = f", the mean over seeds {', '.join(map(str, best['seeds']))}" if "seeds" in best else ""
+        screen.note(f"best: trial {best['trial']}, {values}{seeds}{expected}")
         screen.note(f"  run it again: {best['command']}")
     for row in summary["confirmation"]:
         screen.note(f"  {confirmed_in_words(row)}")

@@ -21,7 +21,7 @@ from src.plan.answer import answers, in_words
 from src.plan.cost_model import GB
 from src.plan.disk import check_room, size_of
 from src.plan.plan import Plan, disk_in_words, make_plan, plan_of
-from src.sweep.beginnings import Beginnings
+from src.sweep.beginnings import STEMS, Beginnings
 from src.sweep.composer import Composer, ends
 from src.sweep.config import SweepConfig
 from src.sweep.space import Space, written
@@ -88,7 +88,7 @@ def beginnings_of(grid: Sequence[tuple[dict[str, Any], LabConfig | None]], space
     """What the points of a grid share; nothing where validations are looked at, since each trial needs its own then."""
     shared = sweep.share_beginnings and sweep.pruner["name"] == "none"
     several = [(space.point(point), config) for point, config in grid if config and not needs_launch(config.hardware)]
-    return Beginnings(dict(several) if shared else {}, folder / "stems")
+    return Beginnings(dict(several) if shared else {}, folder / STEMS)
 
 
 def bill(

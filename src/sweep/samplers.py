@@ -200,7 +200,8 @@ class SamplerMaker:
 
 def settled(config: SweepConfig, space: Space) -> SweepConfig:
     """With what was left open: listed values are a grid, each point of which is run once and to its end, as Hydra's own sweeper
-    does it; a space with intervals is searched."""
+    does it; a space with intervals is searched. Raises UserError for an unknown sampler."""
+    named("sampler", config.sampler, SAMPLERS)
     n_trials = config.n_trials or (space.size if not space.intervals else None) or USUAL_TRIALS * max(1, len(space.seeds))
     whole = space.size is not None and n_trials >= space.size
     changes: dict[str, Any] = {"n_trials": space.size if whole else n_trials}

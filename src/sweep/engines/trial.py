@@ -188,7 +188,8 @@ def _carried_out(config: LabConfig, reporter: "Reporter", until: int | None) -> 
 
     PACE.rest()  # until the first advance; of several processes launch sees to it that they do
     if not needs_launch(config.hardware):
-        return run(config, watches=[reporter.watch, lambda line, _: Stop("interrupted", "others go on from here") if line["step"] == until else None])
+        at_its_end = Stop("interrupted", "others go on from here")
+        return run(config, watches=[reporter.watch, lambda line, _: at_its_end if line["step"] == until else None])
     check_machine(config)  # once, before there are several to complain
     given = {"spec": asdict(reporter.spec), "config": config.model_dump(mode="json"), "earlier": reporter.earlier}
     end = launch(config.hardware, [sys.executable, "-m", "src.sweep.engines.rank"], json.dumps(given))
@@ -266,7 +267,7 @@ class Reporter:
             part, value = value, value[key]
         mean = math.fsum([*self.earlier, value]) / (len(self.earlier) + 1)
         outcomes = [float(share) for share in per_problem(measured.rows)]
-        # Wilson's interval, from `evaluation.summary`: 95 % of a normal distribution lie within 1.96 standard errors.
+        # Of `evaluation.summary`'s interval over problems: 95 % of a normal distribution lie within 1.96 standard errors.
         error = (part["ci_high"] - part["ci_low"]) / 2 / 1.96 if self.spec.figure[-1] == "accuracy" else 0.0
         error /= math.sqrt(len(self.earlier) + 1)
         return Report(_id(), "validation", self.steps_before + step, mean, outcomes, self.earlier, error)
