@@ -30,6 +30,7 @@ from src.sweep.composer import Composer, check_all, ends
 from src.sweep.config import parse_sweep
 from src.sweep.engines.channel import Channel
 from src.sweep.engines.trial import TrialSpec, run_trial
+from src.sweep.plan import longest_first
 from src.sweep.space import read_space
 
 VALIDATION = ("evaluation.validation.every_steps=10", "evaluation.validation.samples=2")  # of sweeps/mix_length.yaml
@@ -383,6 +384,24 @@ def test_the_bill_of_a_grid_is_that_of_its_cells(tmp_path, capsys):
     said = capsys.readouterr().out
     assert f"micro_0_05m (0.1M): 3 runs, {duration(3 * 3600 * runs[1].hours)}" in said
     assert "pruner" not in said
+
+
+def idle_of_two_slots(hours):
+    """The share of two slots' time that is idle, where each trial is begun as soon as a slot is free."""
+    ends = [0.0, 0.0]
+    for each in hours:
+        ends[ends.index(min(ends))] += each
+    return 1 - sum(hours) / (2 * max(ends))
+
+
+def test_of_a_grid_what_takes_longest_is_tried_first_and_no_slot_waits_for_it():
+    options, loader, master, arguments = prepared("+sweep=scaling")
+    space = read_space(parse_sweep({"params": options["params"]}).params, arguments)
+    grid = longest_first(Composer(loader, master), space, 10)
+    hours = [make_plan(config).hours for _, config in grid]
+    assert sorted(point["model"] for point, _ in grid) == sorted(space.points()["model"])
+    assert hours == sorted(hours, reverse=True) and grid[0][0]["model"] == "micro_3m"
+    assert idle_of_two_slots(hours) < 0.02 < 0.1 < idle_of_two_slots(hours[::-1])
 
 
 def test_the_bill_of_a_search_lies_between_its_corners(tmp_path, capsys):
