@@ -208,6 +208,9 @@ def main() -> None:
     if swept:
         refuse_theirs(sys.argv[1:])
         sys.argv.append("++hydra.sweeper._recursive_=false")  # a sampler's _target_ is a name to us, nothing to be made
+    elif "--cfg" not in sys.argv and (lost := [each for each in sys.argv[1:] if each.startswith("++hydra.sweeper.")]):
+        key = lost[0].removeprefix("++hydra.sweeper.")
+        end(UserError(f"sweep.{key}: it says how a sweep is run, and this is one run; give -m with it"))
     offer_sweeps(sys.argv[1:])
     if auto.asked_for(sys.argv[1:]):
         spell_out_auto()

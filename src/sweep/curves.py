@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 UNSEEN = 1e6  # variance of what was not reported, in units of all values' variance: it says nothing
-SHARES = (0.03, 0.1, 0.3, 1.0, 3.0)  # of all values' variance: what is tried for the beginning and for the gain
-FACTORS = (0.1, 0.3, 1.0, 3.0)  # of the noise's variance: problems that all trials share make it less than the interval says
+SHARES = (0.05, 0.2, 0.8, 3.2)  # of all values' variance: what is tried for the beginning and for the gain
+FACTORS = (0.1, 0.3, 1.0)  # of the noise's variance: problems that all trials share make it less than the interval says
 DRAWS = 2000
 
 

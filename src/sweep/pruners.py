@@ -68,7 +68,7 @@ class LikelyPruner(BasePruner):
         told = [*told[-self.most :], trial]
         sign = 1 if study.direction == optuna.study.StudyDirection.MAXIMIZE else -1
         curves, ended = curves_of(told, sign), sum(t.state.is_finished() for t in told)
-        if self.fit[0] != ended:
+        if ended > 1.1 * self.fit[0]:
             self.fit = ended, curves.fitted()
         means, variances = curves.ends(*self.fit[1])
         living = [place for place, t in enumerate(told) if t.state != TrialState.PRUNED and t.state != TrialState.FAIL]

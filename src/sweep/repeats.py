@@ -66,9 +66,14 @@ def best_of(study: Study) -> list[Configuration]:
     most = max((len(each.trials) for each in found), default=0)
     found = [each for each in found if len(each.trials) == most]
     if len(study.directions) > 1:
-        return _front(found, study)
+        return _front(found, study) if most > 1 else _those(found, study)
     sign = 1 if study.direction == StudyDirection.MAXIMIZE else -1
     return [min(found, key=lambda each: (-sign * each.values[0], each.number))] if found else []
+
+
+def _those(found: Sequence[Configuration], study: Study) -> list[Configuration]:
+    numbers = {trial.number for trial in study.best_trials}
+    return [each for each in found if each.number in numbers]
 
 
 def _front(found: Sequence[Configuration], study: Study) -> list[Configuration]:

@@ -3,6 +3,7 @@
 
 import pytest
 import yaml
+from conftest import TINY, command, configured
 from optuna.trial import TrialState
 from test_sweep import swept
 from test_sweep_fleet import swept as simulated
@@ -12,6 +13,7 @@ from src.common.errors import UserError
 from src.record.record import read_summary
 from src.sweep.__main__ import main
 from src.sweep.budget import Spending
+from src.sweep.command import place_of
 from src.sweep.config import SweepConfig
 from src.sweep.read import read_sweep
 from src.sweep.repeats import best_of
@@ -111,6 +113,35 @@ def test_results_and_report_take_seeds_as_repeats(tmp_path, capsys):
 def test_an_interval_of_seeds_is_refused():
     with pytest.raises(UserError, match="list the seeds, such as seed=1,2,3"):
         read_space({}, ["seed=interval(1,9)"])
+
+
+def test_another_space_gets_a_folder_of_its_own_and_the_same_one_its_old_one(tmp_path):
+    first = configured("+experiment=mix_easy_hard", f"output_root={tmp_path}")
+
+    def place(*space, name=None):
+        config = first.model_copy(update={"name": name or first.name})
+        return place_of(SweepConfig(), config, read_space({}, space), ".")[0].relative_to(tmp_path / "sweeps").name
+
+    for space, taken in ((["a=1,2"], "mix_easy_hard"), (["a=1,3"], "mix_easy_hard_2"), (["b=1,2"], "mix_easy_hard_3")):
+        for _ in range(2):
+            assert place(*space) == taken
+            (tmp_path / "sweeps" / taken).mkdir(parents=True, exist_ok=True)
+            write_yaml(tmp_path / "sweeps" / taken / "sweep.yaml", {"space": read_space({}, space).described(), "fixed": []})
+    assert place("a=1,2", "name=mine", name="mine") == "mine"
+    about = {"space": read_space({}, ["a=1,2"]).described(), "fixed": ["name=mine"]}
+    write_yaml(tmp_path / "sweeps" / "mix_easy_hard" / "sweep.yaml", about)  # of a version that did not heed it
+    assert place("a=1,2", "name=mine", name="mine") == "mix_easy_hard"
+
+
+def test_a_sweep_s_keys_are_not_lost_in_one_run(tmp_path):
+    result = command("+experiment=mix_easy_hard", "sweep.n_trials=3", cwd=tmp_path)
+    assert result.returncode == 2 and "sweep.n_trials=3: it says how a sweep is run" in result.stderr and "give -m" in result.stderr
+
+
+def test_one_run_lies_where_hydra_s_words_say(tmp_path):
+    result = command("+experiment=mix_easy_hard", *TINY, "hydra.run.dir=here/${seed}", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert read_summary(tmp_path / "here" / "42")["status"] == "complete" and not (tmp_path / "outputs" / "mix_easy_hard").exists()
 
 
 def test_hydra_s_own_words_are_heeded(tmp_path):
