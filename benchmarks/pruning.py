@@ -33,7 +33,7 @@ PRUNERS = {
     "median": {"name": "median"},
     "median, 4 first": {"name": "median", "n_startup_trials": 4},
     "successive halving": {"name": "successive_halving", "reduction_factor": 2},
-    **{f"likely, k {k}, {p:g}": {"name": "likely", "k": k, "probability": p} for k in (1, 3) for p in (0.05, 0.1, 0.2)},
+    **{f"likely, k {k}, {p:g}": {"name": "likely", "k": k, "probability": p} for k in (1, 3) for p in (0.01, 0.02, 0.05, 0.1, 0.2)},
 }
 
 

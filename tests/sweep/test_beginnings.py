@@ -54,11 +54,13 @@ def test_the_plan_says_what_shared_beginnings_save(tmp_path, capsys):
     assert "what shared beginnings save, 6 of 40 steps (15%)" in capsys.readouterr().out
 
 
-def carried_out(folder, name, words, stem):
-    """A trial of these words; its outcome."""
+def carried_out(folder, name, words, stem, stop=False):
+    """A trial of these words, or its first step; its outcome."""
     config = configured("+experiment=mix_easy_hard", *TINY, *words, f"output_root={folder}", f"run_dir={folder}/{name}")
     control = folder / "control" / name
     Channel(control).prepare()
+    if stop:
+        Channel(control).stop("enough")
     run_trial(TrialSpec(0, "", [config.model_dump(mode="json")], config.run_dir, str(control), "", [], 0, False, 60, {}, time.monotonic(), [stem]))
     return Channel(control).outcome()
 
@@ -77,6 +79,8 @@ def test_a_trial_that_branches_is_to_the_last_bit_what_it_is_alone(tmp_path):
     tree = Beginnings({name: configured(*common, *words) for name, words in schedules.items()}, tmp_path / "stems")
     stem = tree.stem("falls_twice", 42)
     assert stem.steps == 3 and tree.stem("falls", 42) == stem
+    stopped = carried_out(tmp_path, "falls", (*FALLS, "scale.steps=4", "record.checkpoint=weights"), stem.written(), stop=True)
+    assert stopped.status == "interrupted" and read_summary(Path(stem.folder))["steps"] == 1 and not (tmp_path / "falls").exists()
     outcomes = [carried_out(tmp_path, name, (*words, "record.checkpoint=weights"), stem.written()) for name, words in schedules.items()]
     assert [outcome.status for outcome in outcomes] == ["complete"] * 2, outcomes
     for name, words in schedules.items():
