@@ -72,7 +72,7 @@ def main(cfg):
     begun = time.time()
     # joblib's workers name a start method that processes spawned from them do not know.
     multiprocessing.set_start_method("spawn", force=True)
-    from src.command_line import config_from
+    from src.config.continuing import config_from
     from src.run import run
     job = HydraConfig.get()
     choices = {{g: n for g, n in job.runtime.choices.items() if "/" not in g and n}}
