@@ -72,7 +72,7 @@ def main(cfg):
     begun = time.time()
     # joblib's workers name a start method that processes spawned from them do not know.
     multiprocessing.set_start_method("spawn", force=True)
-    from src.command_line import config_from
+    from src.config.continuing import config_from
     from src.run import run
     job = HydraConfig.get()
     choices = {{g: n for g, n in job.runtime.choices.items() if "/" not in g and n}}
@@ -282,6 +282,9 @@ class FleetEngine:
     def running_s(self, number: int) -> float:
         return self.clock - self.began[number]
 
+    def step(self, number: int) -> None:
+        return None
+
     def stop(self, number: int, reason: str) -> None:
         self.asked[number] = reason
 
@@ -375,7 +378,7 @@ def fleet(folder: Path, curves_from: Path, slots: int, trials: int, trial_hours:
     class Quiet(SweepScreen):
         """Notes time and memory at each tenth of the trials instead of writing a line for each event."""
 
-        def started(self, number: int, title: str, continued: bool) -> None:
+        def started(self, number: int, title: str, steps: int, continued: bool) -> None:
             if number % (trials // 10) == 0:
                 seconds = [now + compose * number for now, compose in zip(own.seconds(), composing, strict=True)]
                 notes.append((number, psutil.Process().memory_info().rss, engine.clock, seconds))
@@ -385,7 +388,7 @@ def fleet(folder: Path, curves_from: Path, slots: int, trials: int, trial_hours:
             pass
 
     engine = FleetEngine(slots, recorded_curves(curves_from), trial_hours * 3600, seed=0)
-    config = SweepConfig(n_trials=trials, n_jobs=slots, sampler={"name": sampler})
+    config = SweepConfig(n_trials=trials, n_jobs=slots, sampler={"name": sampler}, pruner={"name": "median"})
     sweeper = fleet_sweeper(folder, engine, config, Quiet)
     composing = seconds_to_compose()
     notes: list[tuple[int, int, float, list[float]]] = []  # at a trial's start: number, bytes, simulated seconds, own seconds

@@ -53,7 +53,7 @@ FULL_ERRORS = os.environ.get("HYDRA_FULL_ERROR") == "1"
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def hydra_main(cfg: DictConfig) -> float | list[float] | None:
     if not FULL_ERRORS:
-        os.environ.pop("HYDRA_FULL_ERROR")  # main set it for Hydra; processes started from here must not inherit it
+        os.environ.pop("HYDRA_FULL_ERROR", None)  # main set it for Hydra; processes started from here must not inherit it
     try:
         hydra_config = HydraConfig.get()
         if hydra_config.mode == RunMode.MULTIRUN:  # our own sweeper never comes here
@@ -61,6 +61,7 @@ def hydra_main(cfg: DictConfig) -> float | list[float] | None:
         choices = chosen_options(hydra_config.runtime.choices)
         content = OmegaConf.to_container(cfg, resolve=True)
         given = [change.partition("=")[0].lstrip("+") for change in hydra_config.overrides.task]
+        content["run_dir"] = content["run_dir"] or (folder if (folder := hydra_config.run.dir) != "." else None)
         if content["resume"] and of_a_session(given):
             config = config_to_continue(Path(content["resume"]), None, picked(content, given))
         else:
@@ -116,9 +117,24 @@ def of_the_sweeper(text: str) -> str | None:
 
 def not_ours(sweeper: str | None) -> UserError:
     return UserError(
-        f"hydra/sweeper={sweeper}: it runs all jobs in one process, and cannot go on; leave it out, and give sweep.sampler=grid "
-        "sweep.pruner=none to try every combination"
+        f"hydra/sweeper={sweeper}: it runs all jobs in one process, and cannot go on; leave it out: of listed values every "
+        "combination is run once"
     )
+
+
+def refuse_theirs(arguments: Sequence[str]) -> None:
+    """End where a sweeper or a launcher of Hydra's is asked for, before it writes its own file or is found not to be installed."""
+    from src.sweep.config import refuse_launcher
+
+    for argument in arguments:
+        group, _, name = argument.lstrip("+").partition("=")
+        if group == "hydra/sweeper" and name == "basic":
+            end(not_ours(name))
+        if group == "hydra/launcher":
+            try:
+                refuse_launcher(name)
+            except UserError as error:
+                end(error)
 
 
 def sweeping(arguments: Sequence[str]) -> bool:
@@ -219,11 +235,13 @@ def main() -> None:
     sys.argv[1:] = with_own_data([spelled_out(argument, swept) for argument in sys.argv[1:]])
     if unknown := [argument for argument in sys.argv[1:] if argument.startswith("--") and not of_hydra(argument)]:
         end(UserError(f"{unknown[0]}: no such option; keys of a run are given without dashes, as in experiment=mix_easy_hard"))
-    if "hydra/sweeper=basic" in sys.argv:  # before it writes its own file
-        end(not_ours("basic"))
     if swept:
+        refuse_theirs(sys.argv[1:])
         place = next((n for n, argument in enumerate(sys.argv) if n and argument[:1] != "-"), len(sys.argv))
         sys.argv.insert(place, "++hydra.sweeper._recursive_=false")  # a sampler's _target_ is a name to us, nothing to be made
+    elif "--cfg" not in sys.argv and (lost := [each for each in sys.argv[1:] if each.startswith("++hydra.sweeper.")]):
+        key = lost[0].removeprefix("++hydra.sweeper.")
+        end(UserError(f"sweep.{key}: it says how a sweep is run, and this is one run; give -m with it"))
     offer_sweeps(sys.argv[1:])
     if auto.asked_for(sys.argv[1:]):
         spell_out_auto()

@@ -98,7 +98,7 @@ def open_record(config: LabConfig, data: "Data", folder: Path, plan: Plan | None
             record.close()
             raise
         return record
-    text = yaml.safe_dump(config.published(), sort_keys=False, allow_unicode=True)
+    text = config_in_yaml(config)
     summary = {"experiment": config.name, "scale": config.scale.name, "seed": config.seed}
     record = Record.open(folder, text, summary | {"problems": data.report()}, config.grading.rules)
     if plan:
@@ -108,6 +108,11 @@ def open_record(config: LabConfig, data: "Data", folder: Path, plan: Plan | None
     record.table("evaluation/problems", pd.DataFrame([asdict(problem) for problem in measured_on.values()]))
     record.save()
     return record
+
+
+def config_in_yaml(config: LabConfig) -> str:
+    """As it stands in a run's folder."""
+    return yaml.safe_dump(config.published(), sort_keys=False, allow_unicode=True)
 
 
 def check_problems_of(folder: Path, data: "Data") -> None:

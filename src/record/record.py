@@ -7,6 +7,7 @@ checksums.json what each of them holds.
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -93,6 +94,15 @@ class Record:
         write_text(folder / "config.yaml", config_yaml, record._note("config.yaml"))
         record._take()
         return record
+
+    @classmethod
+    def branch(cls, source: Path, folder: Path, config_yaml: str) -> None:
+        """Make of a run that was left a second one in `folder`, to go on from the same step under another configuration."""
+        partial = folder.with_name(f"{folder.name}.branching")
+        shutil.rmtree(partial, ignore_errors=True)  # left by a kill
+        shutil.copytree(source, partial)
+        write_text(partial / "config.yaml", config_yaml, cls(partial, {})._note("config.yaml"))
+        os.replace(partial, folder)
 
     @classmethod
     def reopen(cls, folder: Path) -> "Record":

@@ -8,6 +8,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from src.sweep.config import BudgetConfig
 
+HOURS = "hours"  # begins study attributes, one for each sweeper
+
 
 @dataclass
 class Spending:
@@ -40,7 +42,7 @@ class Accounts:
             account = trials[number].user_attrs.get("account", {"usd": 0.0, "seconds": 0.0})
             if trials[number].state.is_finished():
                 self.open.remove(number)
-                self._settle(account, trials[number].state == TrialState.COMPLETE)
+                self._settle(account, trials[number].state == TrialState.COMPLETE and "repeats" not in account)
             else:
                 begun += account["usd"]
         return replace(self._settled, trials=len(trials), usd=self._settled.usd + begun)

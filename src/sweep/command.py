@@ -1,9 +1,10 @@
 """The entry: what a multirun command line does. Everything is checked before the first trial starts."""
 
 import importlib
+import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import yaml
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import Trial, TrialState
@@ -23,16 +25,17 @@ from src.config.tree import LabConfig
 from src.experiment.preparing import check_sources
 from src.plan.pilots import noise_of_a_run
 from src.scaling.stopping import narrow_enough
+from src.sweep.beginnings import STEMS, Beginnings
 from src.sweep.budget import Budget, Spending
 from src.sweep.composer import Composer, base_of, check_all, directions_of, objective_to_prune_on, seeds_of
-from src.sweep.config import SweepConfig, parse_sweep
+from src.sweep.config import SweepConfig, parse_sweep, refuse_launcher
 from src.sweep.confirm import check_confirm, confirmation
 from src.sweep.engines.engine import TrialEngine
 from src.sweep.engines.trial import TrialSpec
-from src.sweep.plan import bill, check_sweep_disk
+from src.sweep.plan import beginnings_of, bill, check_sweep_disk, longest_first
 from src.sweep.pruners import build_pruner
 from src.sweep.results import write_results, write_yaml
-from src.sweep.samplers import SamplerMaker, check_sampler
+from src.sweep.samplers import SamplerMaker, check_sampler, settled
 from src.sweep.screen import SweepScreen
 from src.sweep.space import Space, read_space, written
 from src.sweep.study import Claims, open_storage, open_study, storage_in_words
@@ -47,8 +50,13 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
     config = parse_sweep(
         {key: OmegaConf.to_container(v, resolve=True) if OmegaConf.is_config(v) else v for key, v in options.items()}
     )
-    space = replace(read_space(config.params, arguments, loader), options=hydra_options(master))
+    refuse_launcher(master.hydra.runtime.choices.get("hydra/launcher"))
     extend = _custom(config.custom_search_space)
+    space = replace(read_space(config.params, arguments, loader), options=hydra_options(master), extended=extend is not None)
+    if space.seeds and (extend or config.seeds > 1):
+        raise UserError("seed: several are given, and sweep.seeds or sweep.custom_search_space too; leave seed out, and give sweep.seeds")
+    config = settled(config, space)
+    n_trials: Any = config.n_trials
     if not space.distributions and not extend:
         raise UserError("sweep: nothing is varied; give sweep expressions such as 'mix.easy_share=interval(0,1)'")
     composer = Composer(loader, master)
@@ -60,16 +68,12 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
         composer.of_trial(space, suggested(extend, master, space, config, directions))
     pruner = build_pruner(config.pruner)
     objective, figure = objective_to_prune_on(config, first)
-    n_trials = config.n_trials
-    if config.sampler["name"] == "grid":
-        n_trials = min(n_trials, _points(space))
-    name = config.study_name or first.choices.get("sweep") or first.choices.get("experiment") or "sweep"
+    folder, name = place_of(config, first, space, str(master.hydra.sweep.dir))
     check_sources(first)
     if first.plan:
         return bill(composer, space, config, n_trials, name, first, print)
     engine = _engine(config, first)
     try:
-        folder = Path(config.dir or Path(first.output_root) / "sweeps" / name).resolve()
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -82,22 +86,24 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
         write_yaml(
             folder / "sweep.yaml",
             {
-                "study": name, "objectives": dict(zip(first.objectives, directions, strict=True)),
-                "storage": address or str(folder / "journal.log"), "fixed": space.shown,
-                "space": space.described(), "sweep": config.model_dump(mode="json") | {"storage": address},
+                "study": name, "objectives": dict(zip(first.objectives, directions, strict=True)), "folder": str(folder),
+                "storage": address or str(folder / "journal.log"), "options": list(space.options), "fixed": space.shown,
+                "keys": space.keys, "space": space.described(), "sweep": config.model_dump(mode="json") | {"storage": address},
             },
         )
         with storage_in_words(config.storage, UserError):
             claims = Claims(study, folder, space, n_trials)
         screen = SweepScreen(study, first.objectives, n_trials)
+        grid = longest_first(composer, space, n_trials)
+        beginnings = beginnings_of(grid, space, config, folder)
         price = first.hardware.cost_usd(1.0)
         expected_s = first.scale.reference_seconds_per_step and first.scale.reference_seconds_per_step * first.scale.steps
         parts = Sweep(
             config, study, space, folder, pruner,
-            sampler=SamplerMaker(config.sampler, space),
+            sampler=SamplerMaker(config.sampler, space, [point for point, _ in grid]),
             spec=SpecMaker(
                 sweep=config, composer=composer, space=space, study=name, folder=folder, figure=figure, objective=objective,
-                extend=extend, master=master,
+                extend=extend, master=master, beginnings=beginnings,
             ),
             budget=Budget(config.budget, expected_s, expected_s and expected_s * price * config.seeds),
             price_usd_per_second=price, figure=figure, objective=objective,
@@ -111,6 +117,8 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
             search = Sweeper(parts, engine, claims, screen)
             results = partial(write_results, folder, study, first.objectives, space, noise=noise)
             summary = _carry_out(search, results)
+            if search.ending is None:  # all trials are done
+                shutil.rmtree(folder / STEMS, ignore_errors=True)
             if not config.confirm:
                 return summary
             spent, why = search.spending(), summary["ended"]
@@ -119,6 +127,34 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
             return _carry_out(again, lambda _, stopped: results(spent, stopped or why, again=again.study))
     finally:
         engine.close()
+
+
+def place_of(config: SweepConfig, first: LabConfig, space: Space, asked: str) -> tuple[Path, str]:
+    """The sweep's folder and the study's name; `asked` is hydra.sweep.dir. A study that nobody named has a number behind its name
+    where another space took that."""
+    usual = first.choices.get("sweep") or first.choices.get("experiment") or "sweep"
+    named = next((override for override in space.fixed if override.lstrip("+").startswith("name=")), None)
+    name = config.study_name or (first.name if named else usual)
+    if folder := config.dir or (asked if asked != "." else None):
+        return Path(folder).resolve(), name
+    sweeps = Path(first.output_root).resolve() / "sweeps"
+    if config.study_name:
+        return sweeps / name, name
+    if named:  # which earlier versions did not heed
+        earlier = named in _about(sweeps / usual).get("fixed", ())
+        return (sweeps / usual, usual) if earlier else (sweeps / name, name)
+    candidates = (name, *(f"{name}_{number}" for number in range(2, 1000)))
+    found = next(each for each in candidates if _about(sweeps / each).get("space", space.described()) == space.described())
+    return sweeps / found, found
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    """What sweep.yaml says of the sweep in a folder; nothing without one. Where it is damaged, the journal says whose it is."""
+    try:
+        found = yaml.safe_load((folder / "sweep.yaml").read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 @contextmanager
@@ -166,6 +202,7 @@ def _carry_out(sweeper: Sweeper, results: Callable[[Spending, str | None], dict[
                 sweeper.stop(why)
                 wait_for_end(sweeper, ENDING_S)
                 sweeper._keep_clock()
+                sweeper.show()
     except KeyboardInterrupt:
         interrupted, why = True, "stopped at once"
     finally:
@@ -199,17 +236,24 @@ class SpecMaker:
     objective: int  # the place of the one that it belongs to
     extend: Callable[[DictConfig, Trial], None] | None  # adds the user's own parameters
     master: DictConfig
+    beginnings: Beginnings
 
     def __call__(self, trial: Trial, now: float) -> TrialSpec:
         if self.extend:
             extended(self.extend, self.master, trial, self.space)
         title = " ".join(f"{name}={_shown(value)}" for name, value in trial.params.items())
-        return self.spec(trial.number, title, self.composer.of_trial(self.space, trial.params), self.sweep.seeds, now)
+        config, overrides = self.composer.of_trial(self.space, trial.params), self.space.overrides(trial.params)
+        spec = self.spec(trial.number, title, config, self.sweep.seeds, now, overrides)
+        stems = [self.beginnings.stem(self.space.point(trial.params), each["seed"]) for each in spec.configs]
+        return replace(spec, stems=[stem.written() if stem else None for stem in stems])
 
-    def spec(self, number: int, title: str, config: LabConfig, seeds: int, now: float) -> TrialSpec:
-        """Of a configuration over so many seeds, in this maker's folder."""
+    def spec(
+        self, number: int, title: str, config: LabConfig, seeds: int, now: float, overrides: Sequence[str] | None = None
+    ) -> TrialSpec:
+        """Of a configuration over so many seeds, in this maker's folder; with `overrides` where hydra.sweep.subdir says."""
         label = f"{number:04d}"
-        folder = self.folder / "trials" / label
+        subdir = self.composer.subdir(number, overrides)
+        folder = self.folder / (subdir or f"trials/{label}")
         return TrialSpec(
             number=number, title=title, configs=seeds_of(grouped(config, self.study), seeds, folder),
             folder=str(folder), control=str(self.folder / "control" / label), log=str(self.folder / "logs" / f"{label}.log"),
@@ -228,13 +272,6 @@ def grouped(config: LabConfig, study: str) -> LabConfig:
 
 def _shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else written(value)
-
-
-def _points(space: Space) -> int:
-    count = 1
-    for values in space.points().values():
-        count *= len(values)
-    return count
 
 
 def _custom(path: str | None) -> Callable[[DictConfig, Trial], None] | None:
@@ -277,7 +314,8 @@ def hydra_options(master: DictConfig) -> tuple[str, ...]:
     hydra = master.hydra
     folders = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
     names = [f"--config-name={hydra.job.config_name}"] if hydra.job.config_name not in (None, "config") else []
-    paths = [override for override in hydra.overrides.hydra if override.lstrip("+").startswith("hydra.searchpath=")]
+    given: Any = OmegaConf.to_container(hydra.overrides.hydra)  # as written: hydra.sweep.subdir may name what only a job has
+    paths = [override for override in given if override.lstrip("+").startswith("hydra.searchpath=")]
     return (*(f"--config-dir={folder}" for folder in folders), *names, *paths)
 
 
@@ -308,7 +346,8 @@ def say_summary(screen: SweepScreen, summary: dict[str, Any], folder: Path) -> N
     for best in summary["best"]:
         values = ", ".join(f"{key} {value:.4f}" for key, value in best["values"].items())
         expected = f", expected under other seeds {best['expected']:.4f}" if "expected" in best else ""
-        screen.note(f"best: trial {best['trial']}, {values}{expected}")
+        seeds = f", the mean over seeds {', '.join(map(str, best['seeds']))}" if "seeds" in best else ""
+        screen.note(f"best: trial {best['trial']}, {values}{seeds}{expected}")
         screen.note(f"  run it again: {best['command']}")
     for row in summary["confirmation"]:
         screen.note(f"  {confirmed_in_words(row)}")

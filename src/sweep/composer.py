@@ -59,6 +59,15 @@ class Composer:
                 OmegaConf.update(config, name.lstrip("+"), parsed.value(), force_add=True)
         return config_from(OmegaConf.to_container(config, resolve=True), choices)
 
+    def subdir(self, number: int, overrides: Sequence[str] | None) -> str | None:
+        """`hydra.sweep.subdir` of a job of these overrides; None where it was not given, or they are not."""
+        if self.master.hydra.sweep._get_node("subdir")._value() == "." or overrides is None:
+            return None
+        composed = self.loader.load_sweep_config(self.master, list(overrides))
+        with open_dict(composed):
+            composed.hydra.job.num, composed.hydra.job.id = number, str(number)
+        return str(composed.hydra.sweep.subdir)
+
     def _composed(self, overrides: Sequence[str]) -> tuple[Any, dict[str, str]]:
         """Plain content, its interpolations open, and the option chosen in each group."""
         composed = self.loader.load_sweep_config(self.master, list(overrides))

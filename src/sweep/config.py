@@ -39,18 +39,19 @@ class SweepConfig(Config):
     direction: Direction | list[Direction] | None = None
     storage: str | None = None
     study_name: str | None = None
-    n_trials: int = Field(20, ge=1)
+    n_trials: int | None = Field(None, ge=1)
     n_jobs: int = 2
     max_failure_rate: float = Field(0.2, ge=0, le=1)
     sampler: dict[str, Any] = {"name": "tpe"}
     sizes: dict[str, dict[str, Any]] = {}
     params: dict[str, Any] = {}
     custom_search_space: str | None = None
-    pruner: dict[str, Any] = {"name": "median"}
+    pruner: dict[str, Any] = {"name": "auto"}  # none or median, see samplers.settled
     prune_on: str | None = None
     keep_pruned_checkpoints: bool = False
     seeds: int = Field(1, ge=1)
     confirm: ConfirmConfig | None = None
+    share_beginnings: bool = True
     retries: int = Field(1, ge=0)
     heartbeat: float = Field(60, gt=0)  # seconds
     trial_limit_s: float | None = Field(None, gt=0)
@@ -117,6 +118,15 @@ def parse_sweep(options: Mapping[str, Any]) -> SweepConfig:
     except ValidationError as error:
         faults = (describe(SweepConfig, detail) for detail in error.errors(include_url=False))
         raise UserError("; ".join(_of_the_sweep(fault) for fault in faults)) from error
+
+
+def refuse_launcher(launcher: str | None) -> None:
+    """Raise UserError for one of Hydra's, which would be asked for nothing."""
+    if launcher not in (None, "basic"):
+        raise UserError(
+            f"hydra/launcher={launcher}: the sweeper starts its trials itself; leave it out, and give sweep.n_jobs=<trials at once>, "
+            "on several machines with sweep.engine=ray"
+        )
 
 
 def _of_the_sweep(fault: str) -> str:

@@ -73,7 +73,7 @@ def confirmation(search: Sweeper, storage: BaseStorage, first: LabConfig) -> Swe
 
 def _best(study: Study, top: int) -> list[int]:
     sign = 1 if study.direction == StudyDirection.MAXIMIZE else -1
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    complete = [t for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)) if "repeats" not in t.user_attrs.get("account", {})]
     return [trial.number for trial in sorted(complete, key=lambda trial: (-sign * trial.values[0], trial.number))[:top]]
 
 

@@ -16,10 +16,12 @@ from src.common.errors import UserError
 from src.common.files import write_json
 from src.common.screen import duration
 from src.config.tree import LabConfig
+from src.hardware.launch import needs_launch
 from src.plan.answer import answers, in_words
 from src.plan.cost_model import GB
 from src.plan.disk import check_room, size_of
 from src.plan.plan import Plan, disk_in_words, make_plan, plan_of
+from src.sweep.beginnings import STEMS, Beginnings
 from src.sweep.composer import Composer, ends
 from src.sweep.config import SweepConfig
 from src.sweep.space import Space, written
@@ -61,9 +63,32 @@ def points(space: Space, grid: bool) -> list[dict[str, Any]]:
     return [dict(point) for point in dict.fromkeys(tuple(point.items()) for point in several)]
 
 
-def priced_whole(space: Space, sweep: SweepConfig, n_trials: int) -> bool:
+def priced_whole(space: Space, n_trials: int) -> bool:
     """Whether every trial is known beforehand: all the points of a grid, and not too many of them."""
-    return sweep.sampler["name"] == "grid" and math.prod(map(len, space.points().values())) == n_trials <= MOST_CELLS
+    return space.size == n_trials <= MOST_CELLS
+
+
+def longest_first(composer: Composer, space: Space, n_trials: int) -> list[tuple[dict[str, Any], LabConfig | None]]:
+    """The points of a grid with their configurations, by the time that one takes, so that no slot stands idle beside the last of
+    the long ones; nothing where the trials are not known beforehand. None is a configuration that does not hold together."""
+    if not priced_whole(space, n_trials):
+        return []
+    found = [(point, _composed_at(point, composer, space)) for point in points(space, True)]
+    return sorted(found, key=lambda each: -round(plan.hours, 9) if each[1] and (plan := plan_of(each[1])) else 0.0)
+
+
+def _composed_at(point: Mapping[str, Any], composer: Composer, space: Space) -> LabConfig | None:
+    try:
+        return composer.of_trial(space, point)
+    except UserError:  # its trial will say why
+        return None
+
+
+def beginnings_of(grid: Sequence[tuple[dict[str, Any], LabConfig | None]], space: Space, sweep: SweepConfig, folder: Path) -> Beginnings:
+    """What the points of a grid share; nothing where validations are looked at, since each trial needs its own then."""
+    shared = sweep.share_beginnings and sweep.pruner["name"] == "none"
+    several = [(space.point(point), config) for point, config in grid if config and not needs_launch(config.hardware)]
+    return Beginnings(dict(several) if shared else {}, folder / STEMS)
 
 
 def bill(
@@ -71,7 +96,7 @@ def bill(
     note: Callable[[str], None],
 ) -> dict[str, Any]:
     """Print and write what the sweep would take; returns it. Raises UserError that names the cells that cannot fit."""
-    whole = priced_whole(space, sweep, n_trials)
+    whole = priced_whole(space, n_trials)
     cells = []
     for point in points(space, whole):
         config = composer.of_trial(space, point)
@@ -81,14 +106,17 @@ def bill(
     low, high = total(cells, whole, runs, min), total(cells, whole, runs, max)
     for line in said(cells, whole, sweep, n_trials, low, high):
         note(line)
-    answered = answers(first, sweep.seeds)
+    saved, steps = beginnings_of([(cell.params, cell.config) for cell in cells] if whole else [], space, sweep, Path()).saved()
+    if saved:
+        note(f"  not in it: what shared beginnings save, {saved} of {steps} steps ({saved / steps:.0%})")
+    answered = answers(first, sweep.seeds * max(1, len(space.seeds)))
     for about, line in in_words(answered).items():
         note(f"  {about}: {line}")
-    if answered and n_trials > 2:
+    if answered and n_trials > 2 * max(1, len(space.seeds)):
         note("  these are of two configurations; of many the report corrects for their number")
     found = {
         "sweep": name, "scale": first.scale.name, "trials": n_trials, "seeds": sweep.seeds, "low": low, "high": high,
-        "answers": list(map(asdict, answered)),
+        "answers": list(map(asdict, answered)), "steps_saved": saved,
         "cells": [{"params": cell.params, "run": cell.cost, "plan": asdict(cell.plan)} for cell in cells],
     }
     stamp = time.strftime("%Y-%m-%d_%H-%M-%S")

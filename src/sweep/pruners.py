@@ -5,9 +5,10 @@ where Optuna has no intermediate values, a mirror of the study with the one obje
 """
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.pruners import BasePruner
 from optuna.study import Study
@@ -15,8 +16,11 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from src.common.errors import UserError
 from src.sweep.config import named
+from src.sweep.curves import Curves, chance_among_best
 
 OUTCOMES = "outcomes"  # user attribute: by step, the share of samples solved of each problem
+ERRORS = "errors"  # user attribute: by step, the standard error of the value
+KEPT = {"wilcoxon": OUTCOMES, "likely": ERRORS}  # what a pruner wants kept of a report besides the value
 
 
 class WilcoxonOnProblems(BasePruner):
@@ -44,6 +48,43 @@ class WilcoxonOnProblems(BasePruner):
         return self.test.prune(pair, _of_problems(trial.user_attrs[OUTCOMES][step], TrialState.RUNNING))
 
 
+class LikelyPruner(BasePruner):
+    """Stops a trial that is unlikely, by the probability that is stated, to be among the best `k` at the end: see `curves`.
+
+    Of those that were stopped none will be, so they only tell how curves go. `said` is what it thought of the last trial.
+    """
+
+    def __init__(self, k: int = 1, probability: float = 0.05, n_startup_trials: int = 4, most: int = 100) -> None:
+        if not (k >= 1 and 0 < probability < 1):
+            raise ValueError("k is at least 1, and probability between 0 and 1")
+        self.k, self.probability, self.n_startup_trials, self.most = k, probability, n_startup_trials, most
+        self.said = ""
+        self.fit: tuple[int, tuple[float, float, float]] = (-1, (1.0, 1.0, 1.0))  # when so many trials had ended
+
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        told = [t for t in study.get_trials(deepcopy=False) if t.intermediate_values and t.number != trial.number]
+        if sum(t.state == TrialState.COMPLETE for t in told) < self.n_startup_trials:
+            return False
+        told = [*told[-self.most :], trial]
+        sign = 1 if study.direction == optuna.study.StudyDirection.MAXIMIZE else -1
+        curves, ended = curves_of(told, sign), sum(t.state.is_finished() for t in told)
+        if ended > 1.1 * self.fit[0]:
+            self.fit = ended, curves.fitted()
+        means, variances = curves.ends(*self.fit[1])
+        living = [place for place, t in enumerate(told) if t.state != TrialState.PRUNED and t.state != TrialState.FAIL]
+        chance = chance_among_best(means[living], variances[living], len(living) - 1, self.k)
+        self.said = f"{chance:.2f} likely to be among the best {self.k}"
+        return trial.last_step != max(step for t in told for step in t.intermediate_values) and chance < self.probability
+
+
+def curves_of(trials: Sequence[FrozenTrial], sign: int) -> Curves:
+    """What trials have reported, times `sign`. Where the noise of none is known, it is taken to be as large as all values' spread."""
+    steps = sorted({step for trial in trials for step in trial.intermediate_values})
+    values = np.array([[sign * trial.intermediate_values.get(step, np.nan) for step in steps] for trial in trials])
+    errors = np.array([[trial.user_attrs.get(ERRORS, {}).get(str(step), 0.0) for step in steps] for trial in trials])
+    return Curves(values, errors**2 if errors.any() else np.full_like(values, np.nanvar(values)), np.array(steps) / steps[-1])
+
+
 def _of_problems(outcomes: list[float], state: TrialState) -> FrozenTrial:
     value = sum(outcomes) / len(outcomes) if state == TrialState.COMPLETE else None
     return create_trial(state=state, value=value, intermediate_values=dict(enumerate(outcomes)))
@@ -68,6 +109,7 @@ PRUNERS: dict[str, Callable[..., BasePruner]] = {
     "hyperband": optuna.pruners.HyperbandPruner,
     "patient": _patient,
     "wilcoxon": WilcoxonOnProblems,
+    "likely": LikelyPruner,
 }
 
 
@@ -113,8 +155,9 @@ class Mirror:
             for step, value in trial.user_attrs.get(self.REPORTS, {}).items():
                 if int(step) not in mine.intermediate_values:
                     storage.set_trial_intermediate_value(mine._trial_id, int(step), value)
-            if outcomes := trial.user_attrs.get(OUTCOMES):
-                storage.set_trial_user_attr(mine._trial_id, OUTCOMES, outcomes)
+            for kept in KEPT.values():
+                if known := trial.user_attrs.get(kept):
+                    storage.set_trial_user_attr(mine._trial_id, kept, known)
             if trial.state.is_finished():
                 values = [trial.values[self.objective]] if trial.state == TrialState.COMPLETE else None
                 storage.set_trial_state_values(mine._trial_id, trial.state, values)

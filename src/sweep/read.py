@@ -1,8 +1,9 @@
 """Optuna sweeps from their folders: the table of trials, and what mattered in it. Read, not worked out anew."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import yaml
 
 from src.record.left_out import LeftOut, Unreadable
 from src.record.record import read_steps
+from src.sweep.seeds import SEED, spread
 from src.sweep.trials import TABLES, read_trials
 
 if TYPE_CHECKING:
@@ -119,7 +121,8 @@ def read_sweep(folder: Path) -> SweepRecord:
     name = str(about.get("study", folder.name))
     frame = read_trials(folder, name, about.get("storage"), list(objectives))
     try:
-        trials = tuple(sorted(_trials(frame, list(objectives), folder), key=lambda trial: trial.number))
+        found = sorted(_trials(frame, list(objectives), folder, about.get("folder")), key=lambda trial: trial.number)
+        trials = tuple(repeats_as_one(found))
     except (KeyError, ValueError) as error:
         raise Unreadable(f"malformed sweep: its table of trials has no proper {error}") from error
     if not trials:
@@ -129,14 +132,33 @@ def read_sweep(folder: Path) -> SweepRecord:
     return SweepRecord(folder, name, objectives, trials, logarithmic, _importances(folder, next(iter(objectives))), tuple(read_confirmation(folder)))
 
 
-def _trials(frame: "pd.DataFrame", objectives: Sequence[str], folder: Path) -> Iterator[SweepTrial]:
+def repeats_as_one(trials: Sequence[SweepTrial]) -> Iterator[SweepTrial]:
+    """Trials that differ in their seed alone as one with their mean, under the number of the first; where some are complete, of
+    those."""
+    groups: dict[Any, list[SweepTrial]] = {}
+    for trial in trials:
+        rest = tuple((name, str(value)) for name, value in sorted(trial.params.items()) if name != SEED)
+        groups.setdefault(rest if SEED in trial.params else trial.number, []).append(trial)
+    for group in groups.values():
+        complete = [trial for trial in group if trial.state == "complete"] or group
+        columns = list(zip(*(trial.values for trial in complete if trial.values), strict=True))
+        first = complete[0]
+        yield first if SEED not in first.params else replace(
+            first, number=group[0].number, values=tuple(fmean(column) for column in columns), seeds=len(complete),
+            spread=spread(columns[0]) if columns else None, params={k: v for k, v in first.params.items() if k != SEED},
+        )  # fmt: skip
+
+
+def _trials(frame: "pd.DataFrame", objectives: Sequence[str], folder: Path, was: str | None) -> Iterator[SweepTrial]:
+    """`was`: where the sweep lay when it was written."""
     import pandas as pd
 
     for record in frame.to_dict("records"):
         there = {key: value for key, value in record.items() if not _missing(value, pd)}
         number, state = int(there["number"]), str(there["state"])
         values = tuple(float(there[key]) for key in objectives if key in there)
-        place = folder / "trials" / Path(str(there.get("folder", f"{number:04d}"))).name
+        asked = Path(str(there.get("folder", f"{number:04d}")))
+        place = folder / (asked.relative_to(was) if was and asked.is_relative_to(was) else Path("trials") / asked.name)
         if state == "pruned" and objectives[0].startswith("evaluation.validation.") and objectives[0].endswith(".accuracy"):
             values = _last_validation(place)
         step = there.get("steps")
@@ -186,6 +208,8 @@ def _importances(folder: Path, objective: str) -> dict[str, Importance] | None:
         return None
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))[objective]
-        return {name: Importance(float(each["importance"]), float(each["spread"])) for name, each in found.items()}
+        return {
+            name: Importance(float(each["importance"]), float(each["spread"])) for name, each in found.items() if name != SEED
+        }
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise Unreadable(f"malformed sweep: importances.yaml cannot be read ({type(error).__name__})") from error

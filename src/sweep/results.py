@@ -20,19 +20,22 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from src.common.errors import UserError
 from src.common.files import write_whole
 from src.statistics import shrunken
-from src.sweep.budget import Spending
+from src.sweep.budget import HOURS, Accounts, Spending
 from src.sweep.confirm import found_again
 from src.sweep.read import CONFIRMATION, read_confirmation
-from src.sweep.screen import best_trials
+from src.sweep.repeats import Configuration, best_of, configurations
+from src.sweep.seeds import SEED
 from src.sweep.space import Space, written
-from src.sweep.trials import trials_table
+from src.sweep.trials import load, trials_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 RESAMPLES = 50  # of the trials, for the spread of the importances
+ENDED, NOISE = "ended", "noise"  # study attributes
 FEWEST_TRIALS = 6  # complete ones below which importances mean nothing
 
 
@@ -45,11 +48,11 @@ def importances(study: Study, objective: int) -> dict[str, dict[str, float]]:
     """The importance of each parameter for an objective, adding up to 1, with its spread.
 
     By PED-ANOVA (arXiv 2304.10255) over the complete trials; the spread is the standard deviation over resampled
-    trials. Empty with fewer than FEWEST_TRIALS.
+    trials. A varied seed is none. Empty with fewer than FEWEST_TRIALS.
     """
     import numpy as np
 
-    complete = [t for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)) if t.params]
+    complete = [t for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)) if t.params.keys() - {SEED}]
     if len(complete) < FEWEST_TRIALS:
         return {}
     rng = np.random.default_rng(0)
@@ -67,11 +70,18 @@ def importances(study: Study, objective: int) -> dict[str, dict[str, float]]:
 def _importances(trials: Sequence[FrozenTrial], objective: int, study: Study) -> dict[str, float]:
     copy = optuna.create_study(direction=study.directions[objective].name.lower())
     copy.add_trials(
-        [create_trial(value=t.values[objective], params=t.params, distributions=t.distributions) for t in trials]
+        [
+            create_trial(value=t.values[objective], params=_but_seed(t.params), distributions=_but_seed(t.distributions))
+            for t in trials
+        ]
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a parameter with one value among the trials is no reason to warn
         return get_param_importances(copy, evaluator=PedAnovaImportanceEvaluator())
+
+
+def _but_seed(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in params.items() if name != SEED}
 
 
 def rerun_command(space: Space, params: Mapping[str, Any]) -> str:
@@ -81,6 +91,13 @@ def rerun_command(space: Space, params: Mapping[str, Any]) -> str:
         words.append("hydra.mode=RUN")  # sweep files set MULTIRUN
     words += [f"{space.keys.get(name, name)}={written(value)}" for name, value in params.items()]
     return " ".join(["python -m src.run", *map(shlex.quote, words)])
+
+
+def _remember(study: Study, why: str | None, noise: float | None) -> None:
+    """What the results say and only the sweeper knew, for them to be written anew."""
+    for key, value in ((ENDED, why), (NOISE, noise)):
+        if study.user_attrs.get(key) != value:
+            study.set_user_attr(key, value)
 
 
 def saved_by_pruning(study: Study) -> dict[str, float]:
@@ -105,6 +122,7 @@ def write_results(
 
     `noise` is the variance of the first objective between runs of one recipe, for trials of one seed; `again` the study that
     confirmed the best."""
+    _part("the storage", lambda: _remember(study, why, noise))
     expected = _part("what is expected of the trials", lambda: expectations(study, noise), {})
     table = _part("the table of trials", lambda: plain(with_expected(trials_table(study, objectives), objectives[0], expected)), None)
     if table is not None:
@@ -113,7 +131,7 @@ def write_results(
     if again:
         _part("the confirmation", lambda: write_yaml(folder / CONFIRMATION, found_again(study, again, objectives[0], expected)))
     confirmed = _part("the confirmation", lambda: read_confirmation(folder), [])
-    best = _part("the best", lambda: best_of(study, objectives, space, expected, confirmed), [])
+    best = _part("the best", lambda: best_rows(study, objectives, space, expected, confirmed), [])
     _part("best.yaml", lambda: write_yaml(folder / "best.yaml", best))
     found = {
         key: _part(f"importances for {key}", lambda place=place: importances(study, place), {})
@@ -124,12 +142,30 @@ def write_results(
     going_on = states["running"] and f"{states['running']} of {states.total()} trials are not done"
     summary = {
         "study": study.study_name, "ended": why or going_on or "all trials are done", "trials": dict(states),
-        "best": best, "confirmation": confirmed, "importances": found, "saved_by_pruning": saved_by_pruning(study),
+        "best": best, "confirmation": confirmed, "importances": found,
+        "saved_by_pruning": _part("what pruning saved", lambda: saved_by_pruning(study), {"trials": 0.0, "seconds": 0.0, "usd": 0.0}),
         "spent": {"usd": spending.usd, "hours": spending.hours, "trials": spending.trials},
         "spent_by_state": _part("what was spent", lambda: _by_state(table), {}) if table is not None else {},
     }
     _part("summary.yaml", lambda: write_yaml(folder / "summary.yaml", summary))
     return summary
+
+
+def write_results_anew(folder: Path) -> dict[str, Any]:
+    """The results of the sweep in a folder once more, from its storage. Raises UserError where there is no sweep to be read."""
+    try:
+        about = yaml.safe_load((folder / "sweep.yaml").read_text(encoding="utf-8"))
+        name, objectives = about["study"], list(about["objectives"])
+        study = load(folder, name, about.get("storage"))
+        known = optuna.get_all_study_names(study._storage)
+    except Exception as error:
+        raise UserError(f"sweep: {folder} holds no sweep that can be read ({' '.join(f'{type(error).__name__}: {error}'.split())})") from error
+    again = load(folder, f"{name}-confirm", about.get("storage")) if f"{name}-confirm" in known else None
+    space = Space({}, about.get("keys", {}), tuple(about.get("fixed", ())), tuple(about.get("options", ())))
+    spending = Accounts().read(study.get_trials(deepcopy=False))
+    spending.hours = sum(hours for key, hours in study.user_attrs.items() if key.startswith(f"{HOURS}:"))
+    noise = study.user_attrs.get(NOISE)
+    return write_results(folder, study, objectives, space, spending, study.user_attrs.get(ENDED), noise=noise, again=again)
 
 
 def _part(what: str, make: Callable[[], Any], otherwise: Any = None) -> Any:
@@ -152,38 +188,43 @@ def _kind(value: Any) -> str:
     return "number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
 
 
-def best_of(
+def best_rows(
     study: Study, objectives: Sequence[str], space: Space, expected: Mapping[int, float], confirmed: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """The best trial, or those of the front, with the command that runs each again; once confirmed, the best by fresh seeds."""
+    """The best configuration, or those of the front, with the command that runs each again; once confirmed, the best by fresh
+    seeds. Where the seed is varied, `trial` and the command are those of its first."""
     again = {row["trial"]: row for row in confirmed if row["trial"] is not None}
-    chosen = [study.get_trials(deepcopy=False)[next(iter(again))]] if again else best_trials(study)
+    best = next(iter(again), None)
+    chosen = best_of(study) if best is None else [each for each in configurations(study) if each.number == best]
     return [
-        {"trial": trial.number, "values": dict(zip(objectives, trial.values, strict=True))}
-        | ({"expected": expected[trial.number]} if trial.number in expected else {})
-        | ({"confirmed": dict(again[trial.number])} if again else {})
+        {"trial": each.number, "values": dict(zip(objectives, each.values, strict=True))}
+        | ({"seeds": each.seeds, "spread": dict(zip(objectives, each.spreads, strict=True))} if each.seeds else {})
+        | ({"expected": expected[each.number]} if each.number in expected else {})
+        | ({"confirmed": dict(again[each.number])} if again else {})
         | {
-            "params": trial.params, "folder": trial.user_attrs.get("account", {}).get("folder"),
-            "command": rerun_command(space, trial.params),
+            "params": _but_seed(each.trials[0].params), "folder": each.account.get("folder"),
+            "command": rerun_command(space, each.trials[0].params),
         }
-        for trial in chosen
+        for each in chosen
     ]  # fmt: skip
 
 
 def expectations(study: Study, noise: float | None) -> dict[int, float]:
-    """By number, what is to be expected of a complete trial's first objective under other seeds; nothing where nobody knows how
-    much seeds matter. Their variance is that between the trials' own seeds where they had several, else `noise`."""
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    by_seed = [[values[0] for values in trial.user_attrs["account"]["by_seed"]] for trial in complete if _several_seeds(trial)]
-    if by_seed and len(by_seed) == len(complete):
+    """By number, what is to be expected of a complete configuration's first objective under other seeds; nothing where nobody
+    knows how much seeds matter. Their variance is that between its own seeds where each had several, else `noise`."""
+    found = configurations(study)
+    by_seed = [values for each in found if len(values := _by_seed(each)) > 1]
+    if by_seed and len(by_seed) == len(found):
         noise = fmean(variance(values) / len(values) for values in by_seed)
     if noise is None:
         return {}
-    return dict(zip((trial.number for trial in complete), shrunken([trial.values[0] for trial in complete], noise), strict=True))
+    values = shrunken([each.values[0] for each in found], noise)
+    return {trial.number: value for each, value in zip(found, values, strict=True) for trial in each.trials}
 
 
-def _several_seeds(trial: FrozenTrial) -> bool:
-    return len(trial.user_attrs.get("account", {}).get("by_seed", ())) > 1
+def _by_seed(each: Configuration) -> Sequence[float]:
+    """The first objective, of the seeds of its trials or of those within its one trial."""
+    return each.columns[0] if len(each.trials) > 1 else [values[0] for values in each.account.get("by_seed", ())]
 
 
 def with_expected(table: "pd.DataFrame", objective: str, expected: Mapping[int, float]) -> "pd.DataFrame":

@@ -2,31 +2,113 @@
 
 A sampler is made anew for each trial, with a seed of the sweep's seed and the trial's number: what it draws does not
 depend on how often the sweep was interrupted. What samplers have to remember they keep in Optuna's storage.
+
+A run is determined by its configuration, so no point is proposed twice; and a seed that is varied repeats each configuration,
+whatever the sampler.
 """
 
+import itertools
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import optuna
-from optuna.samplers import BaseSampler
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.search_space import IntersectionSearchSpace
+from optuna.study import Study
+from optuna.trial import FrozenTrial
 
 from src.common.errors import UserError
-from src.sweep.config import named
+from src.sweep.composer import ends
+from src.sweep.config import SweepConfig, named
+from src.sweep.seeds import SEED
 from src.sweep.space import Space
 
+USUAL_TRIALS = 20  # of a search, where nobody says how many
+ATTEMPTS = 10  # at a proposal that repeats none, before another point is taken: the first that is left, or any
 
-class GridSampler(optuna.samplers.GridSampler):
-    """Optuna's, for a loop that knows by itself when the grid is done."""
 
-    def after_trial(self, study: Any, trial: Any, state: Any, values: Any) -> None:
-        pass  # Optuna's asks the study to stop, which is an error outside study.optimize
+class Tried:
+    """The points of a study's trials. Each is read once, since a study may have thousands."""
+
+    def __init__(self, space: Space) -> None:
+        self.space = space
+        self.points: dict[int, tuple[str, ...]] = {}
+
+    def but(self, number: int, trials: Sequence[FrozenTrial]) -> set[tuple[str, ...]]:
+        """Those of all trials but one."""
+        for trial in trials:
+            if trial.number not in self.points and (point := self.space.point(trial.params)):
+                self.points[trial.number] = point
+        return {point for other, point in self.points.items() if other != number}
+
+
+class Untried(BaseSampler):
+    """The first of a list of points that no trial has: a grid, in the order of the list or else of the command line."""
+
+    def __init__(self, space: Space, tried: Tried, points: Sequence[Mapping[str, Any]] = ()) -> None:
+        self.space, self.tried, self.points = space, tried, points
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return dict(self.space.distributions)
+
+    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
+        tried = self.tried.but(trial.number, study.get_trials(deepcopy=False))
+        begun = trial.params.items()  # by one that a kill has left
+        for fitting in (begun, {}.items()):
+            for point in self.proposals(study, trial):
+                if self.space.point(point) not in tried and fitting <= point.items():
+                    return {name: point[name] for name in search_space}
+        return {}
+
+    def proposals(self, study: Study, trial: FrozenTrial) -> Iterable[Mapping[str, Any]]:
+        return self.points or grid(self.space)
+
+    def sample_independent(self, study: Study, trial: FrozenTrial, name: str, distribution: BaseDistribution) -> Any:
+        return ends(distribution)[0]  # of a parameter that a kill has left to be drawn alone
+
+
+class Unrepeated(Untried):
+    """Another sampler's proposals, anew where one repeats a point; each with every seed before the next."""
+
+    def __init__(self, space: Space, tried: Tried, made: Callable[[int], BaseSampler]) -> None:
+        super().__init__(space, tried)
+        self.made = made  # for an attempt
+        self.varied = {name: each for name, each in space.distributions.items() if name != SEED}
+
+    def proposals(self, study: Study, trial: FrozenTrial) -> Iterator[Mapping[str, Any]]:
+        seeds = [{SEED: seed} for seed in self.space.seeds] or [{}]
+        for other in study.get_trials(deepcopy=False) if len(seeds) > 1 else []:
+            if self.space.point(other.params):
+                yield from (other.params | seed for seed in seeds)
+        for attempt in range(ATTEMPTS):
+            yield self._drawn(self.made(attempt), study, trial) | seeds[0]
+        yield from grid(self.space) if self.space.size else (self._drawn(RandomSampler(trial.number), study, trial) | seeds[0],)
+
+    def _drawn(self, sampler: BaseSampler, study: Study, trial: FrozenTrial) -> dict[str, Any]:
+        jointly = {name: each for name, each in sampler.infer_relative_search_space(study, trial).items() if name != SEED}
+        drawn = sampler.sample_relative(study, trial, jointly)
+        for name, each in self.varied.items():
+            if each.single():
+                drawn[name] = ends(each)[0]
+            elif name not in drawn:
+                drawn[name] = sampler.sample_independent(study, trial, name, each)
+        return drawn
+
+
+def grid(space: Space) -> Iterator[dict[str, Any]]:
+    """Its points, the last key varying fastest. Raises UserError where there is no end to them."""
+    values = space.points()
+    return (dict(zip(values, point, strict=True)) for point in itertools.product(*values.values()))
 
 
 def _grid(seed: int, space: Space, options: dict[str, Any]) -> BaseSampler:
-    return GridSampler(space.points(), seed=options.pop("fixed_seed"), **options)
+    options.pop("fixed_seed")
+    space.points()  # which refuses what has no end
+    return Untried(space, Tried(space), **options)
 
 
 def _qmc(seed: int, space: Space, options: dict[str, Any]) -> BaseSampler:
@@ -72,7 +154,7 @@ SAMPLERS: dict[str, Sampler] = {
 GONE = {"consider_prior", "consider_magic_clip", "consider_endpoints"}
 
 
-def build_sampler(options: Mapping[str, Any], space: Space, number: int) -> BaseSampler:
+def build_sampler(options: Mapping[str, Any], space: Space, number: int, attempt: int = 0) -> BaseSampler:
     """The sampler for the trial `number`. Raises UserError for an unknown name or option."""
     name, rest = named("sampler", options, SAMPLERS)
     rest = {key: value for key, value in rest.items() if key not in GONE}
@@ -83,7 +165,7 @@ def build_sampler(options: Mapping[str, Any], space: Space, number: int) -> Base
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             warnings.simplefilter("ignore", FutureWarning)  # options that Optuna will drop, of configs dumped for an older one
-            return SAMPLERS[name].build((seed * 1_000_003 + number) % 2**32, space, rest)
+            return SAMPLERS[name].build((seed * 1_000_003 + number + attempt * 15_485_863) % 2**32, space, rest)
     except (TypeError, ValueError) as error:
         raise UserError(f"sweep.sampler: {name} refuses its options ({error})") from error
     except ImportError as error:
@@ -97,15 +179,37 @@ class SamplerMaker:
     That one memory is handed on: read anew for each trial it would cost as much as the sampling itself.
     """
 
-    def __init__(self, options: Mapping[str, Any], space: Space) -> None:
-        self.options, self.space = options, space
+    def __init__(self, options: Mapping[str, Any], space: Space, grid: Sequence[Mapping[str, Any]] = ()) -> None:
+        """`grid`: the points of one in the order in which they are to be tried; by default that of the command line."""
+        self.options, self.space, self.grid, self.tried = options, space, grid, Tried(space)
         self.inferred: dict[str, IntersectionSearchSpace] = {}  # by the name of a sampler's attribute
 
     def __call__(self, number: int) -> BaseSampler:
-        sampler = build_sampler(self.options, self.space, number)
+        if self.options["name"] == "grid":
+            return Untried(self.space, self.tried, self.grid)
+        if self.space.extended or not self.space.distributions:
+            return self._made(number, 0)
+        return Unrepeated(self.space, self.tried, partial(self._made, number))
+
+    def _made(self, number: int, attempt: int) -> BaseSampler:
+        sampler = build_sampler(self.options, self.space, number, attempt)
         vars(sampler).update(self.inferred)
         self.inferred = {k: v for k, v in vars(sampler).items() if isinstance(v, IntersectionSearchSpace)}
         return sampler
+
+
+def settled(config: SweepConfig, space: Space) -> SweepConfig:
+    """With what was left open: listed values are a grid, each point of which is run once and to its end, as Hydra's own sweeper
+    does it; a space with intervals is searched. Raises UserError for an unknown sampler."""
+    named("sampler", config.sampler, SAMPLERS)
+    n_trials = config.n_trials or (space.size if not space.intervals else None) or USUAL_TRIALS * max(1, len(space.seeds))
+    whole = space.size is not None and n_trials >= space.size
+    changes: dict[str, Any] = {"n_trials": space.size if whole else n_trials}
+    if whole:
+        changes["sampler"] = {"name": "grid"}
+    if config.pruner["name"] == "auto":
+        changes["pruner"] = {"name": "none" if whole else "median"}
+    return config.model_copy(update=changes)
 
 
 def check_sampler(options: Mapping[str, Any], space: Space, objectives: int) -> None:

@@ -1,28 +1,32 @@
-"""What a person sees of a sweep: a live table on a terminal, a line for each event without one."""
+"""What a person sees of a sweep: a line for each event, and on a terminal live lines below them."""
 
 import time
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any, Self
+from collections.abc import Iterator, Sequence
+from typing import Self
 
-from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial, TrialState
-from rich.console import Console
+from optuna.study import Study
+from optuna.trial import TrialState
+from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
+from rich.text import Text
 
 from src.common.screen import duration
 from src.sweep.budget import Spending
+from src.sweep.repeats import Configuration, best_of
+
+STATES = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
 
 class SweepScreen:
     def __init__(self, study: Study, objectives: Sequence[str], n_trials: int) -> None:
-        self.console = Console(highlight=False, soft_wrap=True)
+        self.console = Console(highlight=False)
         if not self.console.is_terminal:
-            self.console = Console(highlight=False, soft_wrap=True, width=150)  # a log file has room
+            self.console = Console(highlight=False, width=150)  # a log file has room
         self.study, self.objectives, self.n_trials = study, objectives, n_trials
         self.latest: dict[int, str] = {}  # of each running trial
         self.titles: dict[int, str] = {}
+        self.steps: dict[int, int] = {}
         self.live: Live | None = None
 
     def __enter__(self) -> Self:
@@ -37,17 +41,23 @@ class SweepScreen:
             self.live = None
 
     def note(self, text: str) -> None:
-        self.console.print(text, markup=False)
+        self.console.print(text, markup=False, soft_wrap=True)
 
     def event(self, text: str) -> None:
         self.note(f"{time.strftime('%H:%M:%S')}  {text}")
 
-    def started(self, number: int, title: str, continued: bool) -> None:
-        self.titles[number], self.latest[number] = title, "starting"
+    def started(self, number: int, title: str, steps: int, continued: bool) -> None:
+        self.titles[number], self.latest[number], self.steps[number] = title, "starting", steps
         self.event(f"trial {number} {'continues' if continued else 'starts'}: {title}")
 
+    def stepped(self, number: int, step: int | None) -> None:
+        """A trial has done a step, or none yet."""
+        if step is not None:
+            _, colon, value = self.latest[number].partition(":")
+            self.latest[number] = f"step {step} of {self.steps[number]}{colon}{value}"
+
     def reported(self, number: int, step: int, value: float) -> None:
-        self.latest[number] = f"step {step}: {value:.4f}"
+        self.latest[number] = f"step {step} of {self.steps[number]}: {value:.4f}"
         if not self.live:
             self.event(f"trial {number} at step {step}: {value:.4f}")
 
@@ -62,44 +72,35 @@ class SweepScreen:
         self.event(" ".join(part for part in (f"trial {number} {status}", shown + around, f"({reason})" if reason else "") if part))
 
     def tick(self, running: int, slots: int, spending: Spending) -> None:
-        """Draw the live table anew: with so many trials running, in so many slots."""
+        """Draw the live lines anew: with so many trials running, in so many slots."""
         if self.live:
-            self.live.update(self._table(running, slots, spending))
+            self.live.update(Group(*self._lines(running, slots, spending)))
 
-    def _table(self, running: int, slots: int, spending: Spending) -> Table:
+    def _lines(self, running: int, slots: int, spending: Spending) -> Iterator[Text]:
+        """None longer than the terminal is wide: a piece of one that wraps would be left behind by the next frame."""
         trials = self.study.get_trials(deepcopy=False)
         counts = Counter(trial.state for trial in trials)
-        best = best_trials(self.study)
-        left = time_left(spending, self.n_trials, slots)
-        table = Table(title=f"{self.study.study_name}: {len(trials)} of {self.n_trials} trials", title_justify="left")
-        for column in ("running", "finished", "pruned", "failed", "best so far", "cost", "time left"):
-            table.add_column(column)
-        table.add_row(
-            str(running), str(counts[TrialState.COMPLETE]), str(counts[TrialState.PRUNED]),
-            str(counts[TrialState.FAIL]), shown(best[0]) if best else "-", f"${spending.usd:.2f}",
-            duration(left) if left is not None else "-",
-        )
-        for number, latest in sorted(self.latest.items()):
-            table.add_row(f"trial {number}", "", "", "", f"{latest}  {self.titles[number]}", "", "")
-        return table
+        best, left = best_of(self.study), time_left(spending, self.n_trials, slots)
+        states = ", ".join(f"{counts[state]} {word}" for state, word in STATES.items() if counts[state])
+        parts = [f"{running} running", states, f"${spending.usd:.2f}", f"{duration(left)} left" if left is not None else ""]
+        yield _line(f"{self.study.study_name}: {len(trials)} of {self.n_trials} trials; {', '.join(filter(None, parts))}")
+        yield from (_line(f"best so far: {shown(each)}") for each in best[:1])
+        yield from (_line(f"trial {number}  {latest}  {self.titles[number]}") for number, latest in sorted(self.latest.items()))
 
 
-def best_trials(study: Study) -> list[FrozenTrial]:
-    """The best trial, or those of the Pareto front; empty before one is complete."""
-    if len(study.directions) > 1:
-        return study.best_trials
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    sign = 1 if study.direction == StudyDirection.MAXIMIZE else -1
-    return [min(complete, key=lambda trial: (-sign * trial.values[0], trial.number))] if complete else []
+def _line(text: str) -> Text:
+    return Text(text, no_wrap=True, overflow="ellipsis")
 
 
-def shown(trial: FrozenTrial) -> str:
-    """`trial 7: 0.6150 [0.5520, 0.6790]`."""
-    values = ", ".join(f"{value:.4f}" for value in trial.values or ())
-    account: dict[str, Any] = trial.user_attrs.get("account", {})
+def shown(best: Configuration) -> str:
+    """`trial 7: 0.6150 [0.5520, 0.6790]`; of several seeds `trial 7: 0.6150 ± 0.0210 (3 seeds)`."""
+    values, account = ", ".join(f"{value:.4f}" for value in best.values), best.account
+    seeds, spreads = len(best.trials), best.spreads
+    if seeds == 1:
+        seeds, spreads = len(account.get("by_seed", [0])), account.get("spread", [None])
     low, high = account.get("low"), account.get("high")
     around = f" [{low:.4f}, {high:.4f}]" if low is not None and high is not None else ""
-    return f"trial {trial.number}: {values}{around}"
+    return f"trial {best.number}: {values}" + (f" ± {spreads[0]:.4f} ({seeds} seeds)" if spreads[0] is not None else around)
 
 
 def time_left(spending: Spending, n_trials: int, slots: int) -> float | None:

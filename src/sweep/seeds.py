@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
+SEED = "seed"  # the key
 CONFIDENCE = 0.975  # one side of a 95 % interval
 
 

@@ -1,14 +1,15 @@
 """The search space: Hydra's sweep expressions as Optuna's distributions.
 
 choice(...) and comma lists, also of whole groups; glob(...) of a group's options; range; interval; int(...), sort(...);
-tag(log, ...). shuffle(...) changes nothing: in which order values are tried is the sampler's business.
+tag(log, ...). shuffle(...) changes nothing: in which order values are tried is the sampler's business. `seed` is never searched:
+trials that differ in it alone are repeats of one configuration.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from math import ceil
+from math import ceil, prod
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -31,6 +32,7 @@ from optuna.distributions import (
 from src.common.errors import UserError
 from src.common.secrets import redacted
 from src.config.tree import OPEN_KEYS
+from src.sweep.seeds import SEED
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,23 @@ class Space:
     fixed: tuple[str, ...]  # overrides of every trial, as they were written
     options: tuple[str, ...] = ()  # of Hydra's, without which an override may not be understood: --config-dir
     notes: tuple[str, ...] = ()  # what may surprise whoever wrote the space
+    intervals: frozenset[str] = frozenset()  # the keys whose values are not listed, but lie between two ends
+    extended: bool = False  # a function of the user's adds to it
+
+    @property
+    def seeds(self) -> list[int]:
+        """Those that each configuration is repeated with; none if the seed is not varied."""
+        return _points(SEED, self.distributions[SEED]) if SEED in self.distributions else []
+
+    @property
+    def size(self) -> int | None:
+        """How many points there are; None if there is no end to them, or nobody knows."""
+        counts = [_count(distribution) for distribution in self.distributions.values()]
+        return None if self.extended or not counts or None in counts else prod(filter(None, counts))
+
+    def point(self, params: Mapping[str, Any]) -> tuple[str, ...] | None:
+        """A trial's place in the space, to compare it with another's; None of a trial that has not all of its parameters."""
+        return tuple(written(params[name]) for name in self.distributions) if self.distributions.keys() <= params.keys() else None
 
     @property
     def shown(self) -> list[str]:
@@ -71,19 +90,25 @@ def read_space(params: Mapping[str, Any], arguments: Sequence[str], loader: Conf
     keys: dict[str, str] = {}
     fixed: dict[str, str] = {}
     notes: dict[str, str] = {}
+    intervals: set[str] = set()
     for override in _parsed([*lines, *arguments], loader):
         written_key = override.get_key_element()
         name = written_key.lstrip("+")
         distributions.pop(name, None)
         fixed.pop(name, None)
         notes.pop(name, None)
+        intervals.discard(name)
         if override.is_sweep_override():
             distributions[name], keys[name] = _distribution(name, override), written_key
+            if isinstance(override.value(), IntervalSweep):
+                intervals.add(name)
             if note := _end_left_out(override):
                 notes[name] = f"{name}: {note}"
         else:
             fixed[name] = str(override.input_line)
-    return Space(distributions, keys, tuple(fixed.values()), notes=tuple(notes.values()))
+    if SEED in intervals:
+        raise UserError("seed: it is no parameter to be searched, but repeats; list the seeds, such as seed=1,2,3")
+    return Space(distributions, keys, tuple(fixed.values()), notes=tuple(notes.values()), intervals=frozenset(intervals))
 
 
 def _tells_secret(override: str) -> bool:
@@ -185,6 +210,16 @@ def in_words(distribution: BaseDistribution) -> str:
     kind = "whole numbers " if isinstance(distribution, IntDistribution) else ""
     step = f" in steps of {distribution.step}" if distribution.step not in (None, 1) else ""
     return f"{kind}{distribution.low} to {distribution.high}{step}{', logarithmic' if distribution.log else ''}"
+
+
+def _count(distribution: BaseDistribution) -> int | None:
+    if isinstance(distribution, CategoricalDistribution):
+        return len(distribution.choices)
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    if distribution.log or distribution.step is None:
+        return None
+    low, high, step = (Decimal(str(n)) for n in (distribution.low, distribution.high, distribution.step))
+    return int((high - low) / step) + 1
 
 
 def _points(name: str, distribution: BaseDistribution) -> list[Any]:

@@ -147,7 +147,7 @@ class Claims:
     """Takes trials for this sweeper: dead ones first, then new ones up to the total."""
 
     def __init__(self, study: Study, folder: Path, space: Space, n_trials: int) -> None:
-        self.study, self.folder, self.space, self.n_trials = study, folder, space, n_trials
+        self.study, self.folder, self.space, self.n_trials = study, folder, space, min(n_trials, space.size or n_trials)
         self.me = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self.alive = FileLock(self._lock_of(self.me))
         self.alive.acquire(0)
@@ -172,9 +172,15 @@ class Claims:
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         return any(trial.user_attrs.get(OWNER) != self.me for trial in running)
 
-    def counted(self) -> int:
-        """Trials so far, whatever became of them."""
-        return len(self.study.get_trials(deepcopy=False))
+    def counted(self, trials: Sequence[FrozenTrial] | None = None) -> int:
+        """Trials so far, whatever became of them; of those that earlier versions repeated at one point the first."""
+        trials = self.study.get_trials(deepcopy=False) if trials is None else trials
+        return len({self.space.point(t.params) or t.number for t in trials}) if self.space.size else len(trials)
+
+    def known(self, trial: Trial) -> FrozenTrial | None:
+        """A complete trial with the same parameters, whose values this one would have."""
+        complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)) if trial.params else []
+        return next((other for other in complete if other.params == trial.params), None)
 
     def take(
         self, sampler: Callable[[int], Any], new_allowed: Callable[[], bool], again_allowed: Callable[[], bool]
@@ -187,7 +193,7 @@ class Claims:
                     return None
                 self.study.sampler = sampler(dead[0].number)
                 trial, adopted = Trial(self.study, dead[0]._trial_id), True
-            elif len(trials) < self.n_trials and new_allowed():
+            elif self.counted(trials) < self.n_trials and new_allowed():
                 self.study.sampler = sampler(len(trials))
                 trial, adopted = self.study.ask(), False
             else:

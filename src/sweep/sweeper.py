@@ -12,17 +12,17 @@ from typing import Any
 
 from optuna.pruners import BasePruner
 from optuna.study import Study, StudyDirection
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from src.common.errors import UserError
 from src.common.files import NO_ROOM
 from src.common.screen import duration
-from src.sweep.budget import Accounts, Budget, Spending
+from src.sweep.budget import HOURS, Accounts, Budget, Spending
 from src.sweep.config import SweepConfig
 from src.sweep.engines.channel import Channel, Outcome, Report
 from src.sweep.engines.engine import Ended, TrialEngine
 from src.sweep.engines.trial import TrialSpec, kept_config, run_of_another, steps_saved
-from src.sweep.pruners import OUTCOMES, Mirror
+from src.sweep.pruners import KEPT, OUTCOMES, Mirror
 from src.sweep.screen import SweepScreen
 from src.sweep.seeds import spread, surely_out
 from src.sweep.space import Space
@@ -30,7 +30,6 @@ from src.sweep.study import Claims
 
 LOG_LINES = 20  # of a failed trial's log, kept in the study
 LOOK_S = 1.0  # between looks at what other sweepers do, at silent trials and at the budget
-HOURS = "hours"  # study attribute, one for each sweeper
 CLOCK_S = 30.0  # between writings of it
 ROOM_S = 10.0  # before a trial that found no room on the disk is tried again
 ROOM_PATIENCE_S = 600.0  # after which the sweep ends, for somebody to make room
@@ -105,7 +104,12 @@ class Sweeper:
             if self.engine.now() - self.looked >= LOOK_S:
                 self._look_after()
         self._keep_clock()
+        self.show()
         return self.ending
+
+    def show(self) -> None:
+        """The state as it is now."""
+        self.screen.tick(len(self.running), self.engine.slots, self.spending())
 
     def stop(self, reason: str) -> None:
         """Start nothing more and ask the running trials to end in order."""
@@ -157,6 +161,9 @@ class Sweeper:
         except UserError as error:
             self._fail(trial, str(error), Path())
             return
+        if known := self.claims.known(trial):
+            self._answer_from(known, trial)
+            return
         if another := run_of_another(spec):
             raise UserError(f"sweep: {another}; give a new sweep.study_name, or remove that folder")
         # Its last word counts only beside its run: the control folder says nothing of the configuration.
@@ -166,7 +173,16 @@ class Sweeper:
             return
         self.running[trial.number] = Running(trial, spec, self.engine.now())
         self.engine.start(spec)
-        self.screen.started(trial.number, spec.title, adopted or bool(self._deaths(trial)))
+        steps = sum(config.get("scale", {}).get("steps", 0) for config in spec.configs)
+        self.screen.started(trial.number, spec.title, steps, adopted or bool(self._deaths(trial)))
+
+    def _answer_from(self, known: FrozenTrial, trial: Trial) -> None:
+        """Of a repeat the record knows the end."""
+        reason = f"the same as trial {known.number}"
+        nothing = {"seconds": 0.0, "usd": 0.0, "gpu_hours": 0.0, "reason": reason, "repeats": known.number}
+        trial.set_user_attr("account", known.user_attrs.get("account", {}) | nothing)
+        self.study.tell(trial, known.values)
+        self.screen.ended(trial.number, "complete", known.values, reason)
 
     # Reports
 
@@ -178,9 +194,9 @@ class Sweeper:
     def _prune(self, trial: Trial, report: Report) -> str | None:
         """Hand the validation to Optuna; the reason to stop, if its pruner says so."""
         step = report.step
-        if self.sweep.config.pruner["name"] == "wilcoxon":
-            known = trial.user_attrs.get(OUTCOMES, {})
-            trial.set_user_attr(OUTCOMES, known | {str(step): report.outcomes})
+        if kept := KEPT.get(self.sweep.config.pruner["name"]):
+            known = trial.user_attrs.get(kept, {})
+            trial.set_user_attr(kept, known | {str(step): report.outcomes if kept == OUTCOMES else report.error})
         if self.mirror:
             known = trial.user_attrs.get(Mirror.REPORTS, {})
             trial.set_user_attr(Mirror.REPORTS, known | {str(step): report.value})
@@ -191,7 +207,9 @@ class Sweeper:
                 trial.report(report.value, step)
             prune = trial.should_prune()
         self.screen.reported(trial.number, step, report.value)
-        return f"{self.sweep.config.pruner['name']} pruner at step {step}, with {report.value:.4f}" if prune else None
+        said = getattr(self.sweep.pruner, "said", "")
+        told = f"{self.sweep.config.pruner['name']} pruner at step {step}, with {report.value:.4f}"
+        return ", ".join(filter(None, (told, said))) if prune else None
 
     def _skip_seeds(self, trial: Trial, report: Report) -> str | None:
         place = self.sweep.objective
@@ -307,6 +325,7 @@ class Sweeper:
         config, now = self.sweep.config, self.engine.now()
         self.looked = now
         for number, running in self.running.items():
+            self.screen.stepped(number, self.engine.step(number))
             silent = self.engine.silent_s(number)
             if running.ended_for:
                 continue

@@ -67,12 +67,21 @@ def _file(folder: Path, storage: str | None) -> Path | None:
 
 
 def _from_storage(place: Path | str, study: str, objectives: Sequence[str]) -> "pd.DataFrame":
+    return trials_table(_loaded(place, study), objectives)
+
+
+def load(folder: Path, study: str, storage: str | None) -> Study:
+    """A sweep's study, to be read. Raises KeyError if there is none of that name, and what storages raise that cannot be read."""
+    return _loaded(_file(folder, storage) or str(storage), study)
+
+
+def _loaded(place: Path | str, study: str) -> Study:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna calls its journal experimental
-        return trials_table(optuna.load_study(study_name=study, storage=_opened(place)), objectives)
+        return optuna.load_study(study_name=study, storage=_opened(place))
 
 
 def _opened(place: Path | str) -> "BaseStorage":

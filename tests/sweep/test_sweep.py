@@ -30,6 +30,7 @@ from src.sweep.composer import Composer, check_all, ends
 from src.sweep.config import parse_sweep
 from src.sweep.engines.channel import Channel
 from src.sweep.engines.trial import TrialSpec, run_trial
+from src.sweep.plan import longest_first
 from src.sweep.space import read_space
 
 VALIDATION = ("evaluation.validation.every_steps=10", "evaluation.validation.samples=2")  # of sweeps/mix_length.yaml
@@ -101,7 +102,7 @@ def test_a_sweep_prunes_is_continued_and_its_best_run_again(tmp_path, monkeypatc
 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="lr.peak was one of 0.0001, 0.003, now one of 0.0001, 0.002"):
-        sweep(*prepared(*BASE[1:], "lr.peak=1e-4,2e-3", "sweep.sampler=grid", "scale.steps=3"))
+        sweep(*prepared(*BASE[1:], "lr.peak=1e-4,2e-3", "scale.steps=3", "sweep.study_name=mix_easy_hard"))
 
 
 def test_a_scaling_study_ends_when_its_forecast_is_narrow_and_says_what_that_saved(tmp_path):
@@ -185,7 +186,7 @@ def test_a_trial_told_to_stop_ends_after_the_step_in_hand(keep, tmp_path):
     sweeper.join()
     outcome, summary = channel.outcome(), read_summary(tmp_path / "run")
     assert (outcome.status, outcome.reason, outcome.step, outcome.values) == ("pruned", "enough at step 1", 1, [])
-    assert (summary["status"], summary["steps"]) == ("pruned", 1)
+    assert (summary["status"], summary["steps"], channel.step()) == ("pruned", 1, 1)
     assert (tmp_path / "run" / "checkpoints").exists() == keep
 
 
@@ -349,13 +350,18 @@ def test_a_config_dumped_by_hydra_optuna_sweeper_runs(tmp_path):
     assert lost.returncode == 2 and "of a sweep (with -m) it is sweep.sampler.n_ei_candidates" in lost.stderr
 
 
-@pytest.mark.parametrize("given", [("hydra/sweeper=basic",), ("--config-dir", ".", "hydra/sweeper=mine")])
-def test_another_sweeper_than_ours_is_refused(given, tmp_path):
+@pytest.mark.parametrize(("given", "remedy"), [
+    (("hydra/sweeper=basic",), "every combination is run once"),
+    (("--config-dir", ".", "hydra/sweeper=mine"), "every combination is run once"),
+    (("hydra/launcher=joblib",), "give sweep.n_jobs=<trials at once>"),
+    (("hydra/launcher=submitit_slurm",), "with sweep.engine=ray"),
+])  # fmt: skip
+def test_another_sweeper_than_ours_is_refused(given, remedy, tmp_path):
     (tmp_path / "hydra" / "sweeper").mkdir(parents=True)
     target = "_target_: hydra._internal.core_plugins.basic_sweeper.BasicSweeper\nmax_batch_size: null\nparams: null\n"
     (tmp_path / "hydra" / "sweeper" / "mine.yaml").write_text(target)
     result = command("-m", *given, "+experiment=mix_easy_hard", "seed=1,2", cwd=tmp_path)
-    assert result.returncode == 2 and "give sweep.sampler=grid" in result.stderr and result.stderr.count("\n") == 1, result.stderr
+    assert result.returncode == 2 and remedy in result.stderr and result.stderr.count("\n") == 1, result.stderr
     assert not (tmp_path / "outputs").exists()
 
 
@@ -378,6 +384,24 @@ def test_the_bill_of_a_grid_is_that_of_its_cells(tmp_path, capsys):
     said = capsys.readouterr().out
     assert f"micro_0_05m (0.1M): 3 runs, {duration(3 * 3600 * runs[1].hours)}" in said
     assert "pruner" not in said
+
+
+def idle_of_two_slots(hours):
+    """The share of two slots' time that is idle, where each trial is begun as soon as a slot is free."""
+    ends = [0.0, 0.0]
+    for each in hours:
+        ends[ends.index(min(ends))] += each
+    return 1 - sum(hours) / (2 * max(ends))
+
+
+def test_of_a_grid_what_takes_longest_is_tried_first_and_no_slot_waits_for_it():
+    options, loader, master, arguments = prepared("+sweep=scaling")
+    space = read_space(parse_sweep({"params": options["params"]}).params, arguments)
+    grid = longest_first(Composer(loader, master), space, 10)
+    hours = [make_plan(config).hours for _, config in grid]
+    assert sorted(point["model"] for point, _ in grid) == sorted(space.points()["model"])
+    assert hours == sorted(hours, reverse=True) and grid[0][0]["model"] == "micro_3m"
+    assert idle_of_two_slots(hours) < 0.02 and idle_of_two_slots([*hours[1:], hours[0]]) > 0.1
 
 
 def test_the_bill_of_a_search_lies_between_its_corners(tmp_path, capsys):

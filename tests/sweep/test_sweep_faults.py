@@ -67,7 +67,7 @@ def test_a_folder_is_never_taken_for_another_configuration(tmp_path):
     assert swept(tmp_path, *ONE).returncode == 0
     assert trials(tmp_path)[ACCURACY].to_list() == value
     assert (folder / "trials" / "0000" / "metrics.jsonl").stat().st_mtime_ns == before
-    other = ("lr.peak=interval(2e-3,3e-3)", *ONE[1:], f"sweep.storage=sqlite:///{tmp_path}/x.db")
+    other = ("lr.peak=interval(2e-3,3e-3)", *ONE[1:], f"sweep.storage=sqlite:///{tmp_path}/x.db", "sweep.study_name=mix_easy_hard")
     refused = swept(tmp_path, *other)
     assert refused.returncode == 2 and refused.stderr.count("\n") == 1, refused.stderr
     assert "trials/0000 holds a run of another configuration (it differs in lr)" in refused.stderr

@@ -1,14 +1,17 @@
 """The sweeper's loop on a simulated clock: Optuna, the journal and the loop are real, trials are curves (benchmarks/sweeps.py)."""
 
 import io
+import re
 
+import optuna
 import pytest
 from optuna.trial import TrialState
 from rich.console import Console
 
 from benchmarks.sweeps import FleetEngine, fleet_sweeper
 from src.sweep.config import SweepConfig
-from src.sweep.screen import SweepScreen
+from src.sweep.repeats import best_of
+from src.sweep.screen import SweepScreen, shown
 from src.sweep.sweeper import CLOCK_S
 
 GOOD, BAD = [0.5, 0.6, 0.7, 0.8], [0.1, 0.1, 0.1, 0.1]
@@ -47,16 +50,59 @@ def test_every_trial_is_run_once_and_added_up_once(tmp_path):
     spending, accounts = sweeper.spending(), [trial.user_attrs["account"] for trial in trials]
     assert spending.usd == pytest.approx(sum(account["usd"] for account in accounts))
     assert spending.full == states(sweeper).count("complete") and spending.running_seconds == 0
-    console = Console(record=True, width=160, file=io.StringIO())
-    console.print(sweeper.screen._table(len(sweeper.running), sweeper.engine.slots, spending))
+    lines = list(map(str, sweeper.screen._lines(len(sweeper.running), sweeper.engine.slots, spending)))
     best = max(trial.value for trial in trials if trial.state == TrialState.COMPLETE)
-    row = console.export_text().splitlines()[4]
-    counted = [str(states(sweeper).count(state)) for state in ("running", "complete", "pruned", "fail")]
-    assert row.replace("│", " ").split()[:4] == counted and f": {best:.4f}" in row and f"${spending.usd:.2f}" in row
+    counted = [states(sweeper).count(state) for state in ("running", "complete", "pruned")]
+    assert "{} running, {} finished, {} pruned, $".format(*counted) + f"{spending.usd:.2f}" in lines[0]
+    assert lines[1].startswith("best so far: ") and lines[1].endswith(f": {best:.4f}") and len(lines) == 2
     # A sweeper that comes later reads the same from the storage.
     _, later = swept(tmp_path)
     assert later.spending().usd == pytest.approx(spending.usd) and len(states(later)) == 40
     assert later.spending().hours >= spending.hours - CLOCK_S / HOUR
+
+
+class Terminal(SweepScreen):
+    """Of 60 columns, what is drawn on it kept."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.console = Console(file=io.StringIO(), force_terminal=True, width=60, height=30, highlight=False)
+
+
+def test_the_table_fits_the_terminal_and_its_last_frame_is_the_last_state(tmp_path):
+    engine = FleetEngine(2, [GOOD], HOUR, 0)
+    sweeper = fleet_sweeper(tmp_path, engine, SweepConfig(n_trials=3, n_jobs=2, pruner="none", sampler="random"), Terminal)
+    screen = sweeper.screen
+    with screen:
+        screen.started(7, "lr.peak=0.0001 " * 9, 40, False)
+        screen.stepped(7, None)
+        assert "starting" in screen.latest[7]
+        screen.stepped(7, 1)
+        assert screen.latest[7] == "step 1 of 40"
+        screen.reported(7, 10, 0.5)
+        screen.stepped(7, 12)
+        assert screen.latest[7] == "step 12 of 40: 0.5000"
+        sweeper.show()
+        screen.live.refresh()
+        screen.ended(7, "complete", [0.5], "")
+        sweeper.run()
+    drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "\n", screen.console.file.getvalue())
+    live = [line for line in drawn.splitlines() if re.match(r"fleet: |best so far|trial \d+  ", line)]
+    assert len(live) > 2 and max(map(len, live)) == 60
+    assert live[-2].startswith("fleet: 3 of 3 trials; 0 running, 3 finished") and live[-1].startswith("best so far: trial ")
+    sweeper.claims.close()
+
+
+def test_the_best_so_far_is_shown_with_its_interval_or_its_spread():
+    study = optuna.create_study(direction="maximize")
+    trial = study.ask()
+    trial.set_user_attr("account", {"low": 0.4, "high": 0.6, "by_seed": [[0.5]]})
+    study.tell(trial, 0.5)
+    assert shown(best_of(study)[0]) == "trial 0: 0.5000 [0.4000, 0.6000]"
+    trial = study.ask()
+    trial.set_user_attr("account", {"low": 0.4, "high": 0.6, "by_seed": [[0.6], [0.8]], "spread": [0.1414]})
+    study.tell(trial, 0.7)
+    assert shown(best_of(study)[0]) == "trial 1: 0.7000 ± 0.1414 (2 seeds)"
 
 
 def test_money_that_is_spent_ends_the_sweep_in_order_and_more_continues_it(tmp_path):
@@ -113,5 +159,5 @@ def test_the_space_is_inferred_from_new_trials_only(tmp_path):
     maker = sweeper.sweep.sampler
     (inferred,) = maker.inferred.values()
     assert inferred._cached_trial_number > 20
-    again = maker(30)
-    assert again._search_space is inferred and maker(31)._rng.rng.get_state()[1][0] != again._rng.rng.get_state()[1][0]
+    again, other = maker(30).made(0), maker(31).made(0)
+    assert again._search_space is inferred and other._rng.rng.get_state()[1][0] != again._rng.rng.get_state()[1][0]

@@ -22,7 +22,7 @@ from src.common.secrets import without_password
 from src.sweep.budget import Budget, Spending
 from src.sweep.config import BudgetConfig
 from src.sweep.engines.local import share_gpus
-from src.sweep.pruners import OUTCOMES, PRUNERS, Mirror, build_pruner
+from src.sweep.pruners import ERRORS, OUTCOMES, PRUNERS, Mirror, build_pruner
 from src.sweep.results import importances, write_results
 from src.sweep.samplers import SAMPLERS, SamplerMaker, build_sampler, check_sampler
 from src.sweep.seeds import surely_out
@@ -55,10 +55,8 @@ def taken(study, folder, sampler, n_trials):
 
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
 def test_every_sampler_runs(name, tmp_path):
-    params = taken(opened(tmp_path), tmp_path, name, 10 if name != "grid" else 8)
-    assert all(p["x"] in (0.0, 0.25, 0.5, 0.75) and p["y"] in "ab" for p in params)
-    if name == "grid":
-        assert len({(p["x"], p["y"]) for p in params}) == 8  # every point once
+    params = taken(opened(tmp_path), tmp_path, name, 10)
+    assert sorted((p["x"], p["y"]) for p in params) == [(x, y) for x in (0.0, 0.25, 0.5, 0.75) for y in "ab"]  # every point once
 
 
 @pytest.mark.parametrize("name", sorted(set(SAMPLERS) - {"cmaes", "gp"}))
@@ -103,6 +101,32 @@ def test_pruners_stop_what_is_hopeless_and_keep_what_is_best(name):
         study.tell(trial, state=TrialState.PRUNED) if decisions[level] else study.tell(trial, level)
     assert not decisions[0.95]
     assert any(decisions.values()) == (name != "none")
+
+
+def judged(pruner, last, error):
+    """What a pruner says of a trial with these values, after four others that rise by 0.1 to 0.5, 0.6, 0.7 and 0.8."""
+    study = optuna.create_study(direction="maximize", pruner=pruner)
+    for level in (0.5, 0.6, 0.7, 0.8):
+        trial = study.ask()
+        trial.set_user_attr(ERRORS, {str(step): error for step in (1, 2, 3)})
+        for step in (1, 2, 3):
+            trial.report(level - 0.1 * (3 - step) / 2, step)
+        study.tell(trial, level)
+    trial = study.ask()
+    trial.set_user_attr(ERRORS, {"1": error, "2": error})
+    for step, value in enumerate(last, 1):
+        trial.report(value, step)
+    return trial.should_prune()
+
+
+def test_a_trial_is_stopped_when_it_is_unlikely_to_be_among_the_best_and_noise_speaks_for_it():
+    sharp, blunt, high = (build_pruner({"name": "likely", "probability": 0.1}) for _ in range(3))
+    assert judged(sharp, (0.5, 0.55), 0.01) and sharp.said == "0.00 likely to be among the best 1"
+    assert not judged(blunt, (0.5, 0.55), 0.5) and blunt.said > sharp.said  # whose validations say next to nothing
+    assert not judged(high, (0.75, 0.8), 0.01)
+    assert not judged(build_pruner({"name": "likely", "k": 4}), (0.5, 0.55), 0.01)  # the fourth is at 0.5
+    with pytest.raises(UserError, match="probability between 0 and 1"):
+        build_pruner({"name": "likely", "probability": 5})
 
 
 def test_pruning_with_two_objectives_looks_at_the_named_one():

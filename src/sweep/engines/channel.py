@@ -25,6 +25,7 @@ class Report:
     value: float  # of the objective to prune on, the mean over the seeds so far
     outcomes: list[float]  # share of samples solved of each problem
     seed_values: list[float]  # of the objective to prune on, of each finished seed
+    error: float = 0.0  # standard error of `value`, from the interval of an accuracy; 0 of what has none
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Outcome:
     can_pass: bool  # a failure that a new attempt may not meet again
     values: list[float]  # of each objective, the mean over the seeds; empty unless complete
     by_seed: list[list[float]]  # the values of each seed that was run
-    low: float | None  # 95 % interval of the validation accuracy, the first seed's
+    low: float | None  # 95 % interval of the first objective where it is an accuracy, the first seed's
     high: float | None
     step: int  # steps done, over all seeds
     seconds: float
@@ -57,7 +58,7 @@ class Channel:
     def prepare(self) -> None:
         """Forget what earlier attempts said."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        for name in ("report.json", "answer.json", "stop.json", "outcome.json", "started"):
+        for name in ("report.json", "answer.json", "stop.json", "outcome.json", "started", "step"):
             (self.folder / name).unlink(missing_ok=True)
         self._seen.clear()
 
@@ -88,6 +89,13 @@ class Channel:
     def running_s(self) -> float:
         """Seconds since the trial's process began; 0 before."""
         return self._unchanged_s("started") if self.begun() else 0.0
+
+    def step(self) -> int | None:
+        """The last step that the trial did, counted on over its seeds; None before the first."""
+        try:
+            return int((self.folder / "step").read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return None
 
     def begun(self) -> bool:
         return (self.folder / "started").exists()
@@ -120,6 +128,9 @@ class Channel:
 
     def show_life(self) -> None:
         (self.folder / "alive").touch()
+
+    def did(self, step: int) -> None:
+        (self.folder / "step").write_text(str(step), encoding="utf-8")
 
     def ask(self, report: Report) -> str | None:
         """Report, and wait for the answer: the reason to stop, or None. An answer that never comes means to go on."""

@@ -45,6 +45,9 @@ class TrialEngine(Protocol):
     def running_s(self, number: int) -> float:
         """Seconds that a trial's process has run, waiting for resources not counted."""
 
+    def step(self, number: int) -> int | None:
+        """The last step that a trial did; None before its first."""
+
     def stop(self, number: int, reason: str) -> None:
         """Ask a trial to end in order, to be continued later."""
 
@@ -85,6 +88,9 @@ class FileEngine:
 
     def running_s(self, number: int) -> float:
         return self.channels[number].running_s()
+
+    def step(self, number: int) -> int | None:
+        return self.channels[number].step()
 
     def stop(self, number: int, reason: str) -> None:
         self.channels[number].stop(reason)

@@ -10,26 +10,28 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from src.common.errors import BAD_INPUT, INTERRUPTED, RunFailed, UserError
-from src.common.files import NO_ROOM, finds_no_room
+from src.common.files import NO_ROOM, finds_no_room, write_json
 from src.common.locks import FileLock, is_held
 from src.common.pace import HANGS, PACE
 from src.common.secrets import only_known, without_secrets
 from src.config.tree import LabConfig, parse
 from src.hardware.launch import launch, needs_launch
 from src.hardware.processes import children, kill_group
-from src.record.record import look_up, read_summary
+from src.record.record import Record, look_up, read_summary
+from src.sweep.beginnings import Stem
 from src.sweep.engines.channel import Channel, Outcome, Report
 
 if TYPE_CHECKING:
     from src.evaluation.evaluator import Measured
 
+BEGINNING = "beginning.json"  # in a run's folder: what of its cost others paid, who made the beginning that it shares
 LOCK_TIMEOUT_S = 60.0  # for an earlier attempt's process to be gone
 # Of a run, what may have been another when it was made: where it lies, and what changes nothing of what is learnt.
 ELSEWHERE = {"run_dir", "resume", "output_root", "name", "choices", "tracking", "budget", "plan", "hub", "hardware"}
@@ -51,6 +53,7 @@ class TrialSpec:
     heartbeat_s: float
     environment: dict[str, str]
     asked_at: float  # time.monotonic() when the slot was free for it
+    stems: list[dict[str, Any] | None] = field(default_factory=list)  # of each seed the beginning that it shares with others
 
 
 def run_trial(spec: TrialSpec) -> None:
@@ -90,7 +93,8 @@ def _run_seeds(spec: TrialSpec, channel: Channel) -> Outcome:
     by_seed: list[list[float]] = []
     for number, config in enumerate(configs):
         reporter = Reporter(spec, channel, config, [values[spec.objective] for values in by_seed])
-        summary = _run_or_continue(config, reporter)
+        stem = Stem.read(spec.stems[number]) if spec.stems else None
+        summary = begin_from(stem, config, reporter) or _run_or_continue(config, reporter)
         if summary["status"] == "pruned" and not spec.keep_pruned_checkpoints:
             shutil.rmtree(Path(str(config.run_dir)) / "checkpoints", ignore_errors=True)
         if summary["status"] != "complete":
@@ -102,6 +106,46 @@ def _run_seeds(spec: TrialSpec, channel: Channel) -> Outcome:
     return _outcome(spec, "complete", "", values=means, by_seed=by_seed)
 
 
+def begin_from(stem: Stem | None, config: LabConfig, reporter: "Reporter") -> dict[str, Any] | None:
+    """Give a run that has not begun the beginning that it shares with others; where that was ended early, its summary."""
+    folder = Path(str(config.run_dir))
+    if stem is None or folder.exists():
+        return None
+    source = Path(stem.folder)
+    source.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(source.with_name(f"{source.name}.lock"))
+    while not lock.acquire(1.0):  # another trial is at it, and will leave it to this one
+        PACE.rest()
+    try:
+        spent = _spent_on(source)
+        summary = _summary(source)
+        if not summary or summary["status"] != "interrupted" or summary["steps"] < stem.steps:
+            own = parse(stem.config)
+            if ended := begin_from(stem.parent, own, reporter):
+                return ended
+            spent = _json(source / BEGINNING)
+            summary = _run_or_continue(own, reporter, stem.steps)
+            if summary["status"] != "interrupted" or summary["steps"] < stem.steps:
+                return summary
+        from src.experiment.preparing import config_in_yaml
+
+        Record.branch(source, folder, config_in_yaml(config))
+        write_json(folder / BEGINNING, spent)
+        return None
+    finally:
+        lock.release()
+
+
+def _json(path: Path) -> dict[str, float]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _spent_on(folder: Path) -> dict[str, float]:
+    """What a run took so far, of which another trial pays the bill."""
+    cost = (_summary(folder) or {}).get("cost", {})
+    return {"seconds": sum(cost.get("seconds", {}).values()), "usd": cost.get("usd", 0.0), "gpu_hours": cost.get("gpu_hours", 0.0)}
+
+
 def _values(config: LabConfig, summary: dict[str, Any]) -> list[float]:
     values = [look_up(summary, key) for key in config.objectives]
     for key, value in zip(config.objectives, values, strict=True):
@@ -110,8 +154,8 @@ def _values(config: LabConfig, summary: dict[str, Any]) -> list[float]:
     return values
 
 
-def _run_or_continue(config: LabConfig, reporter: "Reporter") -> dict[str, Any]:
-    """The summary of a run: the one that lies there if it is finished, else after doing what is left of it.
+def _run_or_continue(config: LabConfig, reporter: "Reporter", until: int | None = None) -> dict[str, Any]:
+    """The summary of a run: the one that lies there if it is finished, else after doing what is left of it, or up to a step.
 
     What lies there and cannot be continued, being damaged or no run yet, gives way to a run from the beginning.
     """
@@ -123,7 +167,7 @@ def _run_or_continue(config: LabConfig, reporter: "Reporter") -> dict[str, Any]:
         if summary["status"] in ("complete", "pruned"):
             return summary
         try:
-            return _carried_out(config_to_continue(folder, None), reporter)
+            return _carried_out(config_to_continue(folder, None), reporter, until)
         except Exception as error:  # whatever reading damaged files may raise
             if reporter.advanced or isinstance(error, RunFailed | MemoryError) or finds_no_room(error):
                 raise
@@ -133,17 +177,19 @@ def _run_or_continue(config: LabConfig, reporter: "Reporter") -> dict[str, Any]:
             raise RunFailed(f"another process is at work in {folder}")
         print(f"{folder} cannot be continued; this trial begins anew", flush=True)
         shutil.rmtree(folder)
-    return _carried_out(config, reporter)
+    return _carried_out(config, reporter, until)
 
 
-def _carried_out(config: LabConfig, reporter: "Reporter") -> dict[str, Any]:
+def _carried_out(config: LabConfig, reporter: "Reporter", until: int | None) -> dict[str, Any]:
     """The summary of a run, in this process or, where it takes several, in processes of its own, which rank.py begins."""
+    from src.common.types import Stop
     from src.experiment.preparing import check_machine
     from src.experiment.run import run
 
     PACE.rest()  # until the first advance; of several processes launch sees to it that they do
     if not needs_launch(config.hardware):
-        return run(config, watches=[reporter.watch])
+        at_its_end = Stop("interrupted", "others go on from here")
+        return run(config, watches=[reporter.watch, lambda line, _: at_its_end if line["step"] == until else None])
     check_machine(config)  # once, before there are several to complain
     given = {"spec": asdict(reporter.spec), "config": config.model_dump(mode="json"), "earlier": reporter.earlier}
     end = launch(config.hardware, [sys.executable, "-m", "src.sweep.engines.rank"], json.dumps(given))
@@ -204,6 +250,7 @@ class Reporter:
         from src.common.types import Stop
 
         self.advanced = True
+        self.channel.did(self.steps_before + line["step"])
         if measured is not None and self.spec.figure:
             reason = self.channel.ask(self._report(line["step"], measured))
             if reason:
@@ -215,12 +262,15 @@ class Reporter:
     def _report(self, step: int, measured: "Measured") -> Report:
         from src.evaluation.summary import per_problem
 
-        value: Any = measured.summary
-        for part in self.spec.figure:
-            value = value[part]
+        value, part = measured.summary, {}
+        for key in self.spec.figure:
+            part, value = value, value[key]
         mean = math.fsum([*self.earlier, value]) / (len(self.earlier) + 1)
         outcomes = [float(share) for share in per_problem(measured.rows)]
-        return Report(_id(), "validation", self.steps_before + step, mean, outcomes, self.earlier)
+        # Of `evaluation.summary`'s interval over problems: 95 % of a normal distribution lie within 1.96 standard errors.
+        error = (part["ci_high"] - part["ci_low"]) / 2 / 1.96 if self.spec.figure[-1] == "accuracy" else 0.0
+        error /= math.sqrt(len(self.earlier) + 1)
+        return Report(_id(), "validation", self.steps_before + step, mean, outcomes, self.earlier, error)
 
     def after_seed(self, values: list[float]) -> str | None:
         """Ask whether the seeds that are left are worth running; without a pruner they all are."""
@@ -241,22 +291,33 @@ def _outcome(
     for config in spec.configs:
         if not (summary := _summary(Path(config["run_dir"]))):
             continue
-        cost = summary.get("cost", {})
-        seconds += sum(cost.get("seconds", {}).values())
-        usd += cost.get("usd", 0.0)
-        gpu_hours += cost.get("gpu_hours", 0.0)
+        spent, others = _spent_on(Path(config["run_dir"])), _json(Path(config["run_dir"]) / BEGINNING)
+        seconds, usd, gpu_hours = (
+            total + spent[key] - others.get(key, 0.0)
+            for total, key in ((seconds, "seconds"), (usd, "usd"), (gpu_hours, "gpu_hours"))
+        )
         steps += summary.get("steps", 0)
-        best = summary.get("evaluation", {}).get("validation", {}).get("best")
-        if best and low is None:
-            low, high = best["ci_low"], best["ci_high"]
+        if low is None:
+            low, high = _interval(summary, config["objective"])
     return Outcome(
         status, reason, can_pass, list(values), [list(v) for v in by_seed], low, high, steps, seconds, usd, gpu_hours
     )
 
 
+def _interval(summary: dict[str, Any], objective: str | list[str]) -> tuple[float | None, float | None]:
+    """Of the first objective, where it is an accuracy."""
+    *parts, figure = (objective if isinstance(objective, str) else objective[0]).split(".")
+    found: Any = summary
+    for part in parts:
+        found = found.get(part) or {}
+    return (found.get("ci_low"), found.get("ci_high")) if figure == "accuracy" else (None, None)
+
+
 def steps_saved(spec: TrialSpec) -> int:
     """Steps that the newest checkpoints of all seeds hold."""
-    folders = [Path(config["run_dir"]) / "checkpoints" for config in spec.configs]
+    runs = [Path(config["run_dir"]) for config in spec.configs]
+    stems = [Path(stem["folder"]) if stem else run for run, stem in zip(runs, spec.stems or [None] * len(runs), strict=True)]
+    folders = [(run if run.exists() else stem) / "checkpoints" for run, stem in zip(runs, stems, strict=True)]
     steps = [[path.name.removeprefix("checkpoint-") for path in folder.glob("checkpoint-*")] for folder in folders]
     return sum(max((int(step) for step in of_seed if step.isdecimal()), default=0) for of_seed in steps)
 
