@@ -38,9 +38,11 @@ from src.training.algorithm import (
     trl_fields,
     type_fault,
 )
-from src.training.length import LengthConfig
+from src.training.length import LengthConfig, LengthSchedule
 from src.training.lr import LrConfig, trainer_fields
-from src.training.reward import RewardConfig
+from src.training.reward import RewardConfig, active
+from src.training.selection import config as selection
+from src.training.selection.config import SelectionConfig
 from src.training.stability import StabilityConfig
 
 OPEN_KEYS = ("trainer.", "reward.weights.")  # below them any name may be given, also one that conf/ does not list
@@ -64,6 +66,7 @@ class LabConfig(Config):
     model: ModelConfig
     problems: ProblemsConfig
     mix: MixConfig
+    selection: SelectionConfig = SelectionConfig()
     reward: RewardConfig
     length: LengthConfig
     prompt: PromptConfig
@@ -120,7 +123,9 @@ class LabConfig(Config):
         if self.batch.presentations > MOST_PRESENTATIONS:  # the batch raises where it does not come out even
             raise ValueError(f"scale.steps: {self.batch.presentations:,} prompts are more than the {MOST_PRESENTATIONS:,} of a run")
         fields = self.algorithm.settings | self.trainer
-        if fault := refusal(TrainingSetup(self.algorithm, self.hardware, fields, self.batch.generation_every_steps)):
+        setup = TrainingSetup(self.algorithm, self.hardware, fields, self.batch.generation_every_steps)
+        schedule = LengthSchedule(self.length, self.scale.completion_budget, self.scale.steps)
+        if fault := refusal(setup) or selection.refusal(self.selection, setup, schedule, roles_needed(self.mix), active(self.reward)):
             raise ValueError(fault)
         return self
 

@@ -100,7 +100,7 @@ def make_plan(config: LabConfig) -> Plan:
 def flops(w: Workload) -> dict[str, float]:
     """FLOPs of the whole run by phase."""
     parts = [
-        {"sampling": sampling_flops(w, w.completions, w.prompt_mean, mean_length(w.natural, limit)), **training_flops(w, limit)}
+        {"sampling": w.sampled * sampling_flops(w, w.completions, w.prompt_mean, mean_length(w.natural, limit)), **training_flops(w, limit)}
         for limit in w.limits
     ]
     parts += [
