@@ -48,10 +48,7 @@ class Session:
         problems = data.mix.problems
         index = {problem.id: number for number, problem in enumerate(problems)}
         order = (index[problem.id] for problem in data.mix.endless())
-        self.selection = Selection(
-            config.selection, Candidates(problems, data.mix.roles, order), self.schedule, config.seed,
-            leave_one_out=config.algorithm.advantages == "leave_one_out",
-        )  # fmt: skip
+        self.selection = Selection(config.selection, Candidates(problems, data.mix.roles, order), self.schedule, config.seed)
         self.checkpoints = Checkpoints(record.folder / "checkpoints", config.record.checkpoints_kept)
         self.progress = self.checkpoints.progress()
         rows = [

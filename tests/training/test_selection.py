@@ -17,6 +17,7 @@ from src.common.files import CHECKSUMS, seal
 from src.common.types import Completion, Problem, Stop, Verdict
 from src.config.continuing import config_to_continue
 from src.experiment.run import run
+from src.plan.plan import make_plan
 from src.record.checkpoints import STATE_FILE
 from src.training.length import Fixed, LengthSchedule, Linear
 from src.training.selection.config import SelectionConfig
@@ -225,6 +226,18 @@ def test_a_problem_s_limit_follows_its_correct_completions_and_never_falls_below
     assert [again.limit_of(problem, 1) for problem in range(4)] == [30, 20, 100, 100]
 
 
+def test_the_plan_pays_for_what_is_thrown_away_and_not_for_what_is_replayed():
+    plain, resampled, replayed = (
+        make_plan(configured(*overrides))
+        for overrides in ([], ["selection=resample", "selection.resample.planned_share=0.5"], ["selection=replay", "selection.replay.share=0.5"])
+    )
+    assert "thrown away" not in plain.tokens
+    assert resampled.tokens["sampled"] == resampled.tokens["thrown away"] == pytest.approx(plain.tokens["sampled"])
+    assert resampled.seconds["rollout"] == pytest.approx(2 * plain.seconds["rollout"]) and resampled.seconds["training"] == plain.seconds["training"]
+    assert replayed.flops["sampling"] == pytest.approx(plain.flops["sampling"] / 2)
+    assert replayed.flops["log-probabilities"] == pytest.approx(2 * plain.flops["log-probabilities"])  # those of the sampler, beside the reference's
+
+
 # -- bad input --------------------------------------------------------------------------------------------------------
 
 
@@ -368,12 +381,12 @@ def test_replayed_completions_are_weighed_by_the_policy_that_sampled_them(tmp_pa
 
 def test_groups_of_their_own_size_fill_the_same_batch(tmp_path):
     folder = tmp_path / "run"
-    run(configured(*SHORT, "scale.steps=3", "mix.size=8", "selection.allocate={min: 2, max: 12}", "record.completions_every_steps=1",
+    run(configured(*SHORT, "mix.size=4", "selection.allocate={min: 2, max: 12}", "record.completions_every_steps=1",
                    f"output_root={tmp_path}", f"run_dir={folder}"))
     batches = [pd.read_parquet(path) for path in sorted((folder / "completions").glob("*.parquet"))]
     sizes = [batch.groupby("problem_id", sort=False).size() for batch in batches]
-    assert [len(batch) for batch in batches] == [24] * 3 and list(sizes[0]) == [6] * 4
-    assert list(sizes[2]) != [6] * 4 and all(2 <= size <= 12 for size in sizes[2])  # by then each problem has been seen
+    assert [len(batch) for batch in batches] == [24] * 4 and list(sizes[0]) == [6] * 4  # nothing is known at first
+    assert list(sizes[3]) != [6] * 4 and all(2 <= size <= 12 for size in sizes[3])
 
 
 def test_completions_are_cut_at_their_problem_s_limit(tmp_path):

@@ -12,7 +12,7 @@ from trl import GRPOTrainer
 
 from src.hardware.ranks import gather, rank, world_size
 from src.rollout.engine import divergence_in_words
-from src.training.selection.sample import Group, Sample, by_group, has_signal, tokens_of
+from src.training.selection.sample import SAME_REWARD, Group, Sample, by_group, has_signal, tokens_of
 
 
 class SelectedGroups:
@@ -156,9 +156,9 @@ class SelectedGroups:
     def _put_advantages(self, output: dict[str, Any], sizes: Sequence[int]) -> None:
         """Advantages over groups of their own sizes in the place of TRL's, and its share of those without a signal."""
         rewards_B = (self.rewards_BR * self.reward_weights.to(self.rewards_BR.device)).sum(dim=1)
-        others = self.harness.selection.leave_one_out
+        others = getattr(self, "over_the_others", False)  # of the group, as leave_one_out.py has it
         output["advantages"] = own_part(by_group(rewards_B, sizes, self.scale_rewards, others))
-        equal = [len(group) for group in rewards_B.split(list(sizes)) if torch.isclose(group.std(), torch.zeros(()))]
+        equal = [len(group_G) for group_G in rewards_B.split(list(sizes)) if group_G.max() - group_G.min() <= SAME_REWARD]
         self._metrics["train"]["frac_reward_zero_std"][-1] = sum(equal) / len(rewards_B)
 
 

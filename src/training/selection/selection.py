@@ -38,11 +38,7 @@ class Selection:
         notes: what a person should know, until somebody takes it.
     """
 
-    def __init__(
-        self, config: SelectionConfig, candidates: Candidates, schedule: LengthSchedule, seed: int, leave_one_out: bool = False
-    ) -> None:
-        """With `leave_one_out`, advantages of groups of their own size are over the mean of the others."""
-        self.leave_one_out = leave_one_out
+    def __init__(self, config: SelectionConfig, candidates: Candidates, schedule: LengthSchedule, seed: int) -> None:
         self.config, self.candidates, self.schedule, self.seed = config, candidates, schedule, seed
         self.presented: list[int] = []
         self.figures: dict[str, float] = {}
