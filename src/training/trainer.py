@@ -99,8 +99,9 @@ class LabTrainerMixin(SelectedGroups, NarrowPasses):
         """Set the limits and the random state for sampling the rows in hand, in one of a step's rounds."""
         step = self.state.global_step
         self.limit = self.harness.schedule.limit(step)
-        self.limits_B = [self.harness.schedule.limit_of(number, step) for number in self.numbers_B]
-        self._apply_limit(max(gather(self.limits_B), default=self.limit))
+        self.limits_B = [self.harness.schedule.limit_of(problem, step) for problem in self.numbers_B]
+        own = gather(self.limits_B) if self.harness.schedule.config.per_problem else []
+        self._apply_limit(max(own, default=self.limit))
         # The random state of a step depends on the seed and the step alone, so a continued run samples what the
         # uninterrupted one would have.
         place = number * self.accelerator.num_processes + self.accelerator.process_index
@@ -131,18 +132,14 @@ class LabTrainerMixin(SelectedGroups, NarrowPasses):
         whole = not (self.is_fsdp_enabled or self.is_deepspeed_enabled)
         with weights_in(self.accelerator.unwrap_model(self.model), self.sampling_dtype if whole else None):
             output = super()._generate_single_turn(prompt_ids, *args, **kwargs)
-        token_ids = output[0] if isinstance(output, tuple) else output  # TRL's RLOO has no log-probabilities beside them
-        prompts, completions = (sum(gather([sum(map(len, ids))])) for ids in (prompt_ids, token_ids))
+        parts = output if isinstance(output, tuple) else (output,)  # TRL's RLOO has no log-probabilities beside the ids
+        cut = tuple(part and [row[:limit] for row, limit in zip(part, self.limits_B, strict=True)] for part in parts)
+        prompts, sampled, kept = (sum(gather([sum(map(len, ids))])) for ids in (prompt_ids, parts[0], cut[0]))
         self.harness.ledger.prompt_tokens += prompts
-        self.harness.ledger.completion_tokens += completions
-        self.harness.ledger.tokens_by_pass["generation"] += prompts + completions
-        return self._cut(output) if self.harness.schedule.config.per_problem else output
-
-    def _cut(self, sampled: Any) -> Any:
-        """What was sampled, as lists or tuples of rows, each as long as its problem's limit at most."""
-        if isinstance(sampled, tuple):
-            return tuple(part if part is None else self._cut(part) for part in sampled)
-        return [row[:limit] for row, limit in zip(sampled, self.limits_B, strict=True)]
+        self.harness.ledger.completion_tokens += sampled
+        self.harness.ledger.throw_away(sampled - kept, 0.0)
+        self.harness.ledger.tokens_by_pass["generation"] += prompts + sampled
+        return cut if isinstance(output, tuple) else cut[0]
 
     def _apply_limit(self, limit: int) -> None:
         # Not self.max_completion_length: Dr. GRPO divides the loss by it, and that constant must not move.
@@ -188,9 +185,10 @@ class LabTrainerMixin(SelectedGroups, NarrowPasses):
 
     def _tell_selection(self) -> None:
         """What the batch is of, and what came of it where that was not seen before."""
-        selection, group, numbers_B = self.harness.selection, self.num_generations, gather(self.numbers_B)
+        selection, group = self.harness.selection, self.num_generations
         if selection.config.samples_first:
             return
+        numbers_B = gather(self.numbers_B)
         starts = range(0, len(numbers_B), group)
         selection.train_on([numbers_B[at] for at in starts])
         selection.saw(self.state.global_step, [(numbers_B[at], self.rollout.completions[at : at + group]) for at in starts])

@@ -381,12 +381,14 @@ def test_replayed_completions_are_weighed_by_the_policy_that_sampled_them(tmp_pa
 
 def test_groups_of_their_own_size_fill_the_same_batch(tmp_path):
     folder = tmp_path / "run"
-    run(configured(*SHORT, "mix.size=4", "selection.allocate={min: 2, max: 12}", "record.completions_every_steps=1",
+    both_ends = ("problems=micro_wide", "mix.weights={core: 0, broad: 1, easy: 1}", "mix.size=4")
+    run(configured(*SHORT, *both_ends, "scale.steps=2", "selection.allocate={min: 2, max: 12}", "record.completions_every_steps=1",
                    f"output_root={tmp_path}", f"run_dir={folder}"))
     batches = [pd.read_parquet(path) for path in sorted((folder / "completions").glob("*.parquet"))]
     sizes = [batch.groupby("problem_id", sort=False).size() for batch in batches]
-    assert [len(batch) for batch in batches] == [24] * 4 and list(sizes[0]) == [6] * 4  # nothing is known at first
-    assert list(sizes[3]) != [6] * 4 and all(2 <= size <= 12 for size in sizes[3])
+    assert [len(batch) for batch in batches] == [24] * 2 and list(sizes[0]) == [6] * 4  # nothing is known at first
+    hard = set(batches[0]["problem_id"][batches[0]["level"] == "hard"])
+    assert all(2 <= size < 6 if problem in hard else 6 < size <= 12 for problem, size in sizes[1].items())
 
 
 def test_completions_are_cut_at_their_problem_s_limit(tmp_path):

@@ -74,7 +74,7 @@ class SelectedGroups:
         ledger.throw_away(tokens_of(thrown), share * (ledger.read()["rollout"] - began))
         selection.figures |= {
             "selection/rounds": rounds, "selection/drawn": len(fresh + others), "selection/replayed": len(old),
-            "selection/thrown_away": len(thrown), "selection/thrown_share": share,
+            "selection/thrown_away": len(thrown), "selection/thrown_tokens": tokens_of(thrown), "selection/thrown_share": share,
         }  # fmt: skip
         return (kept + others)[:wanted]
 
