@@ -60,8 +60,8 @@ class SelectedGroups:
         self.numbers_B = []
         self.begin_sampling()
         while (missing := wanted - len(kept)) > 0 and rounds < most:
-            drawn = len(kept) - len(old) + len(others)
-            problems = selection.draw(step, in_parts(min(selection.asked_for(missing), most * wanted - drawn)))
+            left = max(0, most * wanted - (len(kept) - len(old) + len(others)))
+            problems = selection.draw(step, in_parts(min(selection.asked_for(missing), left)))
             problems = problems[: len(problems) // world_size() * world_size()]
             if not problems:
                 break  # all have had their turn in this step
