@@ -125,7 +125,8 @@ class LabConfig(Config):
         fields = self.algorithm.settings | self.trainer
         setup = TrainingSetup(self.algorithm, self.hardware, fields, self.batch.generation_every_steps)
         schedule = LengthSchedule(self.length, self.scale.completion_budget, self.scale.steps)
-        if fault := refusal(setup) or selection.refusal(self.selection, setup, schedule, roles_needed(self.mix), active(self.reward)):
+        around = selection.Around(setup, schedule, roles_needed(self.mix), active(self.reward))
+        if fault := refusal(setup) or selection.refusal(self.selection, around):
             raise ValueError(fault)
         return self
 

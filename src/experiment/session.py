@@ -48,7 +48,8 @@ class Session:
         problems = data.mix.problems
         index = {problem.id: number for number, problem in enumerate(problems)}
         order = (index[problem.id] for problem in data.mix.endless())
-        self.selection = Selection(config.selection, Candidates(problems, data.mix.roles, order), self.schedule, config.seed)
+        candidates = Candidates(problems, data.mix.roles, order)
+        self.selection = Selection(config.selection, candidates, self.schedule, config.seed)
         self.checkpoints = Checkpoints(record.folder / "checkpoints", config.record.checkpoints_kept)
         self.progress = self.checkpoints.progress()
         rows = [
@@ -76,7 +77,8 @@ class Session:
 
     def _progress_now(self):
         if not self.config.selection.walks:
-            self.record.table("problems", pd.DataFrame([asdict(self.data.mix.problems[n]) for n in self.selection.presented]))
+            problems = [self.data.mix.problems[number] for number in self.selection.presented]
+            self.record.table("problems", pd.DataFrame(list(map(asdict, problems))))
         self.progress.length = self.schedule.state_dict()
         self.progress.selection = self.selection.state_dict()
         self.progress.ledger = self.ledger.state_dict()

@@ -21,8 +21,8 @@ Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class PerProblemConfig(Config):
-    """A limit for each problem: so many times the mean length of its correct completions so far. What is longer is cut off, as in
-    DLER (arXiv 2510.15110), which cuts all problems at one length."""
+    """A limit for each problem: so many times the mean length of its correct completions so far. What is longer is cut off: the
+    truncation of DLER (arXiv 2510.15110), tighter for problems that need less."""
 
     slack: float = Field(1.5, ge=1, allow_inf_nan=False)
     floor: Share = 0.25  # lowest limit / the highest of the schedule

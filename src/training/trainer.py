@@ -191,7 +191,8 @@ class LabTrainerMixin(SelectedGroups, NarrowPasses):
         numbers_B = gather(self.numbers_B)
         starts = range(0, len(numbers_B), group)
         selection.train_on([numbers_B[at] for at in starts])
-        selection.saw(self.state.global_step, [(numbers_B[at], self.rollout.completions[at : at + group]) for at in starts])
+        completions = self.rollout.completions
+        selection.saw(self.state.global_step, [(numbers_B[at], completions[at : at + group]) for at in starts])
 
     # -- account --------------------------------------------------------------------------------------------------
 

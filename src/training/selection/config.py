@@ -5,6 +5,7 @@ at null, and needs the completions before TRL does (src/training/selection/group
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from pydantic import Field, model_validator
 
@@ -74,45 +75,64 @@ class SelectionConfig(Config):
         return (1 - (self.replay.share if self.replay else 0.0)) / (1 - self.thrown_share)
 
 
-def refusal(
-    config: SelectionConfig, setup: TrainingSetup, schedule: LengthSchedule, roles: Collection[str], terms: Collection[str]
-) -> str | None:
-    """Why a selection cannot go with an algorithm, a schedule of the limit, a mix with these roles and these terms of the reward;
-    None where it can."""
-    draw = config.draw
-    for role in sorted(draw.roles - set(roles)):
-        return f"selection.draw: it draws from the role {role}, of which the mix has nothing; give it a part in mix.weights or mix.easy_share"
-    if isinstance(draw, BySchedule) and draw.easy_share and set(roles) == {EASY}:
-        return "selection.draw.easy_share: the mix has easy problems alone; give another role a part in mix.weights or mix.easy_share"
-    if isinstance(draw, BySchedule) and "length" in draw.kinds_of_course and not schedule.rises:
-        return "selection.draw: course=length goes with a limit that rises; choose length=linear, staged or adaptive"
-    if not config.samples_first:
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a selection has to get along with."""
+
+    setup: TrainingSetup
+    schedule: LengthSchedule
+    roles: Collection[str]  # of the mix
+    terms: Collection[str]  # of the reward
+
+    @property
+    def has_ratios(self) -> bool:
+        """Whether the loss has clipped ratios of tokens, and advantages that are worked out of the rewards alone."""
+        method = self.setup.algorithm
+        return method.trainer == "grpo" and method.advantages in ("of_trainer", "leave_one_out")
+
+
+def refusal(config: SelectionConfig, around: Around) -> str | None:
+    """Why a selection cannot go with what is around it, in words for a person; None where it can."""
+    method = around.setup.algorithm
+    if fault := _draw_refusal(config.draw, around):
+        return f"selection.draw{fault}"
+    if config.samples_first and method.advantages == "shortest_correct":
+        return "selection: supervised training samples from the base, and learns from one completion of a prompt; set selection=fixed"
+    if config.replay and not around.has_ratios:
+        return (
+            f"selection.replay: trainer={method.trainer} with advantages={method.advantages} is on-policy only: it has no clipped "
+            "ratios of tokens; choose an algorithm that has, or set it to null"
+        )
+    fault = config.allocate and _allocate_refusal(config.allocate, around)
+    return f"selection.allocate: {fault}" if fault else None
+
+
+def _draw_refusal(draw: Draw, around: Around) -> str | None:
+    give = "in mix.weights or mix.easy_share"
+    for role in sorted(draw.roles - set(around.roles)):
+        return f": it draws from the role {role}, of which the mix has nothing; give it a part {give}"
+    if not isinstance(draw, BySchedule):
         return None
-    method = setup.algorithm
-    if method.advantages == "shortest_correct":
-        return "selection: supervised training samples from the base for each batch, and learns from one completion of a prompt; set selection=fixed"
-    learnt = method.advantages in ("of_trainer", "leave_one_out") and method.trainer == "grpo"
-    if config.replay and not learnt:
-        return (
-            f"selection.replay: trainer={method.trainer} with advantages={method.advantages} is on-policy only here: it has no clipped "
-            "ratio of tokens; choose an algorithm of trainer=grpo, or set it to null"
-        )
-    return _allocate_refusal(config.allocate, setup, learnt, terms) if config.allocate else None
+    if draw.easy_share and set(around.roles) == {EASY}:
+        return f".easy_share: the mix has easy problems alone; give another role a part {give}"
+    if "length" in draw.kinds_of_course and not around.schedule.rises:
+        return ": course=length goes with a limit that rises; choose length=linear, staged or adaptive"
+    return None
 
 
-def _allocate_refusal(allocate: AllocateConfig, setup: TrainingSetup, learnt: bool, terms: Collection[str]) -> str | None:
-    method, fields = setup.algorithm, setup.fields
-    if not allocate.min <= method.completions_per_prompt <= allocate.max:
+def _allocate_refusal(allocate: AllocateConfig, around: Around) -> str | None:
+    method, fields = around.setup.algorithm, around.setup.fields
+    if not allocate.min <= (mean := method.completions_per_prompt) <= allocate.max:
         return (
-            f"selection.allocate: from {allocate.min} to {allocate.max} completions of a prompt cannot be {method.completions_per_prompt} "
-            "in the mean; set algorithm.completions_per_prompt between them"
+            f"from {allocate.min} to {allocate.max} completions of a prompt cannot be {mean} in the mean; set "
+            "algorithm.completions_per_prompt between them"
         )
-    if not learnt or fields.get("multi_objective_aggregation", "sum_then_normalize") != "sum_then_normalize":
-        return f"selection.allocate: advantages={method.advantages} of trainer={method.trainer} want groups of one size; set it to null"
+    if not around.has_ratios or fields.get("multi_objective_aggregation", "sum_then_normalize") != "sum_then_normalize":
+        return f"advantages={method.advantages} of trainer={method.trainer} want groups of one size; set it to null"
     if method.advantages == "leave_one_out" and (fields.get("beta") or fields.get("scale_rewards") == "batch"):
-        return "selection.allocate: leave_one_out wants groups of one size where beta is above 0 or scale_rewards is batch; set it to null"
-    if compared := sorted({"efficient", "length_kimi"} & set(terms)):
-        return f"selection.allocate: the reward {compared[0]} compares groups of one size; set its weight to 0, or allocate to null"
+        return "leave_one_out wants groups of one size where beta is above 0 or scale_rewards is batch; set it to null"
+    for term in sorted({"efficient", "length_kimi"} & set(around.terms)):
+        return f"the reward {term} compares groups of one size; set its weight to 0, or allocate to null"
     return None
 
 
@@ -122,8 +142,8 @@ def check_enough(config: SelectionConfig, problems: Sequence[Problem], prompts_a
         return
     if len(problems) < prompts_at_once:
         raise UserError(
-            f"selection: a batch is of {prompts_at_once} prompts and the mix has {len(problems)} problems; set a larger mix.size or "
-            "fewer algorithm.prompts_per_step"
+            f"selection: a batch is of {prompts_at_once} prompts and the mix has {len(problems)} problems; set a larger mix.size "
+            "or fewer algorithm.prompts_per_step"
         )
     rates = PassRates(config.draw.rates, [problem.pass_rate for problem in problems])
     if fault := config.draw.out_of_reach([rates.mean(number, 0) for number in range(len(problems))]):

@@ -26,7 +26,7 @@ class View:
 
     moment: Moment
     walk: Callable[[str | None, int], list[int]]  # a role (None = any) and how many: its next ones in the order of the mix
-    free: Callable[[int], list[int]]  # those not drawn in this step nor just before it, at least so many if there are, in random order
+    free: Callable[[int], list[int]]  # in random order, those not drawn in this step nor just before it; more if they are too few
     rates: PassRates
     parts: Mapping[str, float]  # role: its part of the mix
     owed: dict[str, float]  # what `deal` has left to give, by name
@@ -181,9 +181,10 @@ def _near(config: ByPassRate, view: View, free: Sequence[int], number: int) -> l
 
 
 def _thompson(config: ByPassRate, view: View, free: Sequence[int], number: int) -> list[int]:
-    """By a rate drawn from each one's posterior (arXiv 2507.04632, section 3.3): what is not known well gets its turn."""
+    """By a rate drawn from each one's posterior (arXiv 2507.04632): what is not known well gets its turn."""
     step = view.moment.step
-    return sorted(free, key=lambda problem: abs(view.rng.betavariate(*view.rates.posterior(problem, step)) - config.target))
+    drawn = {problem: view.rng.betavariate(*view.rates.posterior(problem, step)) for problem in free}
+    return sorted(free, key=lambda problem: abs(drawn[problem] - config.target))
 
 
 def _in_band(config: ByPassRate, view: View, free: Sequence[int], number: int) -> list[int]:

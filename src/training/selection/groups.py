@@ -51,8 +51,8 @@ class SelectedGroups:
     # -- sampling before TRL does -----------------------------------------------------------------------------------
 
     def _fill(self, step: int, wanted: int) -> list[Group]:
-        """Groups of all processes for one batch. Where those without a signal are to make room, they are sampled in rounds until each
-        has one, or as many batches were drawn as there may be rounds; the last groups may have none then."""
+        """Groups of all processes for one batch. Where those without a signal are to make room, they are sampled in rounds until
+        each has one, or as many batches were drawn as there may be rounds; the last groups may have none then."""
         selection, ledger = self.harness.selection, self.harness.ledger
         resample, old = selection.config.resample, selection.replayed(step, wanted)
         most, began = resample.max_rounds if resample else 1, ledger.read()["rollout"]

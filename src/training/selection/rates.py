@@ -1,5 +1,5 @@
 """What is believed of each problem's present pass rate: a Beta posterior from the completions so far, older ones of which
-count less. Streaming as in arXiv 2507.04632, section 3.2, but decayed by steps, not by draws: the learner moves in each."""
+count less. As in arXiv 2507.04632, but decayed by steps, not by draws: the learner moves in each."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -83,8 +83,8 @@ def _gain(variance: float, size: int) -> float:
 
 
 def by_group(rewards_B: "torch.Tensor", sizes: Sequence[int], scale: str, leave_one_out: bool) -> "torch.Tensor":
-    """Advantages of groups of these sizes, that stand next to each other: over the mean of the group, or of its others, divided as
-    TRL's `scale_rewards` says."""
+    """Advantages of groups of these sizes, that stand next to each other: over the mean of the group, or of its others, divided
+    as TRL's `scale_rewards` says."""
     import torch
 
     parts = []

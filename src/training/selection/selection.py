@@ -94,8 +94,10 @@ class Selection:
         self.figures["selection/starved"] = self.figures.get("selection/starved", 0) + missing
         if not self._said:
             self._said = True
-            self.notes.append(f"selection starves: at step {self._step + 1} {missing} of {number} problems are not as asked; others are taken "
-                              "(selection.draw.when_starved); selection/starved counts them from now on")
+            self.notes.append(
+                f"selection starves: at step {self._step + 1} {missing} of {number} problems are not as asked; others are taken "
+                "(selection.draw.when_starved), and selection/starved counts them"
+            )
 
     # -- what came of it ------------------------------------------------------------------------------------------
 
@@ -160,8 +162,8 @@ class Selection:
         if self.config.walks:
             return {}
         return {
-            "presented": self.presented, "rates": self.rates.state_dict(), "given": self._given, "owed": self._owed, "needs": self._needs,
-            "kept": [kept.state_dict() for kept in self._kept],
+            "presented": self.presented, "given": self._given, "owed": self._owed, "needs": self._needs,
+            "rates": self.rates.state_dict(), "kept": [kept.state_dict() for kept in self._kept],
         }  # fmt: skip
 
     def restore(self, state: Mapping[str, Any], presented: int) -> None:
