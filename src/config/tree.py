@@ -38,9 +38,11 @@ from src.training.algorithm import (
     trl_fields,
     type_fault,
 )
-from src.training.length import LengthConfig
+from src.training.length import LengthConfig, LengthSchedule
 from src.training.lr import LrConfig, trainer_fields
-from src.training.reward import RewardConfig
+from src.training.reward import RewardConfig, active
+from src.training.selection import config as selection
+from src.training.selection.config import SelectionConfig
 from src.training.stability import StabilityConfig
 
 OPEN_KEYS = ("trainer.", "reward.weights.")  # below them any name may be given, also one that conf/ does not list
@@ -64,6 +66,7 @@ class LabConfig(Config):
     model: ModelConfig
     problems: ProblemsConfig
     mix: MixConfig
+    selection: SelectionConfig = SelectionConfig()
     reward: RewardConfig
     length: LengthConfig
     prompt: PromptConfig
@@ -121,7 +124,10 @@ class LabConfig(Config):
         if self.batch.presentations > MOST_PRESENTATIONS:  # the batch raises where it does not come out even
             raise ValueError(f"scale.steps: {self.batch.presentations:,} prompts are more than the {MOST_PRESENTATIONS:,} of a run")
         fields = self.algorithm.settings | self.trainer
-        if fault := refusal(TrainingSetup(self.algorithm, self.hardware, fields, self.batch.generation_every_steps)):
+        setup = TrainingSetup(self.algorithm, self.hardware, fields, self.batch.generation_every_steps)
+        schedule = LengthSchedule(self.length, self.scale.completion_budget, self.scale.steps)
+        around = selection.Around(setup, schedule, roles_needed(self.mix), active(self.reward))
+        if fault := refusal(setup) or selection.refusal(self.selection, around):
             raise ValueError(fault)
         return self
 
@@ -143,6 +149,7 @@ class LabConfig(Config):
             for figure in (*figures, *(("gain.mean", "gain.ci_low", "gain.ci_high") if when != "before" else ()))
         ]
         costs = ["usd", "gpu_hours", "prompt_tokens", "completion_tokens", *(f"seconds.{phase}" for phase in PHASES)]
+        costs += ["thrown_away.tokens", "thrown_away.seconds"]
         costs += [f"flops.{kind}" for kind in (*PASSES, "total")]
         return [*keys, *(f"cost.{key}" for key in costs)]
 

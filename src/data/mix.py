@@ -78,6 +78,11 @@ class Mix:
         return len(self.problems) * self.repeats
 
     @property
+    def roles(self) -> list[str]:
+        """The role of each of the problems."""
+        return [role for role, number in self.counts.items() for _ in range(number)]
+
+    @property
     def by_level(self) -> dict[str, int]:
         """How many of the problems are of each level."""
         counts = Counter(problem.level for problem in self.problems)
@@ -85,7 +90,7 @@ class Mix:
 
     def presentations(self, total: int) -> list[Problem]:
         """The first `total` problems in the order of training; walks follow one another as long as needed."""
-        return list(islice(self._endless(), total))
+        return list(islice(self.endless(), total))
 
     def epoch(self, position: int) -> int:
         """The epoch, from 0, of the presentation at `position`, from 0."""
@@ -102,7 +107,8 @@ class Mix:
             "order": self.order,
         }
 
-    def _endless(self) -> Iterator[Problem]:
+    def endless(self) -> Iterator[Problem]:
+        """The problems in the order of training, walk after walk."""
         for epoch in count():
             yield from ORDERS[self.order](self.problems, self.seed, epoch)
 

@@ -155,6 +155,8 @@ class AfterStep(TrainerCallback):
             self._save_completions(step)
         self.log(line)
         self.screen.step(line)
+        while session.selection.notes:
+            self.screen.warn(session.selection.notes.pop(0))
         return *self._decide(line, measured, last or asked == "stop"), None if asked == "stop" else asked
 
     def _measures(self, step: int) -> bool:
@@ -197,7 +199,8 @@ class AfterStep(TrainerCallback):
             "prompt_tokens": ledger.prompt_tokens,
             "completion_tokens": ledger.completion_tokens,
             "optimiser_steps": step,
-            **session.data_use.after(session.config.batch.presented(step)),
+            **session.selection.used(),
+            **session.selection.take_figures(),
             "parameters": ledger.size.parameters,
             "parameters/without_embeddings": ledger.size.without_embeddings,
             **{f"flops/{kind}": number for kind, number in ledger.flops().items()},

@@ -15,6 +15,7 @@ from src.data.prompt import prompt_token_ids
 from src.evaluation.config import ValidationConfig
 from src.grading.grader import Grader
 from src.model.architecture import architecture
+from src.training.selection.config import check_enough
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ def prepare_data(config: LabConfig, tokenizer, grader: Grader) -> Data:
         left = {role: problems for role, problems in left.items() if problems}
         mix = mix.among({role: len(problems) for role, problems in left.items()})
     drawn = draw_mix(mix, left, config.seed)
+    check_enough(config.selection, drawn.problems, config.batch.prompts_per_generation)
     notes = [*notes, *pools.notes]
     return Data(validation, suites, drawn, pools, tuple(notes), too_long, tuple(drawn.presentations(config.batch.presentations)))
 
@@ -130,9 +132,3 @@ def check_prompts(config: LabConfig, tokenizer, suites: Sequence[Suite]) -> None
 
 def _fits(config: LabConfig, tokenizer, problem: Problem) -> bool:
     return len(prompt_token_ids(tokenizer, config.prompt, problem.question)) <= config.scale.prompt_budget
-
-
-def check_same_problems(recorded_ids: Sequence[str], data: Data) -> None:
-    """Raise UserError if a run to resume was trained on other problems than its configuration gives now."""
-    if list(recorded_ids) != [problem.id for problem in data.presentations]:
-        raise UserError("resume: the problem files have changed since this run began; restore them or start a new run")

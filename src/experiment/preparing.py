@@ -1,7 +1,7 @@
 """What is checked and set before a run begins."""
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +10,7 @@ import yaml
 
 from src.common.errors import UserError
 from src.common.files import write_json
+from src.common.types import Problem
 from src.config.tree import LabConfig
 from src.data.problems import check_pools
 from src.experiment.data import roles_to_load
@@ -90,7 +91,7 @@ def open_record(config: LabConfig, data: "Data", folder: Path, plan: Plan | None
     if config.resume:
         record = Record.reopen(folder)
         try:
-            check_problems_of(folder, data)
+            check_problems_of(folder, *beforehand(config, data))
             check_same_sharding(folder, config.hardware)
             if faults := go_back(record, config.record.checkpoints_kept):
                 warn(f"damaged checkpoints, put aside and not used: {'; '.join(faults)}")
@@ -103,7 +104,8 @@ def open_record(config: LabConfig, data: "Data", folder: Path, plan: Plan | None
     record = Record.open(folder, text, summary | {"problems": data.report()}, config.grading.rules)
     if plan:
         write_json(folder / "plan.json", asdict(plan))
-    record.table("problems", pd.DataFrame([asdict(problem) for problem in data.presentations]))
+    name, problems = beforehand(config, data)
+    record.table(name, pd.DataFrame([asdict(problem) for problem in problems]))
     measured_on = {problem.id: problem for suite in (data.validation, *data.suites) for problem in suite.problems}
     record.table("evaluation/problems", pd.DataFrame([asdict(problem) for problem in measured_on.values()]))
     record.save()
@@ -115,19 +117,24 @@ def config_in_yaml(config: LabConfig) -> str:
     return yaml.safe_dump(config.published(), sort_keys=False, allow_unicode=True)
 
 
-def check_problems_of(folder: Path, data: "Data") -> None:
-    """Raise UserError where the run in `folder` was trained on other problems, or its table of them cannot be read."""
+def beforehand(config: LabConfig, data: "Data") -> tuple[str, Sequence[Problem]]:
+    """What is known of a run's problems before it begins, and the table of the record that holds it: all that it is trained on,
+    or where a selection draws from them as it goes, what it may draw."""
+    return ("problems", data.presentations) if config.selection.walks else ("candidates", data.mix.problems)
+
+
+def check_problems_of(folder: Path, name: str, problems: Sequence[Problem]) -> None:
+    """Raise UserError where the run in `folder` began with other problems, or its table of them cannot be read."""
     import pandas as pd
     import pyarrow
 
-    from src.experiment.data import check_same_problems
-
-    path = folder / "problems.parquet"
+    path = folder / f"{name}.parquet"
     try:
         recorded = pd.read_parquet(path, columns=["id"])["id"]
     except (OSError, ValueError, KeyError, pyarrow.ArrowException) as error:
         raise UserError(f"resume: {path} is missing or damaged; restore it, or start a new run") from error
-    check_same_problems(recorded, data)
+    if list(recorded) != [problem.id for problem in problems]:
+        raise UserError("resume: the problem files have changed since this run began; restore them or start a new run")
 
 
 def go_back(record: Record, kept: int) -> list[str]:

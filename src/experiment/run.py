@@ -184,6 +184,7 @@ def cost(config: LabConfig, ledger: Ledger) -> dict[str, Any]:
         "gpu_hours": config.hardware.gpu_hours(total),
         "prompt_tokens": ledger.prompt_tokens,
         "completion_tokens": ledger.completion_tokens,
+        "thrown_away": dict(ledger.thrown_away),
         "flops": ledger.flops(),
         "seconds": ledger.read(),
     }

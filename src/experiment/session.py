@@ -1,9 +1,10 @@
 """One training session: a trainer with its data, schedule, account and checkpoints."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
+import pandas as pd
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
 from trl import GRPOConfig, RLOOConfig
@@ -17,10 +18,11 @@ from src.grading.grader import Grader
 from src.model.load import load_model, peft_config
 from src.record.checkpoints import Checkpoints
 from src.record.flops import size_of
-from src.record.ledger import DataUse, Ledger
+from src.record.ledger import Ledger
 from src.record.record import Record
 from src.rollout import generation
 from src.training.length import LengthSchedule
+from src.training.selection.selection import Candidates, Selection
 from src.training.stability import Monitor
 from src.training.trainer import Harness, reward_functions, trainer_class, use_parts
 
@@ -42,16 +44,16 @@ class Session:
     ) -> None:
         self.config, self.data, self.grader, self.record, self.ledger = config, data, grader, record, ledger
         ledger.size = size_of(learner.model)  # before the trainer wraps it
-        presentations = data.presentations
-        self.data_use = DataUse([problem.id for problem in presentations], len(data.mix.problems))
         self.schedule = LengthSchedule(config.length, config.scale.completion_budget, config.scale.steps)
+        problems = data.mix.problems
+        index = {problem.id: number for number, problem in enumerate(problems)}
+        order = (index[problem.id] for problem in data.mix.endless())
+        candidates = Candidates(problems, data.mix.roles, order)
+        self.selection = Selection(config.selection, candidates, self.schedule, config.seed)
         self.checkpoints = Checkpoints(record.folder / "checkpoints", config.record.checkpoints_kept)
         self.progress = self.checkpoints.progress()
-        problems = {problem.id: problem for problem in presentations}
-        index = {problem_id: number for number, problem_id in enumerate(problems)}
         rows = [
-            {"prompt": messages(config.prompt, problem.question), "problem": index[problem.id]}
-            for problem in presentations
+            {"prompt": messages(config.prompt, problem.question), "problem": number} for number, problem in enumerate(problems)
         ]
         use_parts(
             reference=partial(load_model, config.model),
@@ -61,27 +63,31 @@ class Session:
             model=learner.model,
             reward_funcs=reward_functions(config.reward, lambda: self.trainer.batch),
             args=learner.settings,
-            train_dataset=Dataset.from_list(rows),
+            train_dataset=Dataset.from_list([rows[index[problem.id]] for problem in data.presentations]),
             processing_class=learner.tokenizer,
             peft_config=peft_config(config.model),
         )
         self.trainer.attach(
             Harness(
-                problems=list(problems.values()), grader=grader, schedule=self.schedule, ledger=ledger,
+                rows=rows, problems=list(problems), grader=grader, selection=self.selection, schedule=self.schedule, ledger=ledger,
                 checkpoints=self.checkpoints, progress=self._progress_now, padding=config.padding, reader=config.reward.accuracy.reader,
             )
         )
         self.trainer.remove_callback(PrinterCallback)
 
     def _progress_now(self):
-        self.progress.length = self.schedule.state
+        if not self.config.selection.walks:
+            problems = [self.data.mix.problems[number] for number in self.selection.presented]
+            self.record.table("problems", pd.DataFrame(list(map(asdict, problems))))
+        self.progress.length = self.schedule.state_dict()
+        self.progress.selection = self.selection.state_dict()
         self.progress.ledger = self.ledger.state_dict()
         self.progress.metrics = file_hash(self.record.folder / "metrics.jsonl")
         return self.progress
 
     def monitor(self) -> Monitor:
         """The monitor, knowing what the record and the newest checkpoint know. Rank 0's."""
-        shuffled = self.config.mix.order == "shuffled"
+        shuffled = self.config.mix.order == "shuffled" and self.config.selection.walks
         return Monitor(self.config.stability, shuffled, self.record.steps(), self.progress.stability)
 
     @property
@@ -92,7 +98,8 @@ class Session:
     def restore(self) -> None:
         """Go back to the newest checkpoint's schedule and account, and drop the record's lines of later steps."""
         if self.progress.step:
-            self.schedule.state = self.progress.length
+            self.schedule.load(self.progress.length)
+            self.selection.restore(self.progress.selection, self.config.batch.presented(self.progress.step))
             before = sum(self.progress.ledger["seconds"].values())
             lines = self.record.steps()
             lost = max(0.0, lines[-1]["seconds/total"] - before) if lines else 0.0

@@ -108,6 +108,8 @@ ROLES = {
     "broad": Role({"hard": HARD_LENGTHS}),
     "chains": Role({"easy": EASY_LENGTHS, "hard": HARD_LENGTHS}),
     "chains_long": Role({"hard": (8, 9, 10)}),  # longer than anything trained on
+    "one_step": Role({"easy": (1,)}),
+    "beyond": Role({"hard": (8, 9, 10)}),  # of the length of chains_long's, and none of them
     "copying": Role({"easy": (4, 5, 6), "hard": (7, 8, 9)}, draw_copying),
     "comparison": Role({"easy": (3,), "hard": (4, 5)}, draw_comparison),
     "large_easy": Role({"easy": LONG_EASY_LENGTHS}),

@@ -61,6 +61,8 @@ class Workload:
     evaluations: tuple["Sampling", ...]
     measured_by_all: bool  # whether all training processes measure, or rank 0 alone
     learnt: float = 1.0  # share of completions that goes through training
+    sampled: float = 1.0  # completions sampled for each one of a batch: some are thrown away, some not sampled anew
+    thrown: float = 0.0  # share of the sampled ones
 
     @property
     def engine_bytes(self) -> int:
@@ -256,11 +258,13 @@ def engine_memory(w: Workload, spec: Spec) -> dict[str, float]:
 
 
 def tokens(w: Workload) -> dict[str, float]:
-    """Tokens of the whole run: sampled in training, trained on (padding counted), sampled in evaluation."""
-    sampled = sum(w.completions * mean_length(w.natural, limit) for limit in w.limits)
+    """Tokens of the whole run: sampled in training, those thrown away by themselves, trained on (padding counted), sampled in
+    evaluation."""
+    sampled = w.sampled * sum(w.completions * mean_length(w.natural, limit) for limit in w.limits)
     trained = sum(w.learnt * w.completions * w.uses * (w.prompt_mean + fmean(pass_lengths(w, limit))) for limit in w.limits)
     measured = sum(e.times * e.completions * mean_length(w.natural, e.limit) for e in w.evaluations)
-    return {"sampled": sampled, "trained": trained, "evaluation": measured}
+    thrown = {"thrown away": w.thrown * sampled} if w.thrown else {}
+    return {"sampled": (1 - w.thrown) * sampled, **thrown, "trained": trained, "evaluation": measured}
 
 
 def _forward(w: Workload, lengths: tuple[float, ...]) -> tuple[float, float]:
@@ -332,7 +336,7 @@ def gather_seconds(w: Workload, spec: Spec) -> float:
 
 def seconds(w: Workload, spec: Spec) -> dict[str, float]:
     """Seconds of the whole run by phase."""
-    rollout = sum(sampling_seconds(w, spec, w.completions, w.prompt_mean, limit) for limit in w.limits)
+    rollout = w.sampled * sum(sampling_seconds(w, spec, w.completions, w.prompt_mean, limit) for limit in w.limits)
     if not w.engine.uses_vllm:  # every token of sharded weights
         rollout += sum(longest_length(w.natural, limit, w.completions) for limit in w.limits) * gather_seconds(w, spec)
     rate = w.processes * spec.training_flops_per_s

@@ -99,8 +99,9 @@ def make_plan(config: LabConfig) -> Plan:
 
 def flops(w: Workload) -> dict[str, float]:
     """FLOPs of the whole run by phase."""
+    drawn = w.sampled * w.completions
     parts = [
-        {"sampling": sampling_flops(w, w.completions, w.prompt_mean, mean_length(w.natural, limit)), **training_flops(w, limit)}
+        {"sampling": sampling_flops(w, drawn, w.prompt_mean, mean_length(w.natural, limit)), **training_flops(w, limit)}
         for limit in w.limits
     ]
     parts += [

@@ -43,7 +43,7 @@ def workload(config: LabConfig, shape: Architecture) -> Workload:
         limits=limits(config),
         natural=scale.natural_completion_tokens,
         reference=bool(beta) and lora is None,
-        extra_forwards=bool(beta) + scores_again(config, fields),
+        extra_forwards=bool(beta) + (scores_again(config, fields) or config.selection.replay is not None),
         checkpointing=hardware.gradient_checkpointing,
         attention=config.model.attention,
         sharding=hardware.sharding,
@@ -54,6 +54,8 @@ def workload(config: LabConfig, shape: Architecture) -> Workload:
         evaluations=tuple(evaluations(config)),
         measured_by_all=config.measured_by_all,
         learnt=ADVANTAGES[config.algorithm.advantages].learnt_share(config.algorithm.completions_per_prompt),
+        sampled=config.selection.sampled_share,
+        thrown=config.selection.thrown_share,
     )
 
 

@@ -34,6 +34,7 @@ class Progress:
     step: int = 0
     validation: dict[str, float] = field(default_factory=dict)  # accuracy 0 to 1 by step (a string, for JSON)
     length: dict[str, Any] = field(default_factory=dict)  # state of the length schedule
+    selection: dict[str, Any] = field(default_factory=dict)  # state of what draws problems; empty for the walk through the mix
     ledger: dict[str, Any] = field(default_factory=dict)  # state of the account
     stability: dict[str, Any] = field(default_factory=dict)  # state of the monitor
     pending: str | None = None  # what the monitor asked for before the next step

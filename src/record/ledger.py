@@ -2,9 +2,8 @@
 phase."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import accumulate
 from typing import Any
 
 from src.common.pace import PACE
@@ -21,6 +20,7 @@ class Ledger:
         self.seconds = dict.fromkeys(PHASES, 0.0)
         self.prompt_tokens = 0
         self.completion_tokens = 0
+        self.thrown_away = {"tokens": 0, "seconds": 0.0}  # of the completions, and of the rollout: sampled and not learnt from
         self.tokens_by_pass = dict.fromkeys(PASSES, 0)  # tokens through each kind of pass, padding not counted
         self.size: ParameterCount | None = None  # of the model that is trained, once it is known
         self._open = ["startup"]
@@ -53,6 +53,11 @@ class Ledger:
         """Seconds in all, over every session of the run."""
         return sum(self.read().values())
 
+    def throw_away(self, tokens: int, seconds: float) -> None:
+        """Take note of completion tokens that are not learnt from, and of the seconds that sampling them took."""
+        self.thrown_away["tokens"] += tokens
+        self.thrown_away["seconds"] += seconds
+
     def flops(self) -> dict[str, float]:
         """Operations so far by kind of pass, and their total; 0 before there is a model."""
         return flops(self.size or ParameterCount(0, 0), self.tokens_by_pass)
@@ -62,6 +67,7 @@ class Ledger:
             "seconds": self.read(),
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
+            "thrown_away": dict(self.thrown_away),
             "passes": dict(self.tokens_by_pass),
         }
 
@@ -71,21 +77,5 @@ class Ledger:
             self.seconds[phase] += seconds
         self.seconds["lost"] += lost_seconds
         self.prompt_tokens, self.completion_tokens = state["prompt_tokens"], state["completion_tokens"]
+        self.thrown_away = dict(state.get("thrown_away", self.thrown_away))
         self.tokens_by_pass = dict(state["passes"])
-
-
-class DataUse:
-    """How much of its data a run has used: known from the order of presentation alone, so a continued run agrees."""
-
-    def __init__(self, ids: Sequence[str], mix_problems: int) -> None:
-        """`ids` of the problems in their order of presentation, repeats included; `mix_problems` differing ones a walk
-        of the mix presents each once per epoch."""
-        first = {problem: place for place, problem in reversed(list(enumerate(ids)))}
-        self._unique = [0, *accumulate(first[problem] == place for place, problem in enumerate(ids))]
-        self._mix_problems = mix_problems
-
-    def after(self, presented: int) -> dict[str, float]:
-        """Samples (prompts presented), how many of them differ, and epochs, after so many presentations."""
-        return {
-            "samples": presented, "unique_samples": self._unique[presented], "epochs": presented / self._mix_problems,
-        }

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 LOCK_PATIENCE_S = 5.0  # for the children of a killed run, which the kernel ends, to let go of its folder
-BEFORE_THE_SUMMARY = {"config.yaml", CHECKSUMS, "plan.json", "problems.parquet", "evaluation"}
+BEFORE_THE_SUMMARY = {"config.yaml", CHECKSUMS, "plan.json", "problems.parquet", "candidates.parquet", "evaluation"}
 
 
 class RecordConfig(Config):

@@ -57,6 +57,8 @@ def _over_the_others(values_PG: torch.Tensor) -> torch.Tensor:
 class LeaveOneOutTrainer(OwnAdvantages):
     """TRL's GRPOTrainer with RLOO's advantages, `beta` times the KL to the start inside the reward."""
 
+    over_the_others = True  # the baseline is the mean of a prompt's other completions
+
     def advantages(self, rewards_B: torch.Tensor, output: dict[str, Any]) -> torch.Tensor:
         tokens_B = self.accelerator.gather(output["completion_mask"].sum(dim=1))
         penalties_B = self.beta * self._kl(output, tokens_B) if self.beta else torch.zeros_like(rewards_B)

@@ -8,14 +8,27 @@ are relative to that highest limit, so one schedule can be swapped for another u
 
 import math
 from abc import abstractmethod
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from src.common.base import Choice
+from src.common.base import Choice, Config
+from src.common.types import Completion
 
 Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class PerProblemConfig(Config):
+    """A limit for each problem: so many times the mean length of its correct completions so far. What is longer is cut off: the
+    truncation of DLER (arXiv 2510.15110), tighter for problems that need less."""
+
+    slack: float = Field(1.5, ge=1, allow_inf_nan=False)
+    floor: Share = 0.25  # lowest limit / the highest of the schedule
+    correct: int = Field(4, ge=1)  # completions before there is one
+
+
 State = dict[str, Any]  # plain JSON; it stands in checkpoints
 
 
@@ -24,6 +37,7 @@ class LengthConfig(Choice):
 
     chosen_by: ClassVar[str] = "schedule"
     fraction: Share = 1.0  # highest limit / the scale's completion budget
+    per_problem: PerProblemConfig | None = None
 
     @abstractmethod
     def share(self, step: int, steps: int, state: State) -> float:
@@ -151,11 +165,49 @@ class LengthSchedule:
         if budget_tokens < 1 or total_steps < 1:
             raise ValueError(f"a schedule over {total_steps} steps of at most {budget_tokens} tokens is empty")
         self.config, self.total_steps, self.state = config, total_steps, config.begin()
+        self._correct: dict[int, tuple[int, int]] = {}  # problem: correct completions, and their tokens, where problems have limits
         self.maximum = _whole_tokens(config.fraction * budget_tokens)
 
     def limit(self, step: int) -> int:
         """Limit in tokens, at least 1. Steps count from 0; past the end the last limit stays."""
         return _whole_tokens(self.config.share(step, self.total_steps, self.state) * self.maximum)
+
+    def limit_of(self, problem: int, step: int) -> int:
+        """The limit of a problem, by number: at most the step's."""
+        own, (number, tokens) = self.config.per_problem, self._correct.get(problem, (0, 0))
+        if own is None or number < own.correct:
+            return self.limit(step)
+        return min(self.limit(step), max(_whole_tokens(own.floor * self.maximum), _whole_tokens(own.slack * tokens / number)))
+
+    def saw(self, problem: int, completions: Sequence[Completion]) -> None:
+        """Take note of what was sampled for a problem."""
+        if self.config.per_problem:
+            lengths = [completion.tokens for completion in completions if completion.verdict.correct]
+            number, tokens = self._correct.get(problem, (0, 0))
+            self._correct[problem] = (number + len(lengths), tokens + sum(lengths))
+
+    def state_dict(self) -> State:
+        own = {str(problem): list(seen) for problem, seen in self._correct.items()}
+        return self.state | ({"per_problem": own} if own else {})
+
+    def load(self, state: State) -> None:
+        own = state.get("per_problem", {})
+        self.state = {key: value for key, value in state.items() if key != "per_problem"}
+        self._correct = {int(problem): (number, tokens) for problem, (number, tokens) in own.items()}
+
+    @property
+    def _first(self) -> float:
+        return self.config.share(0, self.total_steps, self.config.begin())
+
+    @property
+    def rises(self) -> bool:
+        """Whether the first limit is below the highest one."""
+        return self._first < 1
+
+    def lengthened(self, step: int) -> float:
+        """The limit's way from the first to the highest one, 0 to 1; 1 where it does not rise."""
+        now = self.config.share(step, self.total_steps, self.state)
+        return min(1.0, max(0.0, (now - self._first) / (1 - self._first))) if self.rises else 1.0
 
     def observe(self, step: int, truncated_share: float) -> None:
         """Take note, once a step, of the share of its completions that reached the limit."""

@@ -30,14 +30,18 @@ from src.training.algorithm import ADVANTAGES, AlgorithmConfig
 from src.training.length import LengthSchedule
 from src.training.passes import NarrowPasses
 from src.training.reward import REWARDS, RewardBatch, RewardConfig, active
+from src.training.selection.groups import SelectedGroups
+from src.training.selection.selection import Selection
 
 
 @dataclass(frozen=True, slots=True)
 class Harness:
     """What a trainer is given besides what TRL takes."""
 
+    rows: list[dict[str, Any]]  # of the data set, one for each problem
     problems: list[Problem]  # those that the data set's column `problem` counts
     grader: Grader
+    selection: Selection
     schedule: LengthSchedule
     ledger: Ledger
     checkpoints: Checkpoints
@@ -46,7 +50,7 @@ class Harness:
     reader: str = "boxed"  # where an answer may stand, one of `grading.extraction.READERS`
 
 
-class LabTrainerMixin(NarrowPasses):
+class LabTrainerMixin(SelectedGroups, NarrowPasses):
     """Goes in front of a TRL trainer class. `attach` must be called before `train`."""
 
     batch: RewardBatch  # the completions being rewarded
@@ -91,24 +95,31 @@ class LabTrainerMixin(NarrowPasses):
 
     # -- sampling -------------------------------------------------------------------------------------------------
 
-    def _generate(self, prompts: list) -> tuple:
+    def begin_sampling(self, number: int = 0) -> None:
+        """Set the limits and the random state for sampling the rows in hand, in one of a step's rounds."""
         step = self.state.global_step
         self.limit = self.harness.schedule.limit(step)
+        self.limits_B = [self.harness.schedule.limit_of(problem, step) for problem in self.numbers_B]
+        own = gather(self.limits_B) if self.harness.schedule.config.per_problem else []
+        self.highest_limit = max(own, default=self.limit)
         if self.use_vllm:  # not self.max_completion_length: Dr. GRPO divides the loss by it, and that constant must not move
-            self.vllm_generation.max_completion_length = self.limit
+            self.vllm_generation.max_completion_length = self.highest_limit
         # The random state of a step depends on the seed and the step alone, so a continued run samples what the
         # uninterrupted one would have.
-        seed = (self.args.seed * 1_000_003 + step) * 1_009 + self.accelerator.process_index
+        place = number * self.accelerator.num_processes + self.accelerator.process_index
+        seed = (self.args.seed * 1_000_003 + step) * 1_009 + place
         torch.manual_seed(seed)
         np.random.seed(seed % 2**32)  # from which vLLM, in this process and on a GPU, draws the seeds of requests
         if self.use_vllm and self.vllm_mode == "server":
             self.vllm_generation.generation_kwargs = (self.vllm_generation.generation_kwargs or {}) | {"seed": seed % 2**32}
+
+    def _generate(self, prompts: list) -> tuple:
+        if self.ready is None:
+            self.begin_sampling()
         with self.harness.ledger.phase("rollout"), divergence_in_words():
             output = super()._generate(prompts)
-        self.harness.schedule.observe(step, self._metrics["train"]["completions/clipped_ratio"][-1])
+        self.harness.schedule.observe(self.state.global_step, self._metrics["train"]["completions/clipped_ratio"][-1])
         self.tokens_B = [len(prompt) + len(completion) for prompt, completion in zip(output[0], output[1], strict=True)]
-        self.harness.ledger.prompt_tokens += sum(gather([sum(map(len, output[0]))]))
-        self.harness.ledger.completion_tokens += sum(gather([sum(map(len, output[1]))]))
         return output
 
     @property
@@ -116,27 +127,41 @@ class LabTrainerMixin(NarrowPasses):
         """What transformers samples in, where that is not what the weights are in: the bfloat16 that training computes in."""
         return torch.bfloat16 if self.args.bf16 and not self.use_vllm else None
 
-    def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> tuple:
+    def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
+        if self.ready is not None:
+            return self.as_sampled()
         if not self.use_vllm:  # one limit for all, so what the longest prompt leaves of the context; vLLM sees to each by itself
             room = self.accelerator.unwrap_model(self.model).config.max_position_embeddings
-            limit = limit_after(max(prompt_ids, key=len), self.limit, room)
+            limit = limit_after(max(prompt_ids, key=len), self.highest_limit, room)
             self.generation_config.max_new_tokens = self.generation_kwargs["max_new_tokens"] = limit
         # Sharded weights are cast as they are gathered, by FSDP2's own policy and by DeepSpeed.
         whole = not (self.is_fsdp_enabled or self.is_deepspeed_enabled)
         with weights_in(self.accelerator.unwrap_model(self.model), self.sampling_dtype if whole else None):
-            return super()._generate_single_turn(prompt_ids, *args, **kwargs)
+            output = super()._generate_single_turn(prompt_ids, *args, **kwargs)
+        parts = output if isinstance(output, tuple) else (output,)  # TRL's RLOO has no log-probabilities beside the ids
+        cut = tuple(part and [row[:limit] for row, limit in zip(part, self.limits_B, strict=True)] for part in parts)
+        prompts, sampled, kept = (sum(gather([sum(map(len, ids))])) for ids in (prompt_ids, parts[0], cut[0]))
+        self.harness.ledger.prompt_tokens += prompts
+        self.harness.ledger.completion_tokens += sampled
+        self.harness.ledger.throw_away(sampled - kept, 0.0)
+        self.harness.ledger.tokens_by_pass["generation"] += prompts + sampled
+        return cut if isinstance(output, tuple) else cut[0]
 
     # -- rewards --------------------------------------------------------------------------------------------------
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list) -> torch.Tensor:
         with self.harness.ledger.phase("grading"):
             self.problems_B = [self.harness.problems[row["problem"]] for row in inputs]
-            answers = graded(
+            answers = [sample.completion for sample in self.ready or ()] or graded(
                 self.problems_B, completion_ids_list, self.processing_class, self.ends, self.harness.grader,
                 reader=self.harness.reader,
             )
-            self.batch = RewardBatch(answers, self.num_generations, self.limit, opens_thinking(self.processing_class))
-            self.rewards_BR = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+            group = 1 if self.harness.selection.config.allocate else self.num_generations  # where no term compares the others
+            self.batch = RewardBatch(answers, group, self.limit, opens_thinking(self.processing_class))
+            if self.ready is None:
+                self.rewards_BR = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+            else:
+                self.rewards_BR = self.rewards_ready()
         return self.rewards_BR
 
     def _generate_and_score_completions(self, inputs: list[dict]) -> dict:
@@ -148,6 +173,7 @@ class LabTrainerMixin(NarrowPasses):
             rewards_BR=self.rewards_BR.tolist(),  # gathered by TRL
             advantages_B=gather(output["advantages"].tolist()),
         )
+        self._tell_selection()
         self.timeouts = sum(gather([self.harness.grader.timeouts]))
         if "importance_sampling_ratio" in output:
             share = effective_share(output["importance_sampling_ratio"], output["completion_mask"])
@@ -155,12 +181,22 @@ class LabTrainerMixin(NarrowPasses):
         self._charge_passes(output)
         return output
 
+    def _tell_selection(self) -> None:
+        """What the batch is of, and what came of it where that was not seen before."""
+        selection, group = self.harness.selection, self.num_generations
+        if selection.config.samples_first:
+            return
+        numbers_B = gather(self.numbers_B)
+        starts = range(0, len(numbers_B), group)
+        selection.train_on([numbers_B[at] for at in starts])
+        completions = self.rollout.completions
+        selection.saw(self.state.global_step, [(numbers_B[at], completions[at : at + group]) for at in starts])
+
     # -- account --------------------------------------------------------------------------------------------------
 
     def _charge_passes(self, output: dict) -> None:
-        """Charge what the batch went through before it is learnt from."""
+        """Charge what the batch went through before it is learnt from; sampling was charged when it was done."""
         sampled, by_pass = sum(gather([sum(self.tokens_B)])), self.harness.ledger.tokens_by_pass
-        by_pass["generation"] += sampled
         by_pass["reference"] += sampled * (self.beta != 0)
         by_pass["old_policy"] += sampled * ("old_per_token_logps" in output or "old_logps" in output)
         output["lab_tokens"] = torch.tensor(self.tokens_B)  # TRL shuffles and splits it with the rest of the batch

@@ -171,7 +171,7 @@ def test_a_damaged_table_of_problems_is_one_line(stopped, tmp_path, content):
     path = shutil.copytree(stopped, tmp_path / "run") / "problems.parquet"
     path.unlink() if content is None else path.write_bytes(content)
     with pytest.raises(UserError, match="problems.parquet is missing or damaged"):
-        check_problems_of(path.parent, data=None)
+        check_problems_of(path.parent, "problems", [])
 
 
 def test_a_run_without_its_newest_optimiser_ends_in_the_same_numbers(stopped, toy_run, tmp_path, capsys):

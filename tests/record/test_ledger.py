@@ -9,7 +9,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from src.experiment.run import run
 from src.record.flops import ParameterCount, flops, size_of
-from src.record.ledger import DataUse, Ledger
+from src.record.ledger import Ledger
 
 
 def metrics(folder):
@@ -39,12 +39,6 @@ def test_operations_by_hand():
         "training": 6 * 100 * 2000, "generation": 2 * 100 * 1000, "old_policy": 0, "reference": 2 * 100 * 1000,
         "total": 1_200_000 + 200_000 + 200_000,
     }
-
-
-def test_data_use_counts_what_differs_and_epochs():
-    use = DataUse(["a", "b", "a", "c", "b", "a"], mix_problems=3)
-    assert use.after(2) == {"samples": 2, "unique_samples": 2, "epochs": pytest.approx(2 / 3)}
-    assert use.after(6) == {"samples": 6, "unique_samples": 3, "epochs": 2}
 
 
 def test_the_account_of_a_real_run_adds_up(toy_run):

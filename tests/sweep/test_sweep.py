@@ -436,7 +436,7 @@ def _firsts(space):
 def test_there_is_a_sweep_for_each_question():
     assert {path.stem for path in SWEEPS.glob("*.yaml")} == {
         "mix_length", "open_rs_factorial", "lr", "reward_terms", "length_schedules", "alpha_family",
-        "efficient_std", "efficient_loss", "efficient_sft", *SCALING,
+        "efficient_std", "efficient_loss", "efficient_sft", "selection", *SCALING,
     }
 
 

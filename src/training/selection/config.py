@@ -1,0 +1,150 @@
+"""The `selection` group: which problems come next, and what becomes of what is sampled for them.
+
+`draw` says which problems come next (src/training/selection/draws.py, where another way is added). What stands beside it is off
+at null, and needs the completions before TRL does (src/training/selection/groups.py).
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from pydantic import Field, model_validator
+
+from src.common.base import Config
+from src.common.errors import UserError
+from src.common.types import Problem
+from src.training.algorithm import TrainingSetup
+from src.training.length import LengthSchedule
+from src.training.selection.draws import EASY, BySchedule, Draw, Walk
+from src.training.selection.rates import PassRates
+
+
+class ResampleConfig(Config):
+    """Groups without a signal, all of whose rewards are equal, make room for other prompts: the dynamic sampling of DAPO
+    (arXiv 2503.14476, section 3.2)."""
+
+    max_rounds: int = Field(4, ge=2)  # of sampling; what is still missing then stays without a signal
+    planned_share: float = Field(0.3, ge=0, lt=1)  # thrown away of what is sampled: for the plan alone
+
+
+class ReplayConfig(Config):
+    """Groups with a signal are learnt from again, weighed by the importance ratio of the policy to the one that sampled them,
+    which the algorithm clips: off-policy by at most `max_age` steps."""
+
+    share: float = Field(0.25, gt=0, lt=1)  # of a batch's prompts, at most
+    max_age: int = Field(4, ge=1)  # optimiser steps
+    times: int = Field(1, ge=1)  # that a group is learnt from again
+
+
+class AllocateConfig(Config):
+    """Completions of a prompt by the estimated variance of its reward, at the same number in a batch."""
+
+    min: int = Field(ge=2)
+    max: int = Field(ge=2)
+
+
+class SelectionConfig(Config):
+    draw: Draw = Walk(by="walk")
+    resample: ResampleConfig | None = None
+    replay: ReplayConfig | None = None
+    allocate: AllocateConfig | None = None
+
+    @model_validator(mode="after")
+    def _go_together(self) -> "SelectionConfig":
+        if self.allocate and (self.resample or self.replay):
+            raise ValueError("allocate: groups of other sizes cannot take the place of one; set resample and replay to null")
+        return self
+
+    @property
+    def walks(self) -> bool:
+        """Whether problems come as the mix has them in order, so that all of them are known beforehand."""
+        return isinstance(self.draw, Walk) and not self.samples_first
+
+    @property
+    def samples_first(self) -> bool:
+        """Whether completions are sampled, and looked at, before TRL asks for them."""
+        return any((self.resample, self.replay, self.allocate))
+
+    @property
+    def thrown_share(self) -> float:
+        """Of what is sampled, as planned."""
+        return self.resample.planned_share if self.resample else 0.0
+
+    @property
+    def sampled_share(self) -> float:
+        """Completions sampled for each that is learnt from, as planned."""
+        return (1 - (self.replay.share if self.replay else 0.0)) / (1 - self.thrown_share)
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a selection has to get along with."""
+
+    setup: TrainingSetup
+    schedule: LengthSchedule
+    roles: Collection[str]  # of the mix
+    terms: Collection[str]  # of the reward
+
+    @property
+    def has_ratios(self) -> bool:
+        """Whether the loss has clipped ratios of tokens, and advantages that are worked out of the rewards alone."""
+        method = self.setup.algorithm
+        return method.trainer == "grpo" and method.advantages in ("of_trainer", "leave_one_out")
+
+
+def refusal(config: SelectionConfig, around: Around) -> str | None:
+    """Why a selection cannot go with what is around it, in words for a person; None where it can."""
+    method = around.setup.algorithm
+    if fault := _draw_refusal(config.draw, around):
+        return f"selection.draw{fault}"
+    if config.samples_first and method.advantages == "shortest_correct":
+        return "selection: supervised training samples from the base, and learns from one completion of a prompt; set selection=fixed"
+    if config.replay and not around.has_ratios:
+        return (
+            f"selection.replay: trainer={method.trainer} with advantages={method.advantages} is on-policy only: it has no clipped "
+            "ratios of tokens; choose an algorithm that has, or set it to null"
+        )
+    fault = config.allocate and _allocate_refusal(config.allocate, around)
+    return f"selection.allocate: {fault}" if fault else None
+
+
+def _draw_refusal(draw: Draw, around: Around) -> str | None:
+    give = "in mix.weights or mix.easy_share"
+    for role in sorted(draw.roles - set(around.roles)):
+        return f": it draws from the role {role}, of which the mix has nothing; give it a part {give}"
+    if not isinstance(draw, BySchedule):
+        return None
+    if draw.easy_share and set(around.roles) == {EASY}:
+        return f".easy_share: the mix has easy problems alone; give another role a part {give}"
+    if "length" in draw.kinds_of_course and not around.schedule.rises:
+        return ": course=length goes with a limit that rises; choose length=linear, staged or adaptive"
+    return None
+
+
+def _allocate_refusal(allocate: AllocateConfig, around: Around) -> str | None:
+    method, fields = around.setup.algorithm, around.setup.fields
+    if not allocate.min <= (mean := method.completions_per_prompt) <= allocate.max:
+        return (
+            f"from {allocate.min} to {allocate.max} completions of a prompt cannot be {mean} in the mean; set "
+            "algorithm.completions_per_prompt between them"
+        )
+    if not around.has_ratios or fields.get("multi_objective_aggregation", "sum_then_normalize") != "sum_then_normalize":
+        return f"advantages={method.advantages} of trainer={method.trainer} want groups of one size; set it to null"
+    if method.advantages == "leave_one_out" and (fields.get("beta") or fields.get("scale_rewards") == "batch"):
+        return "leave_one_out wants groups of one size where beta is above 0 or scale_rewards is batch; set it to null"
+    for term in sorted({"efficient", "length_kimi"} & set(around.terms)):
+        return f"the reward {term} compares groups of one size; set its weight to 0, or allocate to null"
+    return None
+
+
+def check_enough(config: SelectionConfig, problems: Sequence[Problem], prompts_at_once: int) -> None:
+    """Raise UserError where there are too few problems to choose from, or none that will ever be as asked."""
+    if config.walks or (isinstance(config.draw, BySchedule) and not config.samples_first):
+        return
+    if len(problems) < prompts_at_once:
+        raise UserError(
+            f"selection: a batch is of {prompts_at_once} prompts and the mix has {len(problems)} problems; set a larger mix.size "
+            "or fewer algorithm.prompts_per_step"
+        )
+    rates = PassRates(config.draw.rates, [problem.pass_rate for problem in problems])
+    if fault := config.draw.out_of_reach([rates.mean(number, 0) for number in range(len(problems))]):
+        raise UserError(f"selection.draw.{fault}; choose a wider one")
