@@ -43,7 +43,7 @@ from src.training.lr import LrConfig, trainer_fields
 from src.training.reward import RewardConfig
 from src.training.stability import StabilityConfig
 
-OPEN_KEYS = ("trainer.", "reward.weights.")  # below them any name may be given, also one that conf/ does not list
+OPEN_KEYS = ("trainer.", "reward.weights.", "reward.terms.")  # below them any name may be given, also one that conf/ does not list
 MOST_PRESENTATIONS = 100_000_000  # prompts of a run: their list is kept in memory
 
 

@@ -24,6 +24,7 @@ from src.record.ledger import Ledger
 from src.record.publish import push
 from src.record.record import NoRecord, Record, look_up, new_folder
 from src.rollout.server import serving, survive
+from src.training.own_terms import rehearse
 
 if TYPE_CHECKING:
     from src.common.types import Stop
@@ -53,6 +54,7 @@ def run(config: LabConfig, screen: Screen | None = None, watches: Sequence["Watc
     with Grader(workers, rules=config.grading.rules) as grader:
         tokenizer = load_tokenizer(config.model)
         data = prepare_data(config, tokenizer, grader)
+        rehearse(config.reward, [data.presentations[0]] * config.algorithm.completions_per_prompt, config.scale.completion_budget)
         plan = plan_of(config)
         PACE.planned_s = longest_piece_s(plan)
         screen.announce(facts(config, data, plan))

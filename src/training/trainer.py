@@ -28,6 +28,7 @@ from src.rollout.in_process import weights_in
 from src.training import fsdp
 from src.training.algorithm import ADVANTAGES, AlgorithmConfig
 from src.training.length import LengthSchedule
+from src.training.own_terms import graded_by
 from src.training.passes import NarrowPasses
 from src.training.reward import REWARDS, RewardBatch, RewardConfig, active
 
@@ -138,7 +139,7 @@ class LabTrainerMixin(NarrowPasses):
                 self.problems_B, completion_ids_list, self.processing_class, self.ends, self.harness.grader,
                 reader=self.harness.reader,
             )
-            self.batch = RewardBatch(answers, self.num_generations, self.limit, opens_thinking(self.processing_class))
+            self.batch = RewardBatch(answers, self.num_generations, self.limit, opens_thinking(self.processing_class), self.problems_B)
             self.rewards_BR = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         return self.rewards_BR
 
@@ -273,7 +274,12 @@ def reward_functions(config: RewardConfig, batch: Callable[[], RewardBatch]) -> 
 
     def function_for(name: str) -> Callable[..., list[float]]:
         def term(**_: Any) -> list[float]:
-            return REWARDS[name](batch(), config)
+            if name in REWARDS:
+                return REWARDS[name](batch(), config)
+            rewards, fault = graded_by(name, batch(), config)
+            if faults := [each for each in gather([fault]) if each]:  # so that all processes fail as one
+                raise RunFailed(faults[0])
+            return rewards
 
         term.__name__ = name  # TRL names the metrics after it
         return term
