@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError, field_validator, model_validator
 
+from src.common.annotations import type_fault
 from src.common.base import Config, PathBelow, Seed
 from src.common.errors import UserError, nearest
 from src.common.secrets import without_secrets
@@ -36,7 +37,6 @@ from src.training.algorithm import (
     bound_to_passes,
     refusal,
     trl_fields,
-    type_fault,
 )
 from src.training.length import LengthConfig
 from src.training.lr import LrConfig, trainer_fields
@@ -120,7 +120,8 @@ class LabConfig(Config):
         if self.batch.presentations > MOST_PRESENTATIONS:  # the batch raises where it does not come out even
             raise ValueError(f"scale.steps: {self.batch.presentations:,} prompts are more than the {MOST_PRESENTATIONS:,} of a run")
         fields = self.algorithm.settings | self.trainer
-        if fault := refusal(TrainingSetup(self.algorithm, self.hardware, fields, self.batch.generation_every_steps)):
+        adapters = self.model.lora is not None
+        if fault := refusal(TrainingSetup(self.algorithm, self.hardware, fields, self.batch.generation_every_steps, adapters)):
             raise ValueError(fault)
         return self
 

@@ -48,11 +48,12 @@ def run(config: LabConfig, screen: Screen | None = None, watches: Sequence["Watc
     from src.experiment.session import Learner, Session
     from src.experiment.trl_config import trl_config
     from src.grading.grader import Grader
-    from src.model.load import generation_not_followed, load_model, load_tokenizer
+    from src.model.load import generation_not_followed, load_model, load_tokenizer, peft_config
 
     workers = max(1, config.hardware.grading_workers // world_size())
     with Grader(workers, rules=config.grading.rules) as grader:
         tokenizer = load_tokenizer(config.model)
+        peft_config(config.model)  # what PEFT refuses is said before anything is written
         data = prepare_data(config, tokenizer, grader)
         rehearse(config.reward, [data.presentations[0]] * config.algorithm.completions_per_prompt, config.scale.completion_budget)
         plan = plan_of(config)

@@ -5,11 +5,11 @@ To add another way from rewards to what is learnt, write its trainer in a module
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from src.common.annotations import annotations
 from src.common.base import Config
 from src.common.errors import refuse_unknown
 from src.hardware.config import HardwareConfig
@@ -47,6 +47,7 @@ class TrainingSetup:
     hardware: HardwareConfig
     fields: Mapping[str, Any]  # of TRL's config
     updates: int  # optimiser steps that one batch of completions is used for
+    adapters: bool = False  # whether adapters are trained, not all weights
 
 
 def nothing_refused(setup: TrainingSetup) -> str | None:
@@ -77,6 +78,18 @@ def leave_one_out_refusal(setup: TrainingSetup) -> str | None:
     return None
 
 
+def reinforce_pp_refusal(setup: TrainingSetup) -> str | None:
+    if (scale := setup.fields.get("scale_rewards")) != "batch":
+        return f"algorithm.settings.scale_rewards: advantages of reinforce_pp are whitened over the batch; set batch, not {scale}"
+    return leave_one_out_refusal(setup)
+
+
+def of_prompts_refusal(setup: TrainingSetup) -> str | None:
+    if setup.fields.get("loss_type") not in ("cispo", "dapo") or setup.fields.get("beta"):
+        return "algorithm.settings.loss_type: that prompts count the same is made of a mean over all tokens; choose cispo or dapo, and beta=0"
+    return None
+
+
 def shortest_correct_refusal(setup: TrainingSetup) -> str | None:
     rows, group = setup.hardware.device_batch_size, setup.algorithm.completions_per_prompt
     if setup.fields.get("beta"):
@@ -96,6 +109,16 @@ ADVANTAGES: dict[str, Advantages] = {
     "leave_one_out": Advantages(
         trainers=("grpo",), trainer="src.training.leave_one_out:LabLeaveOneOutTrainer", refusal=leave_one_out_refusal
     ),
+    # REINFORCE++: whitened over the batch, without a baseline of the prompt's.
+    "reinforce_pp": Advantages(
+        trainers=("grpo",), trainer="src.training.leave_one_out:ReinforcePPTrainer", refusal=reinforce_pp_refusal
+    ),
+    # MaxRL: over the prompt's mean.
+    "over_the_mean": Advantages(trainers=("grpo",), trainer="src.training.group_advantages:MaxRLTrainer"),
+    # ScaleRL: over the batch's std, prompts counting the same.
+    "of_prompts": Advantages(
+        trainers=("grpo",), trainer="src.training.group_advantages:ScaleRLTrainer", refusal=of_prompts_refusal
+    ),
     # None: supervised training on the shortest correct completions of the base.
     "shortest_correct": Advantages(
         trainers=("grpo",),
@@ -112,7 +135,20 @@ def refusal(setup: TrainingSetup) -> str | None:
     entry = ADVANTAGES[name]
     if trainer not in entry.trainers:
         return f"algorithm.advantages: {name} goes with trainer: {' or '.join(entry.trainers)}, not {trainer}"
-    return entry.refusal(setup)
+    return entry.refusal(setup) or reference_refusal(setup)
+
+
+def reference_refusal(setup: TrainingSetup) -> str | None:
+    """Why the reference cannot move."""
+    if not setup.fields.get("sync_ref_model"):
+        return None
+    if not setup.fields.get("beta"):
+        return "algorithm.settings.sync_ref_model: without a KL there is no reference; set algorithm.settings.beta above 0"
+    if setup.adapters:
+        return "algorithm.settings.sync_ref_model: the reference of adapters is their base, which stays; set it to false"
+    if setup.hardware.sharding == "fsdp2":
+        return "algorithm.settings.sync_ref_model: under fsdp2 the reference is not kept in checkpoints; choose none or zero2"
+    return None
 
 
 def bound_to_passes(fields: Mapping[str, Any]) -> str | None:
@@ -171,37 +207,10 @@ OWN_KEYS = {
 }
 
 
-@cache
 def trl_fields(trainer: str) -> dict[str, str]:
-    """Fields of TRL's config for `trainer` with their types as written there; read from the source, so that torch need
-    not be imported."""
-    import ast
-    import importlib.util
-    from pathlib import Path
-
-    trl = Path(importlib.util.find_spec("trl").origin).parent / "trainer"
-    transformers = Path(importlib.util.find_spec("transformers").origin).parent
-    wanted = {  # base classes first
-        transformers / "training_args.py": "TrainingArguments",
-        trl / "base_config.py": "_BaseConfig",
-        trl / f"{trainer}_config.py": f"{trainer.upper()}Config",
-    }
-    fields: dict[str, str] = {}
-    for path, class_name in wanted.items():
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.ClassDef) and node.name == class_name:
-                found = [item for item in node.body if isinstance(item, ast.AnnAssign)]
-                fields |= {item.target.id: ast.unparse(item.annotation) for item in found}
-    return fields
-
-
-def type_fault(value: Any, annotation: str) -> str | None:
-    """What a plain type says against a value, such as "must be a float, not 'abc'"; types that are not plain say nothing."""
-    types = {"bool": (bool,), "int": (int,), "float": (int, float), "str": (str,), "None": (type(None),)}
-    names = [name.strip() for name in annotation.split("|")]
-    if not all(name in types for name in names):
-        return None
-    fits = isinstance(value, tuple(kind for name in names for kind in types[name]))
-    if isinstance(value, bool) and "bool" not in names:  # Python counts True among the integers
-        fits = False
-    return None if fits else f"must be {' or '.join(names)}, not {value!r}"
+    """Fields of TRL's config for `trainer` with their types as written there."""
+    return (
+        annotations("transformers", "training_args.py", "TrainingArguments")
+        | annotations("trl", "trainer/base_config.py", "_BaseConfig")
+        | annotations("trl", f"trainer/{trainer}_config.py", f"{trainer.upper()}Config")
+    )

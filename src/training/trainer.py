@@ -30,6 +30,7 @@ from src.training.algorithm import ADVANTAGES, AlgorithmConfig
 from src.training.length import LengthSchedule
 from src.training.own_terms import graded_by
 from src.training.passes import NarrowPasses
+from src.training.reference import MovingReference
 from src.training.reward import REWARDS, RewardBatch, RewardConfig, active
 
 
@@ -47,7 +48,7 @@ class Harness:
     reader: str = "boxed"  # where an answer may stand, one of `grading.extraction.READERS`
 
 
-class LabTrainerMixin(NarrowPasses):
+class LabTrainerMixin(MovingReference, NarrowPasses):
     """Goes in front of a TRL trainer class. `attach` must be called before `train`."""
 
     batch: RewardBatch  # the completions being rewarded

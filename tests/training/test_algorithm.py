@@ -4,9 +4,10 @@ import pytest
 import torch
 from conftest import ROOT, composed, configured
 
+from src.common.annotations import type_fault
 from src.common.errors import UserError
 from src.config.tree import parse
-from src.training.algorithm import ADVANTAGES, trl_fields, type_fault
+from src.training.algorithm import ADVANTAGES, trl_fields
 from src.training.trainer import effective_share
 
 
