@@ -161,7 +161,7 @@ class LabConfig(Config):
     def padding(self) -> Literal["padded", "trimmed", "sorted"]:
         """What passes are padded to: the longest of all completions that were sampled together, their own longest one, or
         that with an update's completions sorted by length."""
-        if not self.algorithm.length_sorted:
+        if not self.algorithm.length_sorted or self.algorithm.trainer == "distillation":  # whose pass is TRL's own
             return "padded"
         bound = bound_to_passes(self.algorithm.settings | self.trainer)
         return "sorted" if self.batch.accumulation_steps > 1 and bound is None else "trimmed"

@@ -44,6 +44,7 @@ def run(config: LabConfig, screen: Screen | None = None, watches: Sequence["Watc
     tell_pace()
     prepare_libraries(config)
 
+    from src.config.teacher import check_teacher
     from src.experiment.data import prepare_data
     from src.experiment.session import Learner, Session
     from src.experiment.trl_config import trl_config
@@ -54,6 +55,7 @@ def run(config: LabConfig, screen: Screen | None = None, watches: Sequence["Watc
     with Grader(workers, rules=config.grading.rules) as grader:
         tokenizer = load_tokenizer(config.model)
         peft_config(config.model)  # what PEFT refuses is said before anything is written
+        check_teacher(config, tokenizer)
         data = prepare_data(config, tokenizer, grader)
         rehearse(config.reward, [data.presentations[0]] * config.algorithm.completions_per_prompt, config.scale.completion_budget)
         plan = plan_of(config)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from src.common.annotations import annotations
 from src.common.base import Config
@@ -20,9 +20,11 @@ ALONE_FROM = 1024  # tokens, prompt included: a pass that long keeps a GPU busy 
 class AlgorithmConfig(Config):
     """A TRL trainer, the shape of one batch, and the fields of TRL's config that make the method."""
 
-    trainer: Literal["grpo", "rloo"]
+    trainer: Literal["grpo", "rloo", "distillation"]
+    teacher: str | None = None  # of distillation: hub name or folder of the model that is learnt from
+    teacher_revision: str | None = None
     advantages: str = "of_trainer"  # how the reward becomes an advantage: one of ADVANTAGES
-    completions_per_prompt: int = Field(ge=2)
+    completions_per_prompt: int = Field(ge=1)
     prompts_per_step: int = Field(ge=1)
     # Passes as wide as their own longest completion, and sorted by length where the loss does not see it (src/training/passes.py).
     length_sorted: bool = False
@@ -33,6 +35,14 @@ class AlgorithmConfig(Config):
     def _known(cls, advantages: str) -> str:
         refuse_unknown([advantages], ADVANTAGES, "way to advantages")
         return advantages
+
+    @model_validator(mode="after")
+    def _has_what_it_learns_from(self) -> "AlgorithmConfig":
+        if (self.trainer == "distillation") != (self.teacher is not None):
+            raise ValueError("teacher: distillation needs one, and no other trainer has one; choose algorithm=distill for it")
+        if self.trainer != "distillation" and self.completions_per_prompt < 2:
+            raise ValueError("completions_per_prompt: must be at least 2, since the completions of a prompt are compared")
+        return self
 
     @property
     def completions_per_step(self) -> int:
@@ -66,6 +76,12 @@ class Advantages:
     def learnt_share(self, completions_per_prompt: int) -> float:
         """Share of completions that goes through training."""
         return 1 / completions_per_prompt if self.one_of_each_prompt else 1.0
+
+
+def of_trainer_refusal(setup: TrainingSetup) -> str | None:
+    if setup.algorithm.trainer == "distillation" and setup.hardware.sharding == "fsdp2":
+        return "hardware.sharding: a teacher beside a policy under fsdp2 has not been tried; choose none or zero2"
+    return None
 
 
 def leave_one_out_refusal(setup: TrainingSetup) -> str | None:
@@ -104,7 +120,7 @@ def shortest_correct_refusal(setup: TrainingSetup) -> str | None:
 
 
 ADVANTAGES: dict[str, Advantages] = {
-    "of_trainer": Advantages(trainers=("grpo", "rloo")),
+    "of_trainer": Advantages(trainers=("grpo", "rloo", "distillation"), refusal=of_trainer_refusal),
     # As RLOO has them, in GRPO's trainer.
     "leave_one_out": Advantages(
         trainers=("grpo",), trainer="src.training.leave_one_out:LabLeaveOneOutTrainer", refusal=leave_one_out_refusal
@@ -212,5 +228,5 @@ def trl_fields(trainer: str) -> dict[str, str]:
     return (
         annotations("transformers", "training_args.py", "TrainingArguments")
         | annotations("trl", "trainer/base_config.py", "_BaseConfig")
-        | annotations("trl", f"trainer/{trainer}_config.py", f"{trainer.upper()}Config")
+        | annotations("trl", f"trainer/{trainer}_config.py", {"distillation": "DistillationConfig"}.get(trainer) or f"{trainer.upper()}Config")
     )

@@ -13,12 +13,16 @@ FILE = "reference.safetensors"
 class MovingReference:
     """Goes in front of a TRL trainer class."""
 
+    @property
+    def _moves(self) -> bool:
+        return getattr(self.args, "sync_ref_model", False)  # distillation has no such field
+
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         super().save_model(output_dir, _internal_call)  # type: ignore[misc]
-        if self.args.sync_ref_model and self.accelerator.is_main_process:
+        if self._moves and self.accelerator.is_main_process:
             save_model(self.accelerator.unwrap_model(self.ref_model), str(Path(output_dir or self.args.output_dir) / FILE))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[misc]
-        if self.args.sync_ref_model and (file := Path(resume_from_checkpoint) / FILE).is_file():
+        if self._moves and (file := Path(resume_from_checkpoint) / FILE).is_file():
             load_model(self.accelerator.unwrap_model(self.ref_model), str(file))

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from transformers import Trainer
 from trl import GRPOTrainer, RLOOTrainer
-from trl.trainer import grpo_trainer, rloo_trainer
+from trl.trainer import distillation_trainer, grpo_trainer, rloo_trainer
 
 from src.common.errors import RunFailed
 from src.common.types import Problem
@@ -246,7 +246,11 @@ class LabRLOOTrainer(LabTrainerMixin, RLOOTrainer):
     """TRL's RLOOTrainer: https://huggingface.co/docs/trl/rloo_trainer"""
 
 
-TRAINERS = {"grpo": LabGRPOTrainer, "rloo": LabRLOOTrainer}
+TRAINERS = {  # as text, since some are in modules above this one
+    "grpo": "src.training.trainer:LabGRPOTrainer",
+    "rloo": "src.training.trainer:LabRLOOTrainer",
+    "distillation": "src.training.distill:LabDistillationTrainer",
+}
 
 
 def effective_share(ratio_BT: torch.Tensor, mask_BT: torch.Tensor) -> float:
@@ -260,14 +264,13 @@ def effective_share(ratio_BT: torch.Tensor, mask_BT: torch.Tensor) -> float:
 def use_parts(reference: Callable[[], Any], generation: Callable[..., Any]) -> None:
     """Have TRL's trainers take what these make for their reference model and their `VLLMGeneration`. Their own reference is of the
     hub's main branch, whatever the policy is of, and spread over all GPUs that one process sees, the server's too."""
-    for module in (grpo_trainer, rloo_trainer):
+    for module in (grpo_trainer, rloo_trainer, distillation_trainer):
         module.create_model_from_path, module.VLLMGeneration = lambda *_, **__: reference(), generation
 
 
 def trainer_class(algorithm: AlgorithmConfig) -> type[Any]:
     """TRL's trainer with what the harness adds, or the one that the advantages ask for."""
-    own = ADVANTAGES[algorithm.advantages].trainer
-    return pkgutil.resolve_name(own) if own else TRAINERS[algorithm.trainer]
+    return pkgutil.resolve_name(ADVANTAGES[algorithm.advantages].trainer or TRAINERS[algorithm.trainer])
 
 
 def reward_functions(config: RewardConfig, batch: Callable[[], RewardBatch]) -> list[Callable[..., list[float]]]:
