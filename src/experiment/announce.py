@@ -26,6 +26,8 @@ def facts(config: LabConfig, data: "Data", plan: Plan | None) -> dict[str, str]:
     }
     if base := base_of(config.model.path):
         result["adapter"] = f"{config.model.path} is merged into its base {base[0]}, in {resolve(config.model)}"
+    if teacher := config.algorithm.teacher:
+        result["teacher"] = f"{teacher}; rewards are recorded and move nothing"
     if code := own_code(config):
         result["your code"] = "; ".join(f"{key} {named}" for key, named in code.items()) + ", run as you trust it"
     return result | {f"note {number}": note for number, note in enumerate(data.notes, 1)}

@@ -19,7 +19,10 @@ NEVER = (
     "evaluation.until",  # how closely the suites are measured; validation, which chooses weights, is drawn whole
 )  # fmt: skip
 # What newer keys stood for before there were such: a record that lacks them is of the same recipe.
-ALWAYS_WAS = {"evaluation.reader": "boxed", "reward.accuracy.reader": "boxed", "reward.terms": {}, "algorithm.teacher": None, "algorithm.teacher_revision": None}
+ALWAYS_WAS = {
+    "evaluation.reader": "boxed", "reward.accuracy.reader": "boxed", "reward.terms": {},
+    "algorithm.teacher": None, "algorithm.teacher_revision": None,
+}  # fmt: skip
 # What may differ besides
 AMONG_SEEDS = ("seed", "objective")  # in a configuration of the report: which figure ranks a run changes nothing of it
 AMONG_SIZES = (*AMONG_SEEDS, "model", "hardware", "rollout")  # in a scaling study: a size has the machine that it needs

@@ -14,6 +14,7 @@ from src.common.base import Config
 from src.common.errors import refuse_unknown
 from src.hardware.config import HardwareConfig
 
+CONFIGS = {"grpo": "GRPOConfig", "rloo": "RLOOConfig", "distillation": "DistillationConfig"}  # TRL's, by trainer
 ALONE_FROM = 1024  # tokens, prompt included: a pass that long keeps a GPU busy with one completion
 
 
@@ -228,5 +229,5 @@ def trl_fields(trainer: str) -> dict[str, str]:
     return (
         annotations("transformers", "training_args.py", "TrainingArguments")
         | annotations("trl", "trainer/base_config.py", "_BaseConfig")
-        | annotations("trl", f"trainer/{trainer}_config.py", {"distillation": "DistillationConfig"}.get(trainer) or f"{trainer.upper()}Config")
+        | annotations("trl", f"trainer/{trainer}_config.py", CONFIGS[trainer])
     )
