@@ -18,11 +18,11 @@ class MovingReference:
         return getattr(self.args, "sync_ref_model", False)  # distillation has no such field
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        super().save_model(output_dir, _internal_call)  # type: ignore[misc]
+        super().save_model(output_dir, _internal_call)
         if self._moves and self.accelerator.is_main_process:
             save_model(self.accelerator.unwrap_model(self.ref_model), str(Path(output_dir or self.args.output_dir) / FILE))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[misc]
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
         if self._moves and (file := Path(resume_from_checkpoint) / FILE).is_file():
             load_model(self.accelerator.unwrap_model(self.ref_model), str(file))
