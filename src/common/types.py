@@ -3,7 +3,9 @@
 problems -> completions -> verdicts -> rewards. Plain frozen records; nothing here imports torch.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 LEVELS = ("easy", "hard")
 
@@ -18,6 +20,7 @@ class Problem:
     level: str  # one of LEVELS
     pass_rate: float | None  # share of tries a reference model solved, 0 to 1; None where nobody measured it
     source: str  # name of the data set it came from
+    columns: Mapping[str, Any] = field(default_factory=dict, compare=False)  # the rest of its row, for rewards of one's own
 
 
 @dataclass(frozen=True, slots=True)

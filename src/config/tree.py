@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError, field_validator, model_validator
 
+from src.common.annotations import type_fault
 from src.common.base import Config, PathBelow, Seed
 from src.common.errors import UserError, nearest
 from src.common.secrets import without_secrets
@@ -36,7 +37,6 @@ from src.training.algorithm import (
     bound_to_passes,
     refusal,
     trl_fields,
-    type_fault,
 )
 from src.training.length import LengthConfig, LengthSchedule
 from src.training.lr import LrConfig, trainer_fields
@@ -45,7 +45,7 @@ from src.training.selection import config as selection
 from src.training.selection.config import SelectionConfig
 from src.training.stability import StabilityConfig
 
-OPEN_KEYS = ("trainer.", "reward.weights.")  # below them any name may be given, also one that conf/ does not list
+OPEN_KEYS = ("trainer.", "reward.weights.", "reward.terms.")  # below them any name may be given, also one that conf/ does not list
 MOST_PRESENTATIONS = 100_000_000  # prompts of a run: their list is kept in memory
 
 
@@ -124,7 +124,7 @@ class LabConfig(Config):
         if self.batch.presentations > MOST_PRESENTATIONS:  # the batch raises where it does not come out even
             raise ValueError(f"scale.steps: {self.batch.presentations:,} prompts are more than the {MOST_PRESENTATIONS:,} of a run")
         fields = self.algorithm.settings | self.trainer
-        setup = TrainingSetup(self.algorithm, self.hardware, fields, self.batch.generation_every_steps)
+        setup = TrainingSetup(self.algorithm, self.hardware, fields, self.batch.generation_every_steps, self.model.lora is not None)
         schedule = LengthSchedule(self.length, self.scale.completion_budget, self.scale.steps)
         around = selection.Around(setup, schedule, roles_needed(self.mix), active(self.reward))
         if fault := refusal(setup) or selection.refusal(self.selection, around):
@@ -168,7 +168,7 @@ class LabConfig(Config):
     def padding(self) -> Literal["padded", "trimmed", "sorted"]:
         """What passes are padded to: the longest of all completions that were sampled together, their own longest one, or
         that with an update's completions sorted by length."""
-        if not self.algorithm.length_sorted:
+        if not self.algorithm.length_sorted or self.algorithm.trainer == "distillation":  # whose pass is TRL's own
             return "padded"
         bound = bound_to_passes(self.algorithm.settings | self.trainer)
         return "sorted" if self.batch.accumulation_steps > 1 and bound is None else "trimmed"

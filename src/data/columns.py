@@ -47,6 +47,7 @@ class Fields:
     pass_rate: float | None
     level: str | None
     source: str
+    columns: dict[str, Any]  # what else the row holds
 
 
 def check_columns(table: RawTable, columns: ColumnMap) -> None:
@@ -71,6 +72,7 @@ def fields_of(source: str, row: Row, columns: ColumnMap) -> Fields:
         _pass_rate(source, row, columns.pass_rate) if columns.pass_rate else None,
         _level(source, row, columns.level) if columns.level else None,
         _text(source, row, columns.source, "source") if columns.source else "",
+        {name: value for name, value in row.record.items() if name not in columns.paths()},
     )
 
 

@@ -1,4 +1,4 @@
-"""Loaders: problems from a data set on the hub, a local file or a generator.
+"""Loaders: problems from a data set on the hub, a local file, a generator, or code of one's own.
 
 To add one, write its class, a PoolConfig with its name as `loader`; a file in conf/problems/ uses it.
 """
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from src.common.base import Choice, Seed
-from src.common.errors import UserError
+from src.common.errors import UserError, in_words
 from src.common.files import file_hash
+from src.common.own_code import OwnCode
 from src.common.types import Problem
 from src.data.choices import ChoicesConfig, with_choices
 from src.data.columns import ColumnMap, Fields, check_columns, fields_of
@@ -218,7 +219,7 @@ class TableConfig(PoolConfig):
         if reason := self.unfit(fields):
             return Drop(reason, fields.place, fields.question)
         id, level = fields.id or question_id(fields.question), fields.level or self.level
-        return Problem(id, fields.question, fields.answer, level, fields.pass_rate, fields.source)
+        return Problem(id, fields.question, fields.answer, level, fields.pass_rate, fields.source, fields.columns)
 
     def remark(self, rows: int) -> str | None:
         if self.published_rows in (None, rows):
@@ -309,18 +310,22 @@ def generated(source: str, problems: list[Problem]) -> Loaded:
     return Loaded(source, len(problems), problems, [f"problem {number}" for number in range(1, len(problems) + 1)], [])
 
 
-class FilePool(TableConfig):
-    """A local JSONL, Parquet or CSV file."""
-
-    loader: Literal["file"]
-    path: str
+class OwnTableConfig(TableConfig):
+    """Rows of one's own, which on a command line take the place of a shipped pool."""
 
     @model_validator(mode="before")
     @classmethod
     def _replaces(cls, data: Any) -> Any:
-        """Leave out the keys of the pool that a file takes the place of: Hydra merges, it does not replace."""
+        """Leave out the keys of the pool whose place is taken: Hydra merges, it does not replace."""
         others = {key for kind in PoolConfig.kinds().values() for key in kind.model_fields} - set(cls.model_fields)
         return {key: value for key, value in data.items() if key not in others} if isinstance(data, dict) else data
+
+
+class FilePool(OwnTableConfig):
+    """A local JSONL, Parquet or CSV file."""
+
+    loader: Literal["file"]
+    path: str
 
     def table(self, key: str) -> RawTable:
         return read_file(self.path)
@@ -381,3 +386,34 @@ def _test_part(loaded: Loaded) -> Loaded:
     ranks = [hashlib.sha256(f"test/{normalise(problem.question)}".encode()).digest() for problem in loaded.problems]
     chosen = sorted(range(len(ranks)), key=ranks.__getitem__)[: max(1, min(TEST_PROBLEMS, len(ranks) // 5))]
     return replace(loaded, problems=[loaded.problems[i] for i in chosen], places=[loaded.places[i] for i in chosen], unfit=[])
+
+
+class CodePool(OwnTableConfig):
+    """Rows that a function of one's own gives, one dict after the other, with the columns of `columns`."""
+
+    loader: Literal["code"]
+    code: OwnCode
+    options: dict[str, Any] = {}  # what the function is given, by name
+
+    def table(self, key: str) -> RawTable:
+        rows = list(self._made(key))
+        if not rows:
+            raise UserError(f"{key}.code: {self.code.path} gave no rows")
+        return RawTable(self.code.path, rows)
+
+    def rows(self) -> tuple[str, Iterator[Row | Malformed]]:
+        return self.code.path, self._made("pool")
+
+    def check(self, key: str, reach: bool = False) -> None:
+        self.code.function(f"{key}.code")
+
+    def _made(self, key: str) -> Iterator[Row]:
+        function, number = self.code.function(f"{key}.code"), 0
+        try:
+            for number, record in enumerate(function(**self.options), 1):
+                if not isinstance(record, dict):
+                    raise TypeError(f"it gave a {type(record).__name__}, and a dict is needed")
+                yield Row(f"row {number}", record)
+        except Exception as error:
+            fault = in_words(error).removeprefix("unexpected ")
+            raise UserError(f"{key}.code: {self.code.path} failed after {number} rows ({fault})") from error

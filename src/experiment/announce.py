@@ -3,7 +3,9 @@
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from src.common.own_code import OwnCode
 from src.config.tree import LabConfig
+from src.data.loaders import CodePool
 from src.model.adapters import base_of
 from src.model.load import resolve
 from src.plan.plan import Plan, estimate, facts_of_config, refusal
@@ -24,7 +26,19 @@ def facts(config: LabConfig, data: "Data", plan: Plan | None) -> dict[str, str]:
     }
     if base := base_of(config.model.path):
         result["adapter"] = f"{config.model.path} is merged into its base {base[0]}, in {resolve(config.model)}"
+    if teacher := config.algorithm.teacher:
+        result["teacher"] = f"{teacher}; rewards are recorded and move nothing"
+    if code := own_code(config):
+        result["your code"] = "; ".join(f"{key} {named}" for key, named in code.items()) + ", run as you trust it"
     return result | {f"note {number}": note for number, note in enumerate(data.notes, 1)}
+
+
+def own_code(config: LabConfig) -> dict[str, OwnCode]:
+    """What runs of code from outside the project, by its key."""
+    pools = {f"problems.pools.{role}": pool for role, pool in config.problems.pools.items()}
+    pools |= {f"evaluation.suites.{name}": suite.pool for name, suite in config.evaluation.suites.items()}
+    found = {f"reward.terms.{name}": code for name, code in config.reward.terms.items()}
+    return found | {key: pool.code for key, pool in pools.items() if isinstance(pool, CodePool)}
 
 
 def warnings(config: LabConfig, plan: Plan | None) -> list[str]:

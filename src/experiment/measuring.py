@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,7 +74,6 @@ def measure_models(configs: Sequence[tuple[str, LabConfig]], screen: Screen) -> 
 def _measured(
     name: str, config: LabConfig, grader, before: "Mapping[str, Measured]", screen: Screen
 ) -> "tuple[Path, dict[str, Measured]]":
-    import pandas as pd
 
     from src.evaluation.evaluator import Evaluator
     from src.experiment.data import load_suites
@@ -99,7 +97,7 @@ def _measured(
     try:
         record.save()
         problems = {problem.id: problem for suite in suites for problem in suite.problems}
-        record.table("evaluation/problems", pd.DataFrame([asdict(problem) for problem in problems.values()]))
+        record.problems("evaluation/problems", problems.values())
         found: dict[str, Measured] = {}
         for suite in suites:
             screen.note(f"measuring {name} on {suite.name}: {len(suite.problems)} problems x {suite.samples} samples")

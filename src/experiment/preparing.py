@@ -25,6 +25,7 @@ from src.record.checkpoints import Checkpoints
 from src.record.record import Record
 from src.record.tracking import import_wandb, mode_of_environment
 from src.rollout.config import check_engine
+from src.training.own_terms import own_terms
 
 if TYPE_CHECKING:
     from src.experiment.data import Data
@@ -47,6 +48,7 @@ def check_machine(config: LabConfig) -> None:
     check_sharding(config.hardware)
     check_server(config)
     check_disk(config)
+    own_terms(config.reward)
 
 
 def check_sources(config: LabConfig) -> None:
@@ -86,8 +88,6 @@ def check_same_sharding(folder: Path, hardware: HardwareConfig) -> None:
 
 def open_record(config: LabConfig, data: "Data", folder: Path, plan: Plan | None, warn: Callable[[str], None]) -> Record:
     """The run's folder: a new one, or the one to continue."""
-    import pandas as pd
-
     if config.resume:
         record = Record.reopen(folder)
         try:
@@ -105,9 +105,9 @@ def open_record(config: LabConfig, data: "Data", folder: Path, plan: Plan | None
     if plan:
         write_json(folder / "plan.json", asdict(plan))
     name, problems = beforehand(config, data)
-    record.table(name, pd.DataFrame([asdict(problem) for problem in problems]))
+    record.problems(name, problems)
     measured_on = {problem.id: problem for suite in (data.validation, *data.suites) for problem in suite.problems}
-    record.table("evaluation/problems", pd.DataFrame([asdict(problem) for problem in measured_on.values()]))
+    record.problems("evaluation/problems", measured_on.values())
     record.save()
     return record
 

@@ -24,6 +24,7 @@ from src.record.ledger import Ledger
 from src.record.publish import push
 from src.record.record import NoRecord, Record, look_up, new_folder
 from src.rollout.server import serving, survive
+from src.training.own_terms import rehearse
 
 if TYPE_CHECKING:
     from src.common.types import Stop
@@ -43,16 +44,20 @@ def run(config: LabConfig, screen: Screen | None = None, watches: Sequence["Watc
     tell_pace()
     prepare_libraries(config)
 
+    from src.config.teacher import check_teacher
     from src.experiment.data import prepare_data
     from src.experiment.session import Learner, Session
     from src.experiment.trl_config import trl_config
     from src.grading.grader import Grader
-    from src.model.load import generation_not_followed, load_model, load_tokenizer
+    from src.model.load import generation_not_followed, load_model, load_tokenizer, peft_config
 
     workers = max(1, config.hardware.grading_workers // world_size())
     with Grader(workers, rules=config.grading.rules) as grader:
         tokenizer = load_tokenizer(config.model)
+        peft_config(config.model)  # what PEFT refuses is said before anything is written
+        check_teacher(config, tokenizer)
         data = prepare_data(config, tokenizer, grader)
+        rehearse(config.reward, [data.presentations[0]] * config.algorithm.completions_per_prompt, config.scale.completion_budget)
         plan = plan_of(config)
         PACE.planned_s = longest_piece_s(plan)
         screen.announce(facts(config, data, plan))

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallba
 from trl import GRPOConfig, RLOOConfig
 
 from src.common.files import file_hash
+from src.config.teacher import teacher_of
 from src.config.tree import LabConfig
 from src.data.prompt import messages
 from src.experiment.data import Data
@@ -22,6 +23,7 @@ from src.record.ledger import Ledger
 from src.record.record import Record
 from src.rollout import generation
 from src.training.length import LengthSchedule
+from src.training.reward import active
 from src.training.selection.selection import Candidates, Selection
 from src.training.stability import Monitor
 from src.training.trainer import Harness, reward_functions, trainer_class, use_parts
@@ -34,6 +36,17 @@ class Learner:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     settings: GRPOConfig | RLOOConfig
+
+
+def _teaching(config: LabConfig) -> dict[str, Any]:
+    """What distillation takes besides what other trainers take."""
+    if (teacher := teacher_of(config)) is None:
+        return {}
+    return {
+        "teacher_model": load_model(teacher),
+        "completions_per_prompt": config.algorithm.completions_per_prompt,
+        "reward_weights": list(active(config.reward).values()),
+    }
 
 
 class Session:
@@ -66,6 +79,7 @@ class Session:
             train_dataset=Dataset.from_list([rows[index[problem.id]] for problem in data.presentations]),
             processing_class=learner.tokenizer,
             peft_config=peft_config(config.model),
+            **_teaching(config),
         )
         self.trainer.attach(
             Harness(

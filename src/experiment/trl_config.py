@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from trl import GRPOConfig, RLOOConfig
+from trl import DistillationConfig, GRPOConfig, RLOOConfig
 
 from src.common.errors import UserError
 from src.common.secrets import is_secret
@@ -14,7 +14,7 @@ from src.training.length import LengthSchedule
 from src.training.lr import trainer_fields
 from src.training.reward import active
 
-TRL_CONFIGS = {"grpo": GRPOConfig, "rloo": RLOOConfig}
+TRL_CONFIGS = {"grpo": GRPOConfig, "rloo": RLOOConfig, "distillation": DistillationConfig}
 PATIENCE_S = 7 * 24 * 3600  # that processes wait for each other: the others for rank 0 while it measures
 # DeepSpeed's ZeRO stage 2 (arXiv 1910.02054), as Open-RS; "auto" is filled in from TRL's config.
 ZERO2 = {
@@ -37,9 +37,7 @@ def trl_config(config: LabConfig, output_dir: Path):
         "max_steps": config.scale.steps,
         "per_device_train_batch_size": hardware.device_batch_size,
         "gradient_accumulation_steps": config.batch.accumulation_steps,
-        "num_generations": algorithm.completions_per_prompt,
         "max_completion_length": schedule.maximum,
-        "reward_weights": list(active(config.reward).values()),
         "shuffle_dataset": False,  # the mix has put the problems in order
         "use_cpu": hardware.device == "cpu",
         "bf16": hardware.bf16,
@@ -56,6 +54,8 @@ def trl_config(config: LabConfig, output_dir: Path):
         "fsdp": hardware.sharding == "fsdp2" or None,
         "fsdp_config": dict(fsdp.SETTINGS) if hardware.sharding == "fsdp2" else None,
     }
+    if algorithm.trainer != "distillation":
+        fields |= {"num_generations": algorithm.completions_per_prompt, "reward_weights": list(active(config.reward).values())}
     fields |= trainer_fields(config.lr, config.scale.steps) | config.rollout.trainer_fields()
     fields |= algorithm.settings | {key: value for key, value in config.trainer.items() if not is_secret(key)}  # it is saved
     try:

@@ -42,7 +42,11 @@ def merged_weights(model) -> "Iterator[tuple[str, torch.Tensor]]":
             if adapted and kind == "weight":
                 layer = model.get_submodule(owner)
                 for adapter in layer.active_adapters:
-                    found = (found.float() + whole(layer.get_delta_weight(adapter)).float()).to(weight.dtype)
+                    found = found.float() + whole(layer.get_delta_weight(adapter)).float()
+                    if adapter in layer.lora_magnitude_vector:  # DoRA (arXiv 2402.09353, equation 5): a length for each row
+                        length = whole(layer.lora_magnitude_vector[adapter].weight).float()
+                        found = found * (length / found.norm(dim=1))[:, None]
+                    found = found.to(weight.dtype)
         yield name.removeprefix("base_model.model.").replace(".base_layer.", "."), found
 
 

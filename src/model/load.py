@@ -144,20 +144,24 @@ def _first(keys: Iterable[Any]) -> str:
 
 
 def peft_config(model: ModelConfig):
-    """PEFT's LoraConfig, or None where all weights are trained."""
+    """PEFT's LoraConfig, or None where all weights are trained. Raises UserError for settings that PEFT refuses."""
     if model.lora is None:
         return None
     import peft
 
     lora = model.lora
-    return peft.LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=lora.target_modules,
-        task_type="CAUSAL_LM",
-        revision=model.revision,  # of the base, for whoever loads the adapter
-    )
+    try:
+        return peft.LoraConfig(
+            r=lora.rank,
+            lora_alpha=lora.alpha,
+            lora_dropout=lora.dropout,
+            target_modules=lora.target_modules,
+            **lora.peft_fields(),
+            task_type="CAUSAL_LM",
+            revision=model.revision,  # of the base, for whoever loads the adapter
+        )
+    except (TypeError, ValueError) as error:
+        raise UserError(f"model.lora: PEFT refuses these settings ({' '.join(str(error).split())})") from error
 
 
 def load_weights(module, checkpoint: Path) -> None:
@@ -191,7 +195,7 @@ def fingerprint(module) -> str:
     weights = {
         name.removeprefix("base_model.model.").replace(".base_layer.", "."): tensor
         for name, tensor in state.items()
-        if ".lora_" not in name or state[name.replace(".lora_A.", ".lora_B.")].any()
+        if ".lora_" not in name or state[name.replace(".lora_A.", ".lora_B.").replace(".lora_magnitude_vector.", ".lora_B.")].any()
     }
     digest = hashlib.sha256()
     for name, tensor in sorted(weights.items()):

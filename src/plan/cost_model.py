@@ -33,7 +33,7 @@ class Workload:
     architecture: Architecture
     trained_parameters: int  # all of them, or the adapters'
     element_bytes: int  # of weights and activations as trained
-    reference_bytes: int  # of the reference model's weights, which stay as loaded
+    reference_bytes: float  # of the reference model's weights, which stay as loaded, for each weight of the policy's
     mixed: bool  # float32 weights, computed with in bf16
     processes: int
     generators: int  # GPUs that share the sampling
@@ -50,7 +50,7 @@ class Workload:
     limits: tuple[int, ...]  # on completion tokens, at each sampling
     natural: float  # mean tokens of a completion that nothing cuts off
     reference: bool  # a copy of the first weights is held
-    extra_forwards: int  # over all completions, without gradients: the reference's and the sampler's check
+    extra_forwards: float  # over all completions, without gradients: the reference's and the sampler's check
     checkpointing: bool
     attention: str  # transformers' name of the kernel
     sharding: Literal["none", "zero2", "fsdp2"]

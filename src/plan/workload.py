@@ -3,21 +3,24 @@
 from typing import Any
 
 from src.common.types import LEVELS
+from src.config.teacher import teacher_of
 from src.config.tree import LabConfig
-from src.model.architecture import Architecture
+from src.model.architecture import Architecture, architecture
 from src.plan.cost_model import Sampling, Workload
 from src.training.algorithm import ADVANTAGES
 from src.training.length import LengthSchedule
 
 ELEMENT_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-DEFAULT_BETA = {"grpo": 0.0, "rloo": 0.05}  # of TRL's configs
+DEFAULT_BETA = {"grpo": 0.0, "rloo": 0.05, "distillation": 0.0}  # of TRL's configs: of the KL to the start
 
 
 def workload(config: LabConfig, shape: Architecture) -> Workload:
     """What the run does, in numbers."""
     hardware, rollout, batch, scale = config.hardware, config.rollout, config.batch, config.scale
     fields: dict[str, Any] = config.algorithm.settings | config.trainer
-    beta = fields.get("beta", DEFAULT_BETA[config.algorithm.trainer])
+    teacher = teacher_of(config)
+    beta = 0.0 if teacher else fields.get("beta", DEFAULT_BETA[config.algorithm.trainer])
+    times = architecture(teacher).parameters / shape.parameters if teacher else 1.0  # as large as the policy
     lora = config.model.lora
     element_bytes, mixed = numbers(config, hardware.sharding)
     # The GPUs after those that train, all of them one engine.
@@ -26,7 +29,7 @@ def workload(config: LabConfig, shape: Architecture) -> Workload:
         architecture=shape,
         trained_parameters=shape.lora_parameters(lora) if lora else shape.parameters,
         element_bytes=element_bytes,
-        reference_bytes=ELEMENT_BYTES[config.model.dtype],
+        reference_bytes=ELEMENT_BYTES[config.model.dtype] * times,
         mixed=mixed,
         processes=hardware.processes,
         generators=serving or hardware.processes,
@@ -42,8 +45,8 @@ def workload(config: LabConfig, shape: Architecture) -> Workload:
         prompt_longest=scale.prompt_budget,
         limits=limits(config),
         natural=scale.natural_completion_tokens,
-        reference=bool(beta) and lora is None,
-        extra_forwards=bool(beta) + (scores_again(config, fields) or config.selection.replay is not None),
+        reference=teacher is not None or bool(beta) and lora is None,
+        extra_forwards=times if teacher else bool(beta) + (scores_again(config, fields) or config.selection.replay is not None),
         checkpointing=hardware.gradient_checkpointing,
         attention=config.model.attention,
         sharding=hardware.sharding,

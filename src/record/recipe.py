@@ -20,8 +20,9 @@ NEVER = (
 )  # fmt: skip
 # What newer keys stood for before there were such: a record that lacks them is of the same recipe.
 ALWAYS_WAS = {
-    "evaluation.reader": "boxed", "reward.accuracy.reader": "boxed", "problems.by_level": False, "selection.draw.by": "walk", "selection.resample": None,
-    "selection.replay": None, "selection.allocate": None, "length.per_problem": None,
+    "evaluation.reader": "boxed", "reward.accuracy.reader": "boxed", "reward.terms": {}, "problems.by_level": False,
+    "algorithm.teacher": None, "algorithm.teacher_revision": None, "length.per_problem": None,
+    "selection.draw.by": "walk", "selection.resample": None, "selection.replay": None, "selection.allocate": None,
 }  # fmt: skip
 # What may differ besides
 AMONG_SEEDS = ("seed", "objective")  # in a configuration of the report: which figure ranks a run changes nothing of it

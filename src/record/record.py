@@ -10,7 +10,8 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import fields
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,6 +23,7 @@ from src.common.base import Config
 from src.common.errors import RunFailed, UserError
 from src.common.files import CHECKSUMS, checksums, file_hash, unfinished, write_json, write_text, write_whole
 from src.common.locks import FileLock, is_held
+from src.common.types import Problem
 from src.record.left_out import Unreadable
 
 if TYPE_CHECKING:
@@ -209,6 +211,13 @@ class Record:
         self._check_there()
         path = self.folder / f"{name}.parquet"
         write_whole(path, lambda temporary: frame.to_parquet(temporary, index=False), self._note(f"{name}.parquet"))
+
+    def problems(self, name: str, problems: Iterable[Problem]) -> None:
+        """Write a table of problems, without what else their rows held."""
+        import pandas as pd
+
+        names = [field.name for field in fields(Problem) if field.name != "columns"]
+        self.table(name, pd.DataFrame([{name: getattr(problem, name) for name in names} for problem in problems], columns=names))
 
 
 class NoRecord(Record):

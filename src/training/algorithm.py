@@ -5,24 +5,27 @@ To add another way from rewards to what is learnt, write its trainer in a module
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from src.common.annotations import annotations
 from src.common.base import Config
 from src.common.errors import refuse_unknown
 from src.hardware.config import HardwareConfig
 
+CONFIGS = {"grpo": "GRPOConfig", "rloo": "RLOOConfig", "distillation": "DistillationConfig"}  # TRL's, by trainer
 ALONE_FROM = 1024  # tokens, prompt included: a pass that long keeps a GPU busy with one completion
 
 
 class AlgorithmConfig(Config):
     """A TRL trainer, the shape of one batch, and the fields of TRL's config that make the method."""
 
-    trainer: Literal["grpo", "rloo"]
+    trainer: Literal["grpo", "rloo", "distillation"]
+    teacher: str | None = None  # of distillation: hub name or folder of the model that is learnt from
+    teacher_revision: str | None = None
     advantages: str = "of_trainer"  # how the reward becomes an advantage: one of ADVANTAGES
-    completions_per_prompt: int = Field(ge=2)
+    completions_per_prompt: int = Field(ge=1)
     prompts_per_step: int = Field(ge=1)
     # Passes as wide as their own longest completion, and sorted by length where the loss does not see it (src/training/passes.py).
     length_sorted: bool = False
@@ -33,6 +36,14 @@ class AlgorithmConfig(Config):
     def _known(cls, advantages: str) -> str:
         refuse_unknown([advantages], ADVANTAGES, "way to advantages")
         return advantages
+
+    @model_validator(mode="after")
+    def _has_what_it_learns_from(self) -> "AlgorithmConfig":
+        if (self.trainer == "distillation") != (self.teacher is not None):
+            raise ValueError("teacher: distillation needs one, and no other trainer has one; choose algorithm=distill for it")
+        if self.trainer != "distillation" and self.completions_per_prompt < 2:
+            raise ValueError("completions_per_prompt: must be at least 2, since the completions of a prompt are compared")
+        return self
 
     @property
     def completions_per_step(self) -> int:
@@ -47,6 +58,7 @@ class TrainingSetup:
     hardware: HardwareConfig
     fields: Mapping[str, Any]  # of TRL's config
     updates: int  # optimiser steps that one batch of completions is used for
+    adapters: bool = False  # whether adapters are trained, not all weights
 
 
 def nothing_refused(setup: TrainingSetup) -> str | None:
@@ -67,6 +79,12 @@ class Advantages:
         return 1 / completions_per_prompt if self.one_of_each_prompt else 1.0
 
 
+def of_trainer_refusal(setup: TrainingSetup) -> str | None:
+    if setup.algorithm.trainer == "distillation" and setup.hardware.sharding == "fsdp2":
+        return "hardware.sharding: a teacher beside a policy under fsdp2 has not been tried; choose none or zero2"
+    return None
+
+
 def leave_one_out_refusal(setup: TrainingSetup) -> str | None:
     # The KL in the reward is taken from log-probabilities that TRL's trainer computes only in this case.
     if setup.fields.get("beta") and setup.updates == 1:
@@ -74,6 +92,18 @@ def leave_one_out_refusal(setup: TrainingSetup) -> str | None:
             "algorithm.settings.beta: the KL in the reward needs two updates a batch or more; set generation_batch_size to "
             "two updates' completions, num_iterations to 2, or beta to 0"
         )
+    return None
+
+
+def reinforce_pp_refusal(setup: TrainingSetup) -> str | None:
+    if (scale := setup.fields.get("scale_rewards")) != "batch":
+        return f"algorithm.settings.scale_rewards: advantages of reinforce_pp are whitened over the batch; set batch, not {scale}"
+    return leave_one_out_refusal(setup)
+
+
+def of_prompts_refusal(setup: TrainingSetup) -> str | None:
+    if setup.fields.get("loss_type") not in ("cispo", "dapo") or setup.fields.get("beta"):
+        return "algorithm.settings.loss_type: that prompts count the same is made of a mean over all tokens; choose cispo or dapo, and beta=0"
     return None
 
 
@@ -91,10 +121,20 @@ def shortest_correct_refusal(setup: TrainingSetup) -> str | None:
 
 
 ADVANTAGES: dict[str, Advantages] = {
-    "of_trainer": Advantages(trainers=("grpo", "rloo")),
+    "of_trainer": Advantages(trainers=("grpo", "rloo", "distillation"), refusal=of_trainer_refusal),
     # As RLOO has them, in GRPO's trainer.
     "leave_one_out": Advantages(
         trainers=("grpo",), trainer="src.training.leave_one_out:LabLeaveOneOutTrainer", refusal=leave_one_out_refusal
+    ),
+    # REINFORCE++: whitened over the batch, without a baseline of the prompt's.
+    "reinforce_pp": Advantages(
+        trainers=("grpo",), trainer="src.training.leave_one_out:ReinforcePPTrainer", refusal=reinforce_pp_refusal
+    ),
+    # MaxRL: over the prompt's mean.
+    "over_the_mean": Advantages(trainers=("grpo",), trainer="src.training.group_advantages:MaxRLTrainer"),
+    # ScaleRL: over the batch's std, prompts counting the same.
+    "of_prompts": Advantages(
+        trainers=("grpo",), trainer="src.training.group_advantages:ScaleRLTrainer", refusal=of_prompts_refusal
     ),
     # None: supervised training on the shortest correct completions of the base.
     "shortest_correct": Advantages(
@@ -112,7 +152,20 @@ def refusal(setup: TrainingSetup) -> str | None:
     entry = ADVANTAGES[name]
     if trainer not in entry.trainers:
         return f"algorithm.advantages: {name} goes with trainer: {' or '.join(entry.trainers)}, not {trainer}"
-    return entry.refusal(setup)
+    return entry.refusal(setup) or reference_refusal(setup)
+
+
+def reference_refusal(setup: TrainingSetup) -> str | None:
+    """Why the reference cannot move."""
+    if not setup.fields.get("sync_ref_model"):
+        return None
+    if not setup.fields.get("beta"):
+        return "algorithm.settings.sync_ref_model: without a KL there is no reference; set algorithm.settings.beta above 0"
+    if setup.adapters:
+        return "algorithm.settings.sync_ref_model: the reference of adapters is their base, which stays; set it to false"
+    if setup.hardware.sharding == "fsdp2":
+        return "algorithm.settings.sync_ref_model: under fsdp2 the reference is not kept in checkpoints; choose none or zero2"
+    return None
 
 
 def bound_to_passes(fields: Mapping[str, Any]) -> str | None:
@@ -171,37 +224,10 @@ OWN_KEYS = {
 }
 
 
-@cache
 def trl_fields(trainer: str) -> dict[str, str]:
-    """Fields of TRL's config for `trainer` with their types as written there; read from the source, so that torch need
-    not be imported."""
-    import ast
-    import importlib.util
-    from pathlib import Path
-
-    trl = Path(importlib.util.find_spec("trl").origin).parent / "trainer"
-    transformers = Path(importlib.util.find_spec("transformers").origin).parent
-    wanted = {  # base classes first
-        transformers / "training_args.py": "TrainingArguments",
-        trl / "base_config.py": "_BaseConfig",
-        trl / f"{trainer}_config.py": f"{trainer.upper()}Config",
-    }
-    fields: dict[str, str] = {}
-    for path, class_name in wanted.items():
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.ClassDef) and node.name == class_name:
-                found = [item for item in node.body if isinstance(item, ast.AnnAssign)]
-                fields |= {item.target.id: ast.unparse(item.annotation) for item in found}
-    return fields
-
-
-def type_fault(value: Any, annotation: str) -> str | None:
-    """What a plain type says against a value, such as "must be a float, not 'abc'"; types that are not plain say nothing."""
-    types = {"bool": (bool,), "int": (int,), "float": (int, float), "str": (str,), "None": (type(None),)}
-    names = [name.strip() for name in annotation.split("|")]
-    if not all(name in types for name in names):
-        return None
-    fits = isinstance(value, tuple(kind for name in names for kind in types[name]))
-    if isinstance(value, bool) and "bool" not in names:  # Python counts True among the integers
-        fits = False
-    return None if fits else f"must be {' or '.join(names)}, not {value!r}"
+    """Fields of TRL's config for `trainer` with their types as written there."""
+    return (
+        annotations("transformers", "training_args.py", "TrainingArguments")
+        | annotations("trl", "trainer/base_config.py", "_BaseConfig")
+        | annotations("trl", f"trainer/{trainer}_config.py", CONFIGS[trainer])
+    )

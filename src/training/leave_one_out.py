@@ -1,4 +1,4 @@
-"""RLOO (arXiv 2402.14740) with GRPO's losses: the advantages of the one in the other's trainer.
+"""RLOO (arXiv 2402.14740) and REINFORCE++ (arXiv 2501.03262) with GRPO's losses: the advantages of the one in the other's trainer.
 
 TRL's RLOOTrainer weighs and clips a completion as a whole, by the product of its tokens' ratios, and adds its tokens up:
 long completions count more, and at thousands of tokens nearly all of them are clipped. TRL's GRPOTrainer has ratios of
@@ -42,6 +42,12 @@ def leave_one_out(scored: Scored, scale: str) -> torch.Tensor:
     return _whitened(advantages_B, scored.tokens_B) if scale == "batch" else advantages_B
 
 
+def over_the_batch(scored: Scored, scale: str) -> torch.Tensor:
+    """REINFORCE++ (arXiv 2501.03262, equations 8 to 10): the reward less its penalty, whitened over the batch's tokens. The prompt's
+    other completions are no baseline, and there is no other `scale`."""
+    return _whitened(scored.rewards_B - scored.penalties_B, scored.tokens_B)
+
+
 def _whitened(values_B: torch.Tensor, tokens_B: torch.Tensor) -> torch.Tensor:
     share_B = tokens_B / tokens_B.sum().clamp(min=1)
     rest_B = values_B - (share_B * values_B).sum()
@@ -58,11 +64,12 @@ class LeaveOneOutTrainer(OwnAdvantages):
     """TRL's GRPOTrainer with RLOO's advantages, `beta` times the KL to the start inside the reward."""
 
     over_the_others = True  # the baseline is the mean of a prompt's other completions
+    estimate = staticmethod(leave_one_out)
 
     def advantages(self, rewards_B: torch.Tensor, output: dict[str, Any]) -> torch.Tensor:
         tokens_B = self.accelerator.gather(output["completion_mask"].sum(dim=1))
         penalties_B = self.beta * self._kl(output, tokens_B) if self.beta else torch.zeros_like(rewards_B)
-        return leave_one_out(Scored(rewards_B, penalties_B, tokens_B, self.num_generations), self.scale_rewards)
+        return self.estimate(Scored(rewards_B, penalties_B, tokens_B, self.num_generations), self.scale_rewards)
 
     def _kl(self, output: dict[str, Any], tokens_B: torch.Tensor) -> torch.Tensor:
         """Estimate of the KL for each completion of all processes, nats: its log ratio to the start (k1)."""
@@ -81,3 +88,9 @@ class LeaveOneOutTrainer(OwnAdvantages):
 
 class LabLeaveOneOutTrainer(LabTrainerMixin, LeaveOneOutTrainer):
     """With what the harness adds."""
+
+
+class ReinforcePPTrainer(LabLeaveOneOutTrainer):
+    """With REINFORCE++'s advantages."""
+
+    estimate = staticmethod(over_the_batch)

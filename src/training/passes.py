@@ -80,11 +80,11 @@ class NarrowPasses:
         weights_UP = tokens_UP * per_update / tokens_UP.sum(dim=1, keepdim=True).clamp(min=1)
         return [one | {"lab_weight": weight} for one, weight in zip(passes, weights_UP.flatten(), strict=True)]
 
-    def _compute_loss(self, model, inputs: Pass) -> torch.Tensor:
+    def _compute_loss(self, model, inputs: Pass, *others: Any) -> Any:
         """TRL's. It logs means over the tokens of each pass, and then their plain mean: of passes sorted by length, tokens of
         short completions would count more. So each is weighed by its tokens."""
         if "lab_weight" not in inputs:
-            return super()._compute_loss(model, inputs)
+            return super()._compute_loss(model, inputs, *others)
         metrics, weight = self._metrics["train"], inputs["lab_weight"].item()
         whole = getattr(self, "importance_sampling_level", "sequence") == "sequence"  # TRL's RLOO has no choice
         before = {key: len(metrics.get(key, ())) for key in (*OF_TOKENS, *(() if whole else RATIOS))}

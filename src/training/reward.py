@@ -1,7 +1,8 @@
 """Rewards: named terms, each a function of the sampled completions, added up with the weights of the config.
 
 To add a term, write a function of (batch, config) that returns one number for each completion, and name it in REWARDS;
-`reward.weights.<name>=<weight>`, or a file in conf/reward/, turns it on.
+`reward.weights.<name>=<weight>`, or a file in conf/reward/, turns it on. The same function in a file of one's own, outside the
+project, is a term by `reward.terms.<name>=my_lab.rewards.partial_credit`; it sees the problems too, with all columns of their rows.
 
 Lengths are in tokens unless a term says otherwise. The terms `efficient` and `length_kimi` compare the completions of
 one prompt, so a batch must hold whole groups.
@@ -14,11 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import Field, FiniteFloat, field_validator
+from pydantic import Field, FiniteFloat, field_validator, model_validator
 
 from src.common.base import Config
 from src.common.errors import nearest
-from src.common.types import Completion
+from src.common.own_code import OwnCode
+from src.common.types import Completion, Problem
 from src.grading.looks import SCRIPTS, has_format, script_share
 
 
@@ -76,7 +78,8 @@ class AccuracyConfig(Config):
 class RewardConfig(Config):
     """Weight of every term, and the parameters of the terms that have some."""
 
-    weights: dict[str, float]  # by term, 0 = off; a term that is not named is off
+    weights: dict[str, float]  # by term, 0 = off, below 0 = a penalty; a term that is not named is off, but one of one's own
+    terms: dict[str, OwnCode] = {}  # functions of one's own, by the name of the term; each has the weight 1 unless weights says another
     alpha: float = Field(0.1, ge=0, lt=1)  # length pressure of `efficient`
     cosine: CosineConfig = CosineConfig()
     cosine_open_rs: CosineConfig = CosineConfig(wrong_at_zero=0.0, wrong_at_scale=-0.5)
@@ -86,17 +89,21 @@ class RewardConfig(Config):
     tag_count: TagCountConfig = TagCountConfig()
     accuracy: AccuracyConfig = AccuracyConfig()
 
-    @field_validator("weights")
+    @field_validator("terms")
     @classmethod
-    def _usable(cls, weights: dict[str, float]) -> dict[str, float]:
-        for name, weight in weights.items():
-            if name not in REWARDS:
-                raise ValueError(f"no reward term '{name}': {nearest(name, REWARDS)}")
-            if weight < 0:
-                raise ValueError(f"the weight of '{name}' is {weight}, it must be a number of at least 0")
-        if not any(weights.values()):
-            raise ValueError("all are 0, so nothing would be rewarded: give at least one term a weight above 0")
-        return weights
+    def _new_names(cls, terms: dict[str, OwnCode]) -> dict[str, OwnCode]:
+        if taken := [name for name in terms if name in REWARDS]:
+            raise ValueError(f"{taken[0]} is a term of the project; give your own another name")
+        return terms
+
+    @model_validator(mode="after")
+    def _usable(self) -> "RewardConfig":
+        for name in self.weights:
+            if name not in (known := [*REWARDS, *self.terms]):
+                raise ValueError(f"no reward term '{name}': {nearest(name, known)}")
+        if not active(self):
+            raise ValueError("all weights are 0, so nothing would be rewarded: give at least one term another")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +114,7 @@ class RewardBatch:
     group_size: int
     limit_tokens: int  # the length limit of this step, which is also the scale of the length terms
     opened: bool | None = None  # whether the prompts end with <think>; None where nobody knows
+    problems: Sequence[Problem] = ()  # one for each completion: question, gold answer, level, the other columns of its row
 
     def __post_init__(self) -> None:
         if self.group_size < 1 or len(self.completions) % self.group_size:
@@ -122,7 +130,7 @@ class RewardBatch:
 
 def active(config: RewardConfig) -> dict[str, float]:
     """Weight of each term that is on, in the order of the config."""
-    return {name: weight for name, weight in config.weights.items() if weight > 0}
+    return {name: weight for name, weight in (dict.fromkeys(config.terms, 1.0) | config.weights).items() if weight}
 
 
 def accuracy(batch: RewardBatch, config: RewardConfig) -> list[float]:
@@ -276,7 +284,8 @@ def reasoning_steps(batch: RewardBatch, config: RewardConfig) -> list[float]:
     return [min(1.0, len(_STEP.findall(completion.text)) / 3) for completion in batch.completions]
 
 
-REWARDS: dict[str, Callable[[RewardBatch, RewardConfig], list[float]]] = {
+Term = Callable[[RewardBatch, RewardConfig], list[float]]
+REWARDS: dict[str, Term] = {
     "accuracy": accuracy,
     "format": format_,
     "cosine": cosine,

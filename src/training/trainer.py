@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from transformers import Trainer
 from trl import GRPOTrainer, RLOOTrainer
-from trl.trainer import grpo_trainer, rloo_trainer
+from trl.trainer import distillation_trainer, grpo_trainer, rloo_trainer
 
 from src.common.errors import RunFailed
 from src.common.types import Problem
@@ -28,7 +28,9 @@ from src.rollout.in_process import weights_in
 from src.training import fsdp
 from src.training.algorithm import ADVANTAGES, AlgorithmConfig
 from src.training.length import LengthSchedule
+from src.training.own_terms import graded_by
 from src.training.passes import NarrowPasses
+from src.training.reference import MovingReference
 from src.training.reward import REWARDS, RewardBatch, RewardConfig, active
 from src.training.selection.groups import SelectedGroups
 from src.training.selection.selection import Selection
@@ -50,7 +52,7 @@ class Harness:
     reader: str = "boxed"  # where an answer may stand, one of `grading.extraction.READERS`
 
 
-class LabTrainerMixin(SelectedGroups, NarrowPasses):
+class LabTrainerMixin(SelectedGroups, MovingReference, NarrowPasses):
     """Goes in front of a TRL trainer class. `attach` must be called before `train`."""
 
     batch: RewardBatch  # the completions being rewarded
@@ -157,7 +159,7 @@ class LabTrainerMixin(SelectedGroups, NarrowPasses):
                 reader=self.harness.reader,
             )
             group = 1 if self.harness.selection.config.allocate else self.num_generations  # where no term compares the others
-            self.batch = RewardBatch(answers, group, self.limit, opens_thinking(self.processing_class))
+            self.batch = RewardBatch(answers, group, self.limit, opens_thinking(self.processing_class), self.problems_B)
             if self.ready is None:
                 self.rewards_BR = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
             else:
@@ -277,7 +279,11 @@ class LabRLOOTrainer(LabTrainerMixin, RLOOTrainer):
     """TRL's RLOOTrainer: https://huggingface.co/docs/trl/rloo_trainer"""
 
 
-TRAINERS = {"grpo": LabGRPOTrainer, "rloo": LabRLOOTrainer}
+TRAINERS = {  # as text, since some are in modules above this one
+    "grpo": "src.training.trainer:LabGRPOTrainer",
+    "rloo": "src.training.trainer:LabRLOOTrainer",
+    "distillation": "src.training.distill:LabDistillationTrainer",
+}
 
 
 def effective_share(ratio_BT: torch.Tensor, mask_BT: torch.Tensor) -> float:
@@ -291,14 +297,13 @@ def effective_share(ratio_BT: torch.Tensor, mask_BT: torch.Tensor) -> float:
 def use_parts(reference: Callable[[], Any], generation: Callable[..., Any]) -> None:
     """Have TRL's trainers take what these make for their reference model and their `VLLMGeneration`. Their own reference is of the
     hub's main branch, whatever the policy is of, and spread over all GPUs that one process sees, the server's too."""
-    for module in (grpo_trainer, rloo_trainer):
+    for module in (grpo_trainer, rloo_trainer, distillation_trainer):
         module.create_model_from_path, module.VLLMGeneration = lambda *_, **__: reference(), generation
 
 
 def trainer_class(algorithm: AlgorithmConfig) -> type[Any]:
     """TRL's trainer with what the harness adds, or the one that the advantages ask for."""
-    own = ADVANTAGES[algorithm.advantages].trainer
-    return pkgutil.resolve_name(own) if own else TRAINERS[algorithm.trainer]
+    return pkgutil.resolve_name(ADVANTAGES[algorithm.advantages].trainer or TRAINERS[algorithm.trainer])
 
 
 def reward_functions(config: RewardConfig, batch: Callable[[], RewardBatch]) -> list[Callable[..., list[float]]]:
@@ -306,7 +311,12 @@ def reward_functions(config: RewardConfig, batch: Callable[[], RewardBatch]) -> 
 
     def function_for(name: str) -> Callable[..., list[float]]:
         def term(**_: Any) -> list[float]:
-            return REWARDS[name](batch(), config)
+            if name in REWARDS:
+                return REWARDS[name](batch(), config)
+            rewards, fault = graded_by(name, batch(), config)
+            if faults := [each for each in gather([fault]) if each]:  # so that all processes fail as one
+                raise RunFailed(faults[0])
+            return rewards
 
         term.__name__ = name  # TRL names the metrics after it
         return term

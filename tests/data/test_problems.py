@@ -411,7 +411,7 @@ def test_a_hub_out_of_reach_names_the_local_alternative_at_once(tmp_path, monkey
         ({"loader": "file", "path": "a.csv", "max_pass_rate": 30}, "less than or equal to 1"),
         ({"loader": "file", "path": "a.csv", "paht": "b.csv"}, "Extra inputs"),
         ({"loader": "hub", "dataset": "a/b", "path": "b.csv"}, "Extra inputs"),
-        ({"loader": "fiel", "path": "a.csv"}, "'hub', 'file', 'micro'"),
+        ({"loader": "fiel", "path": "a.csv"}, "'hub', 'file', 'code', 'micro'"),
         ({"loader": "file", "path": "a.csv", "columns": {"question": "q"}}, "Field required"),
         ({"loader": "file", "path": "a.csv", "level": "medium"}, "'easy' or 'hard'"),
     ],
@@ -460,7 +460,7 @@ def test_shipped_choices(tmp_path):
         "easy": ("agentica-org/DeepScaleR-Preview-Dataset", 40_315, "easy"),
         "released": ("knoveleng/open-rs", 7_000, "hard"),
     }
-    assert tuple(open_rs.pools) == ROLES and set(PoolConfig.kinds()) == {"hub", "file", "micro", "reasoning_gym"}
+    assert tuple(open_rs.pools) == ROLES and set(PoolConfig.kinds()) == {"hub", "file", "code", "micro", "reasoning_gym"}
     files = shipped(tmp_path, "problems=files")
     assert message_of(check_pools, files, ["core"]).startswith("problems.pools.core.path is not set")
 

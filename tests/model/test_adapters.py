@@ -12,7 +12,7 @@ from src.common.errors import UserError
 from src.experiment.announce import warnings
 from src.model.adapters import merged_weights
 from src.model.architecture import architecture
-from src.model.load import load_model, load_tokenizer, peft_config, resolve
+from src.model.load import fingerprint, load_model, load_tokenizer, peft_config, resolve
 
 LORA = "model.lora={rank: 4, alpha: 8}"
 
@@ -23,19 +23,20 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "cache"
 
 
-def adapted(*overrides):
+def adapted(*overrides, lora=LORA):
     """The embedded model under an adapter that has learnt something."""
     import peft
 
-    config = configured(LORA, *overrides).model
+    config = configured(lora, *overrides).model
     model = peft.get_peft_model(load_model(config), peft_config(config))
     torch.manual_seed(0)
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "lora_B" in name:
                 weight.normal_(std=0.01)
+            if "magnitude" in name:
+                weight.mul_(1 + 0.1 * torch.rand_like(weight))
     return model
-
 
 
 def test_base_and_adapter_are_as_they_were_after_any_number_of_pushes():
@@ -54,6 +55,56 @@ def test_what_is_pushed_is_the_sum_rounded_once_under_the_names_of_the_plain_mod
     exact = layer.base_layer.weight.float() + 2.0 * layer.lora_B["default"].weight @ layer.lora_A["default"].weight  # alpha / rank
     assert torch.equal(pushed[name], exact.bfloat16()) and not torch.equal(pushed[name], layer.base_layer.weight)
     assert torch.equal(pushed["model.norm.weight"], plain.model.norm.weight)
+
+
+KINDS = {
+    "dora": "model.lora={rank: 4, alpha: 8, use_dora: true}",
+    "rslora": "model.lora={rank: 16, alpha: 8, use_rslora: true}",
+    "patterns": "model.lora={rank: 4, alpha: 8, rank_pattern: {up_proj: 2}, layers_to_transform: [0], target_modules: [up_proj, down_proj], init_lora_weights: gaussian}",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_adapter_is_pushed_saved_and_merged_as_what_is_trained(kind, cache, tmp_path):
+    model, ids = adapted(lora=KINDS[kind]), torch.tensor([[5, 6, 7, 8]])
+    trained = model(ids).logits
+    plain = load_model(configured().model)
+    assert not torch.allclose(plain(ids).logits, trained, atol=1e-2)
+    plain.load_state_dict(dict(merged_weights(model)), strict=False)  # tied weights are pushed once
+    assert torch.allclose(plain(ids).logits, trained, atol=1e-4)
+    model.save_pretrained(tmp_path / "adapter")
+    assert torch.allclose(load_model(configured(f"model.path={tmp_path / 'adapter'}").model)(ids).logits, trained, atol=1e-4)
+
+
+def test_rank_stabilised_adapters_are_scaled_by_the_root_of_the_rank():
+    layer = adapted(lora=KINDS["rslora"]).get_submodule("base_model.model.model.layers.1.mlp.up_proj")
+    delta = 8 / 16**0.5 * layer.lora_B["default"].weight @ layer.lora_A["default"].weight
+    assert torch.allclose(layer.get_delta_weight("default"), delta)
+
+
+def test_a_fresh_adapter_of_any_kind_counts_as_its_base():
+    import peft
+
+    bare = fingerprint(load_model(configured().model))
+    for lora in KINDS.values():
+        config = configured(lora).model
+        assert fingerprint(peft.get_peft_model(load_model(config), peft_config(config))) == bare
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("use_dorra: true", "model.lora: no field use_dorra in PEFT's LoraConfig; did you mean use_dora?"),
+        ("r: 8", "model.lora: r is set through rank"),
+        ("use_dora: often", "model.lora: use_dora: must be bool, not 'often'"),
+        ("modules_to_save: [lm_head]", "model.lora: modules_to_save: it changes more than adapters"),
+        ("init_lora_weights: pissa", "model.lora: init_lora_weights: it changes more than adapters"),
+    ],
+)
+def test_a_field_that_peft_does_not_have_or_that_cannot_be_carried_is_named(given, says):
+    with pytest.raises(UserError) as error:
+        configured(f"model.lora={{rank: 4, alpha: 8, {given}}}")
+    assert says in str(error.value)
 
 
 def test_an_adapters_folder_is_merged_into_its_base(cache, tmp_path):

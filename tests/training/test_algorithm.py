@@ -4,19 +4,20 @@ import pytest
 import torch
 from conftest import ROOT, composed, configured
 
+from src.common.annotations import type_fault
 from src.common.errors import UserError
 from src.config.tree import parse
-from src.training.algorithm import ADVANTAGES, trl_fields, type_fault
+from src.training.algorithm import ADVANTAGES, CONFIGS, trl_fields
 from src.training.trainer import effective_share
 
 
-@pytest.mark.parametrize("trainer", ["grpo", "rloo"])
+@pytest.mark.parametrize("trainer", CONFIGS)
 def test_the_fields_read_from_the_source_are_those_of_the_class(trainer):
     import dataclasses
 
     import trl
 
-    real = {field.name for field in dataclasses.fields(getattr(trl, f"{trainer.upper()}Config"))}
+    real = {field.name for field in dataclasses.fields(getattr(trl, CONFIGS[trainer]))}
     assert set(trl_fields(trainer)) == real
 
 
