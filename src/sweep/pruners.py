@@ -54,7 +54,7 @@ class LikelyPruner(BasePruner):
     Of those that were stopped none will be, so they only tell how curves go. `said` is what it thought of the last trial.
     """
 
-    def __init__(self, k: int = 1, probability: float = 0.05, n_startup_trials: int = 4, most: int = 100) -> None:
+    def __init__(self, k: int = 1, probability: float = 0.02, n_startup_trials: int = 4, most: int = 100) -> None:
         if not (k >= 1 and 0 < probability < 1):
             raise ValueError("k is at least 1, and probability between 0 and 1")
         self.k, self.probability, self.n_startup_trials, self.most = k, probability, n_startup_trials, most
