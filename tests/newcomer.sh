@@ -9,7 +9,9 @@ trap 'rm -rf "$day"' EXIT
 export OMP_NUM_THREADS=1 WANDB_MODE=offline GRPO_LAB_CACHE="$day/cache"
 unset PYTHONPATH
 
-"$python" -m pip wheel -q --no-deps -w "$day/wheel" "$project"
+mkdir "$day/project"  # a build writes into its folder
+cp -r "$project"/{src,conf,sweeps,curation,hydra_plugins,pyproject.toml,setup.py,README.md,constraints.txt} "$day/project"
+"$python" -m pip wheel -q --no-deps -w "$day/wheel" "$day/project"
 "$python" -m venv --without-pip "$day/env"
 "$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' >"$(echo "$day"/env/lib/python3*/site-packages)/beside.pth"
 "$python" -m pip -q --python "$day/env/bin/python" install --no-deps --no-index "$day"/wheel/*.whl
