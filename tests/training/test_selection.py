@@ -407,7 +407,7 @@ def test_completions_are_cut_at_their_problem_s_limit(tmp_path):
     assert any(line["truncated_share"] > 0.3 for line in lines(folder)[1:])
 
 
-def test_two_processes_draw_what_one_draws_and_share_out_what_is_left(chosen, tmp_path):
+def test_two_processes_share_out_what_is_drawn_and_record_what_both_learnt(chosen, tmp_path):
     arguments = [*SHORT, *EVERYTHING, "scale.steps=2", "hardware.processes=2", f"output_root={tmp_path}", f"run_dir={tmp_path}/run"]
     result = command(*arguments, cwd=tmp_path, patience_s=600, OMP_NUM_THREADS="1")
     assert result.returncode == 0, result.stderr[-3000:]

@@ -262,7 +262,8 @@ class Reporter:
     def _report(self, step: int, measured: "Measured") -> Report:
         from src.evaluation.summary import per_problem
 
-        value, part = measured.summary, {}
+        value: Any = measured.summary
+        part: dict[str, Any] = {}
         for key in self.spec.figure:
             part, value = value, value[key]
         mean = math.fsum([*self.earlier, value]) / (len(self.earlier) + 1)

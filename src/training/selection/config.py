@@ -98,6 +98,8 @@ def refusal(config: SelectionConfig, around: Around) -> str | None:
         return f"selection.draw{fault}"
     if config.samples_first and method.advantages == "shortest_correct":
         return "selection: supervised training samples from the base, and learns from one completion of a prompt; set selection=fixed"
+    if config.samples_first and method.trainer == "distillation":
+        return "selection: distillation learns from every completion, whatever its reward; set selection=fixed, pass_rate or schedule"
     if config.replay and not around.has_ratios:
         return (
             f"selection.replay: trainer={method.trainer} with advantages={method.advantages} is on-policy only: it has no clipped "

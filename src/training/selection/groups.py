@@ -56,7 +56,8 @@ class SelectedGroups:
         selection, ledger = self.harness.selection, self.harness.ledger
         resample, old = selection.config.resample, selection.replayed(step, wanted)
         most, began = resample.max_rounds if resample else 1, ledger.read()["rollout"]
-        kept, others, rounds = list(old), [], 0
+        kept, rounds = list(old), 0
+        others: list[Group] = []
         self.numbers_B = []
         self.begin_sampling()
         while (missing := wanted - len(kept)) > 0 and rounds < most:
