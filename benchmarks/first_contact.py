@@ -35,7 +35,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.gpu import Clock, Work, figures, forced
+from benchmarks.gpu import Clock, Work, figures, forced, train_bare
 from src.hardware.gpus import visible_gpus
 
 # Of the limit: no two alike, the longest first in the row, as in training they are.
@@ -180,9 +180,9 @@ def training(name: str, toy: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         changes = f"rollout=transformers {overrides or 'algorithm.length_sorted=false'}"
         config = configured(*its.overrides(changes, STEPS, Path(folder)), "record.completions_every_steps=100000")
-        time_phases(clock)
+        clock.hook_phases()
         if overrides is None:
-            bare(config, its, clock, Path(folder))
+            train_bare(its, config, clock, STEPS, Path(folder))
         else:
             from src.experiment.preparing import prepare_libraries
             from src.experiment.run import run
@@ -193,54 +193,6 @@ def training(name: str, toy: bool) -> dict[str, Any]:
     found = figures(its, config, clock)
     keep = ("device", "seconds", "seconds_per_step", "training_tokens_per_s", "peak_gb", "training_mfu")
     return {key: found[key] for key in keep} | {"planned": planned(config, lengths)}
-
-
-def time_phases(clock: Clock) -> None:
-    """As benchmarks/gpu.py does it, but for sampling, of which there is none."""
-    import torch
-    from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
-    from transformers import Trainer
-    from trl import GRPOTrainer
-
-    clock.around(GRPOTrainer, "_generate", lambda: "rollout")
-    clock.around(Trainer, "training_step", lambda: "forward and backward")
-    clock.around(GRPOTrainer, "_generate_and_score_completions", lambda: "rest")
-    clock.around(
-        GRPOTrainer, "_get_per_token_logps_and_entropies",
-        lambda: "forward and backward" if torch.is_grad_enabled() else "log-probabilities",
-    )
-    register_optimizer_step_pre_hook(clock.begin_update)
-    register_optimizer_step_post_hook(clock.end_update)
-
-
-def bare(config: Any, its: Work, clock: Clock, folder: Path) -> None:
-    """A plain TRL script: TRL's defaults, the same model, batch, lengths and algorithm settings."""
-    from datasets import Dataset
-    from transformers import TrainerCallback
-    from trl import GRPOConfig, GRPOTrainer
-
-    from benchmarks.gpu import SETTINGS
-    from src.model.load import load_tokenizer
-    from src.model.random_init import make_random
-
-    class EndOfStep(TrainerCallback):
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            clock.end_step()
-
-    model = make_random(config.model, load_tokenizer(config.model))
-    data = Dataset.from_list([{"prompt": [{"role": "user", "content": f"{n} + 1 = ?"}]} for n in range(its.prompts * STEPS)])
-    cpu = {"use_cpu": True, "bf16": False} if config.hardware.device == "cpu" else {}
-    settings = {key: value for key, value in config.algorithm.settings.items() if key in SETTINGS}
-    arguments = GRPOConfig(
-        output_dir=str(folder / "bare"), max_steps=STEPS, per_device_train_batch_size=its.batch, num_generations=its.group,
-        gradient_accumulation_steps=its.prompts * its.group // its.batch, max_completion_length=its.tokens,
-        report_to="none", save_strategy="no", disable_tqdm=True, **cpu, **settings,
-    )
-
-    def some_reward(completions: list, **_: Any) -> list[float]:
-        return [float(n % 3) for n in range(len(completions))]
-
-    GRPOTrainer(str(model), some_reward, arguments, data, callbacks=[EndOfStep()]).train()
 
 
 def planned(config: Any, lengths: list[int]) -> dict[str, float]:

@@ -163,11 +163,7 @@ class Clock:
         self.first_gradient = norm
 
     def install(self, work: Work, natural: bool = False) -> None:
-        """Hook the phases of a step. Whatever is outside them (grading, logging) is `rest`."""
-        import torch
-        from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
-        from transformers import Trainer
-        from trl import GRPOTrainer
+        """Hook the phases of a step that learns from the same completions as the others' do."""
         from trl.generation.vllm_generation import VLLMGeneration
 
         from benchmarks.same_batch import cut_later_ones, learn_from_the_same
@@ -175,8 +171,17 @@ class Clock:
         learn_from_the_same(work.group, work.tokens, self.note_gradient)
         if natural:
             cut_later_ones(work.tokens, NATURAL * work.tokens, self.lengths)
-        self.around(GRPOTrainer, "_generate", lambda: "rollout")
         self.around(VLLMGeneration, "sync_weights", lambda: "sync")
+        self.hook_phases()
+
+    def hook_phases(self) -> None:
+        """Whatever is outside them (grading, logging) is `rest`."""
+        import torch
+        from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+        from transformers import Trainer
+        from trl import GRPOTrainer
+
+        self.around(GRPOTrainer, "_generate", lambda: "rollout")
         self.around(Trainer, "training_step", lambda: "forward and backward")
         self.around(GRPOTrainer, "_generate_and_score_completions", lambda: "rest")
         self.around(
@@ -216,7 +221,15 @@ def run_ours(work: Work, variant: str, natural: bool, steps: int, folder: Path) 
 
 
 def run_bare(work: Work, steps: int, folder: Path) -> dict:
-    """A plain TRL script: TRL's defaults, the same model, questions, batch, length and algorithm settings."""
+    """A plain TRL script in this process, its steps timed."""
+    config, clock = config_of(work, "rollout=transformers", steps, folder), Clock()
+    clock.install(work)
+    train_bare(work, config, clock, steps, folder)
+    return figures(work, config, clock)
+
+
+def train_bare(work: Work, config, clock: Clock, steps: int, folder: Path) -> None:
+    """TRL's defaults, the same model, questions, batch, length and algorithm settings."""
     import torch
     from datasets import Dataset
     from transformers import TrainerCallback
@@ -226,14 +239,11 @@ def run_bare(work: Work, steps: int, folder: Path) -> dict:
     from src.model.load import load_tokenizer
     from src.model.random_init import make_random
 
-    config = config_of(work, "rollout=transformers", steps, folder)
     model = make_random(config.model, load_tokenizer(config.model))
     questions = [problem.question for problem in make_problems("core", work.prompts * steps, 0)]
     data = Dataset.from_list([{"prompt": [{"role": "user", "content": question}]} for question in questions])
     if config.hardware.cpu_threads:
         torch.set_num_threads(config.hardware.cpu_threads)
-    clock = Clock()
-    clock.install(work)
 
     class EndOfStep(TrainerCallback):
         def on_step_end(self, *_, **__):
@@ -249,7 +259,6 @@ def run_bare(work: Work, steps: int, folder: Path) -> dict:
     )
     reward = lambda completions, **_: [float(len(message[0]["content"]) % 7) for message in completions]
     GRPOTrainer(str(model), reward, arguments, data, callbacks=[EndOfStep()]).train()
-    return figures(work, config, clock)
 
 
 def figures(work: Work, config, clock: Clock) -> dict:

@@ -15,7 +15,7 @@ import pytest
 
 from src.hardware.gpus import visible_gpus
 from src.run import composed as content_of
-from src.run import configured
+from src.run import configured, main
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
@@ -33,6 +33,7 @@ TOY = (
     "~evaluation.suites.chains_long",
     "record.checkpoint_every_steps=2",
     "record.completions_every_steps=2",
+    "hardware.grading_workers=1",
     "tracking=none",
 )
 # Smaller: a trial of a sweep takes two seconds.
@@ -41,7 +42,7 @@ TINY = (
     "evaluation.validation.problems_per_level=4", "evaluation.validation.samples=2",
     "evaluation.validation.every_steps=1", "evaluation.suites.chains.pool.count=4",
     "evaluation.suites.chains.samples=1", "~evaluation.suites.chains_long", "record.checkpoint_every_steps=1",
-    "record.completions_every_steps=2", "tracking=none",
+    "record.completions_every_steps=2", "hardware.grading_workers=1", "tracking=none",
 )  # fmt: skip
 
 
@@ -67,6 +68,28 @@ def command(*arguments: str, cwd: Path, patience_s: float = 300, **environment: 
         [sys.executable, "-m", "src.run", *arguments],
         cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, timeout=patience_s,
     )
+
+
+@pytest.fixture
+def command_here(tmp_path, monkeypatch, capsys):
+    """As `command` in `tmp_path`, without the seconds of imports that a process of its own takes: for what shows the same here."""
+
+    def run_here(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        capsys.readouterr()
+        with monkeypatch.context() as here:
+            here.chdir(tmp_path)
+            here.setattr(sys, "argv", ["run.py", *arguments])
+            for name in ("stdout", "stderr"):  # which `main` protects
+                here.setattr(sys, name, getattr(sys, name))
+            for name, value in {"HYDRA_FULL_ERROR": "1", **environment}.items():  # the first `main` sets itself
+                here.setenv(name, value)
+            try:
+                code = main()
+            except SystemExit as ended:
+                code = ended.code
+        return subprocess.CompletedProcess(arguments, code or 0, *capsys.readouterr())
+
+    return run_here
 
 
 def hub_with_two_revisions(folder: Path) -> tuple[str, str]:

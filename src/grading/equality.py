@@ -212,10 +212,9 @@ def _ratios(gold: Ratio, answer: Ratio, algebra: Algebra) -> bool:
     gold, answer = _without_seconds(gold), _without_seconds(answer)
     if gold.half or answer.half and isinstance(gold.parts[0], Number) and gold.parts[0].value > 12:
         return _time(gold) == _time(answer)
-    same = len(gold.parts) == len(answer.parts)
-    if same and all(equal(one, other, algebra) for one, other in zip(gold.parts, answer.parts, strict=True)):
+    if _all_equal(gold.parts, answer.parts, algebra):
         return True
-    if not same or answer.half or _is_time(gold):
+    if len(gold.parts) != len(answer.parts) or answer.half or _is_time(gold):
         return False
     parts = [*gold.parts, *answer.parts]
     if not all(isinstance(part, Number) and part.value for part in parts):
@@ -250,22 +249,21 @@ def _time(form: Ratio) -> tuple[Fraction, ...] | None:
     return hours, *rest
 
 
+def _quotient(form: Ratio) -> Number | None:
+    """`3:4` as 3/4."""
+    if form.half or len(form.parts) != 2 or not all(isinstance(part, Number) and part.value for part in form.parts):
+        return None
+    return Number(form.text, _value(form.parts[0]) / _value(form.parts[1]))
+
+
 def _ratio_as_fraction(gold: Ratio, answer: Form, algebra: Algebra) -> bool:
-    if gold.half or len(gold.parts) != 2 or not all(isinstance(part, Number) and part.value for part in gold.parts):
-        return False
-    if re.fullmatch(r"-?\d+", answer.text):
-        return False
-    return equal(Number(gold.text, _value(gold.parts[0]) / _value(gold.parts[1])), answer, algebra)
+    quotient = _quotient(gold)
+    return quotient is not None and not re.fullmatch(r"-?\d+", answer.text) and equal(quotient, answer, algebra)
 
 
-def _fraction_as_ratio(gold: Form, answer: Ratio, algebra: Algebra) -> bool:
-    if answer.half or len(answer.parts) != 2 or not all(isinstance(part, Number) and part.value for part in answer.parts):
-        return False
-    return (
-        not isinstance(gold, Number)
-        or gold.value.denominator != 1
-        and _numbers(gold, Number(answer.text, _value(answer.parts[0]) / _value(answer.parts[1])), algebra)
-    )
+def _fraction_as_ratio(gold: Number, answer: Ratio, algebra: Algebra) -> bool:
+    quotient = _quotient(answer)
+    return quotient is not None and gold.value.denominator != 1 and _numbers(gold, quotient, algebra)
 
 
 # Words
@@ -303,7 +301,7 @@ def _items(gold: Items, answer: Items, algebra: Algebra) -> bool:
             return _in_any_order(gold.items, answer.items, algebra)
     elif kinds[0] != kinds[1] and kinds not in (("()", ""), ("", "()")):
         return False
-    return all(equal(one, other, algebra) for one, other in zip(gold.items, answer.items, strict=True))
+    return _all_equal(gold.items, answer.items, algebra)
 
 
 def _in_any_order(gold: Sequence[Form], answer: Sequence[Form], algebra: Algebra) -> bool:
@@ -325,34 +323,27 @@ def _one_item(gold: Form, answer: Items, algebra: Algebra) -> bool:
     return once and bool(answer.items) and all(equal(gold, item, algebra) for item in answer.items)
 
 
+def _all_equal(gold: Sequence[Form], answer: Sequence[Form], algebra: Algebra) -> bool:
+    return len(gold) == len(answer) and all(equal(one, other, algebra) for one, other in zip(gold, answer, strict=True))
+
+
 def _matrices(gold: Matrix, answer: Matrix, algebra: Algebra) -> bool:
-    return [len(row) for row in gold.rows] == [len(row) for row in answer.rows] and all(
-        equal(one, other, algebra)
-        for row, others in zip(gold.rows, answer.rows, strict=True)
-        for one, other in zip(row, others, strict=True)
+    return len(gold.rows) == len(answer.rows) and all(
+        _all_equal(row, others, algebra) for row, others in zip(gold.rows, answer.rows, strict=True)
     )
 
 
-def _vector(gold: Matrix, answer: Items, algebra: Algebra) -> bool:
-    cells = [cell for row in gold.rows for cell in row]
-    flat = 1 in (len(gold.rows), max(map(len, gold.rows), default=0))
-    return (
-        flat
-        and answer.brackets in ("()", "[]", "")
-        and len(cells) == len(answer.items)
-        and all(equal(one, other, algebra) for one, other in zip(cells, answer.items, strict=True))
-    )
+def _vectors(gold: Matrix | Items, answer: Matrix | Items, algebra: Algebra) -> bool:
+    """A matrix of one row or column, and a tuple or a list."""
+    one, other = _cells(gold), _cells(answer)
+    return one is not None and other is not None and _all_equal(one, other, algebra)
 
 
-def _as_vector(gold: Items, answer: Matrix, algebra: Algebra) -> bool:
-    cells = [cell for row in answer.rows for cell in row]
-    flat = 1 in (len(answer.rows), max(map(len, answer.rows), default=0))
-    return (
-        flat
-        and gold.brackets in ("()", "[]", "")
-        and len(cells) == len(gold.items)
-        and all(equal(one, other, algebra) for one, other in zip(gold.items, cells, strict=True))
-    )
+def _cells(form: Matrix | Items) -> Sequence[Form] | None:
+    if isinstance(form, Items):
+        return form.items if form.brackets in ("()", "[]", "") else None
+    flat = 1 in (len(form.rows), max(map(len, form.rows), default=0))
+    return [cell for row in form.rows for cell in row] if flat else None
 
 
 # Equations
@@ -477,8 +468,8 @@ COMPARISONS: tuple[Comparison, ...] = (
     (Quantity, Form, _unit_left_out),
     (Number | Expression, Relation, _true_equation),
     (Items, Items, _items),
-    (Items, Matrix, _as_vector),
-    (Matrix, Items, _vector),
+    (Items, Matrix, _vectors),
+    (Matrix, Items, _vectors),
     (Matrix, Matrix, _matrices),
     (Items, Form, _only_item),
     (Form, Items, _one_item),

@@ -172,8 +172,8 @@ RULES: tuple[Rule, ...] = (
         (reading.bracketed, reading.relation, reading.ratio, reading.quantity, reading.union, reading.matrix, reading.named_set),
         (
             equality._items, equality._relations, equality._named, equality._named_or_not, equality._ratios, equality._quantities, equality._matrices,
-            equality._relation_as_interval, equality._only_item, equality._one_item, equality._true_equation, equality._vector,
-            equality._as_vector, equality._ratio_as_fraction, equality._fraction_as_ratio, equality._name_added,
+            equality._relation_as_interval, equality._only_item, equality._one_item, equality._true_equation, equality._vectors,
+            equality._ratio_as_fraction, equality._fraction_as_ratio, equality._name_added,
         ),
         right=(
             ("(1,2)", r"\left(1, 2\right)"), ("3, 4", '["3", "4"]'), (r"3\pm\sqrt{5}", r"3-\sqrt5, 3+\sqrt5"), ("y=2x+3", "2x-y+3=0"),

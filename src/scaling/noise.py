@@ -88,9 +88,9 @@ def _line(length: int) -> np.ndarray:
     return np.column_stack([np.ones(length), slope_T / (slope_T**2).mean() ** 0.5])
 
 
-def simulated(law: LawFits, points: Points, noise: Noise, draws: int = SIMULATED, seed: int = 0) -> np.ndarray:
+def simulated(law: LawFits, points: Points, noise: Noise, draws: int = SIMULATED) -> np.ndarray:
     """log L of studies in which the law is exactly true; (B, P)."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     truth_P = np.exp(np.minimum(law.log_loss(points.x_P, points.size_P)[0], -1e-4))
     place_P2 = np.empty((len(points.x_P), 2))
     for run in np.unique(points.run_P):

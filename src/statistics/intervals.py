@@ -18,7 +18,7 @@ class Interval:
     high: float
 
 
-def bootstrap_mean(values_P: Sequence[float], seed: int = 0) -> Interval:
+def bootstrap_mean(values_P: Sequence[float]) -> Interval:
     """Mean over P problems with a 95 % percentile-bootstrap interval (Efron & Tibshirani 1993, chapter 13).
 
     `values_P` holds one value per problem, already averaged over that problem's samples.
@@ -33,18 +33,18 @@ def bootstrap_mean(values_P: Sequence[float], seed: int = 0) -> Interval:
     mean = float(values.mean())
     if values.size == 1 or np.ptp(values) == 0:
         return Interval(mean, mean, mean)
-    result = bootstrap((values,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(seed))
+    result = bootstrap((values,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(0))
     return Interval(mean, float(result.confidence_interval.low), float(result.confidence_interval.high))
 
 
-def paired_gain(before_P: Sequence[float], after_P: Sequence[float], seed: int = 0) -> Interval:
+def paired_gain(before_P: Sequence[float], after_P: Sequence[float]) -> Interval:
     """Mean change over the same P problems, with the interval of the paired differences.
 
     Raises ValueError if the two do not hold the same number of problems.
     """
     if len(before_P) != len(after_P):
         raise ValueError(f"{len(before_P)} problems before, {len(after_P)} after: not paired")
-    return bootstrap_mean([after - before for before, after in zip(before_P, after_P, strict=True)], seed)
+    return bootstrap_mean([after - before for before, after in zip(before_P, after_P, strict=True)])
 
 
 def pooled_deviation(groups: Sequence[Sequence[float]]) -> Interval:

@@ -62,18 +62,18 @@ def power(components: Components, design: Design, difference: float, error: floa
     return _found(Known.of(parts, least), abs(difference) / variance**0.5, error)
 
 
-def detectable(components: Components, design: Design, chance: float = POWER, error: float = ERROR) -> float:
-    """The difference that is found with a given chance."""
+def detectable(components: Components, design: Design) -> float:
+    """The smallest difference that is found in four of five tries."""
     parts = components.parts(design)
     least = components.noise(design) if design.samples > 1 else 0.0
-    return sum(part.variance for part in parts) ** 0.5 * _in_deviations(Known.of(parts, least), chance, error)
+    return sum(part.variance for part in parts) ** 0.5 * _in_deviations(Known.of(parts, least))
 
 
-def detectable_by(measured: Difference, chance: float = POWER, error: float = ERROR) -> float:
-    """The difference that another measurement of the same size would find with a given chance."""
+def detectable_by(measured: Difference) -> float:
+    """The same for another measurement of the same size."""
     parts = (measured.between_seeds, *measured.by_problem)
     deviation = max(measured.variance, measured.least) ** 0.5
-    return deviation * _in_deviations(Known.of(parts, measured.least), chance, error)
+    return deviation * _in_deviations(Known.of(parts, measured.least))
 
 
 def cheapest(
@@ -103,14 +103,14 @@ class Known:
 
 
 @lru_cache(maxsize=10_000)
-def _in_deviations(known: Known, chance: float, error: float) -> float:
-    """A difference found with a given chance, in standard errors."""
+def _in_deviations(known: Known) -> float:
+    """The smallest detectable difference in standard errors."""
     from scipy.optimize import brentq
 
     most = 10.0
-    while _found(known, most, error) < chance:
+    while _found(known, most, ERROR) < POWER:
         most *= 2
-    return float(brentq(lambda shift: _found(known, shift, error) - chance, 0.0, most, xtol=1e-4))
+    return float(brentq(lambda shift: _found(known, shift, ERROR) - POWER, 0.0, most, xtol=1e-4))
 
 
 def _found(known: Known, shift: float, error: float) -> float:

@@ -108,12 +108,12 @@ def test_bad_values_are_named(overrides, says):
         (["objective=evaluation.validation.best.acuracy"], "objective: the summary has no evaluation.validation.best.acuracy"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2_and_leaves_nothing(arguments, says, tmp_path):
+def test_bad_input_is_one_line_and_exit_code_2_and_leaves_nothing(arguments, says, command_here, tmp_path):
     if arguments == ["rollout=vllm_server"] and _installed("vllm"):
         pytest.skip("vLLM is installed here")
     if arguments == ["hardware=h200"] and _has_gpu():
         pytest.skip("a GPU is at hand here")
-    result = command(*arguments, cwd=tmp_path)
+    result = command_here(*arguments)
     assert result.returncode == 2, result.stderr
     assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1, result.stderr
     assert says in result.stderr
@@ -137,6 +137,6 @@ def _has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def test_fields_of_trl_need_no_plus(tmp_path):
-    result = command("trainer.num_iterations=2", "--cfg", "job", cwd=tmp_path)
+def test_fields_of_trl_need_no_plus(command_here):
+    result = command_here("trainer.num_iterations=2", "--cfg", "job")
     assert "num_iterations: 2" in result.stdout.split("trainer:")[-1]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import ROOT, SHARED, TOY, command
+from conftest import ROOT, SHARED, TOY
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from benchmarks.perturb import CHANGES, make_problems, sibling
@@ -528,7 +528,7 @@ def test_a_full_disk_leaves_finished_steps(tmp_path):
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["1_read"]
 
 
-def test_the_card_and_a_run_on_the_drawn_pools(measured, tmp_path):
+def test_the_card_and_a_run_on_the_drawn_pools(measured, command_here, tmp_path):
     result = cli(
         "micro", f"output={tmp_path}/out", f"difficulty.cache={measured}/cache.sqlite", "read.sources.chains.count=20",
         "read.sources.short_chains.count=20", "read.grading_workers=1", "difficulty.samples=2", "filter.trivial_from=null",
@@ -547,9 +547,7 @@ def test_the_card_and_a_run_on_the_drawn_pools(measured, tmp_path):
     words = next(shlex.split(line) for line in card.splitlines() if line.startswith("python -m src.run"))
     toy = [option for option in TOY if "problems_per_level" not in option and "steps=" not in option]
     smaller = ["evaluation.validation.problems_per_level=2", "scale.steps=1", "evaluation.validation.every_steps=1"]
-    result = command(
-        *words[3:], *toy, *smaller, "algorithm.prompts_per_step=2", f"run_dir={tmp_path}/run", cwd=tmp_path
-    )
+    result = command_here(*words[3:], *toy, *smaller, "algorithm.prompts_per_step=2", f"run_dir={tmp_path}/run")
     assert result.returncode == 0, result.stderr[-2000:]
     trained = set(pd.read_parquet(tmp_path / "run" / "problems.parquet")["question"])
     drawn = {q for entry in content["files"].values() for q in pd.read_parquet(entry["path"])["problem"]}

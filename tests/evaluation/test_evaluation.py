@@ -24,17 +24,24 @@ class CountingEngine(TransformersEngine):
         return super().generate(*args, **kwargs)
 
 
-@pytest.fixture
-def lab(tmp_path):
+@pytest.fixture(scope="module")
+def parts():
+    """What takes time to make and is the same for all tests."""
     config = configured("evaluation.sampling.max_completion_tokens=64")
     tokenizer, model = load_tokenizer(config.model), load_model(config.model)
     engine = CountingEngine(model, tokenizer, end_tokens(tokenizer, model.generation_config), 32)
-    suite = Suite("some", tuple(make_problems("chains", 6, seed=3)), samples=2)
-    with Grader() as grader:
-        yield lambda **changes: Evaluator(
-            **{"config": config.evaluation, "prompt": config.prompt, "script": "latin"} | changes,
-            tokenizer=tokenizer, grader=grader, cache=tmp_path,
-        ), engine, suite
+    with Grader(1) as grader:
+        yield config, engine, grader
+
+
+@pytest.fixture
+def lab(parts, tmp_path):
+    config, engine, grader = parts
+    engine.calls = 0
+    return lambda **changes: Evaluator(
+        **{"config": config.evaluation, "prompt": config.prompt, "script": "latin"} | changes,
+        tokenizer=engine.tokenizer, grader=grader, cache=tmp_path,
+    ), engine, Suite("some", tuple(make_problems("chains", 6, seed=3)), samples=2)
 
 
 def test_measured_once(lab):
@@ -66,12 +73,12 @@ def test_what_matters_makes_it_another_measurement(lab, change):
     assert engine.calls == 2
 
 
-def test_another_precision_is_another_measurement(lab):
+def test_another_precision_is_another_measurement(lab, monkeypatch):
     import torch
 
     evaluator, engine, suite = lab
     evaluator().measure(engine, "weights", suite)
-    engine.dtype = torch.bfloat16
+    monkeypatch.setattr(engine, "dtype", torch.bfloat16)
     evaluator().measure(engine, "weights", suite)
     assert engine.calls == 2
 

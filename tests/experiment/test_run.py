@@ -10,7 +10,7 @@ import time
 import pandas as pd
 import pytest
 import yaml
-from conftest import TIMING_KEYS, TOY, command, configured
+from conftest import TIMING_KEYS, TOY, configured
 
 from src.common.errors import UserError
 from src.common.files import write_json
@@ -116,7 +116,7 @@ def undisturbed(tmp_path_factory):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_a_run_that_was_ended_goes_on_as_if_nothing_had_happened(number, tmp_path, undisturbed):
+def test_a_run_that_was_ended_goes_on_as_if_nothing_had_happened(number, command_here, tmp_path, undisturbed):
     process = start(tmp_path)
     process.send_signal(number)
     output, _ = process.communicate(timeout=300)
@@ -126,7 +126,7 @@ def test_a_run_that_was_ended_goes_on_as_if_nothing_had_happened(number, tmp_pat
         assert "resume=" in output
     else:
         assert status == "running"  # nobody was there to write another
-    result = command(f"resume={tmp_path}/run", cwd=tmp_path)
+    result = command_here(f"resume={tmp_path}/run")
     assert result.returncode == 0, result.stderr
     assert metrics(tmp_path / "run") == metrics(undisturbed)
     assert rows(tmp_path / "run", "chains_after").equals(rows(undisturbed, "chains_after"))
@@ -137,18 +137,18 @@ def test_a_complete_run_is_not_continued(toy_run):
         run(configured(*TOY).model_copy(update={"resume": str(toy_run)}))
 
 
-def test_resume_with_another_config_is_refused(toy_run, tmp_path):
+def test_resume_with_another_config_is_refused(toy_run, command_here, tmp_path):
     unfinished = shutil.copytree(toy_run, tmp_path / "run")
     write_json(unfinished / "summary.json", read_summary(toy_run) | {"status": "running"})
-    result = command(f"resume={unfinished}", "seed=3", cwd=tmp_path)
+    result = command_here(f"resume={unfinished}", "seed=3")
     assert result.returncode == 2
     assert "ran with another" in result.stderr and "seed" in result.stderr
 
 
-def test_a_run_that_diverges_fails_in_words_and_keeps_the_last_good_checkpoint(tmp_path):
-    result = command(
+def test_a_run_that_diverges_fails_in_words_and_keeps_the_last_good_checkpoint(command_here, tmp_path):
+    result = command_here(
         "+experiment=mix_easy_hard", *TOY, "lr.peak=1e30", "trainer.max_grad_norm=1e30",  # the warm-up's first step is 0
-        "record.checkpoint_every_steps=1", f"output_root={tmp_path}", f"run_dir={tmp_path}/run", cwd=tmp_path,
+        "record.checkpoint_every_steps=1", f"output_root={tmp_path}", f"run_dir={tmp_path}/run",
     )
     summary = read_summary(tmp_path / "run")
     assert (result.returncode, summary["status"]) == (1, "failed")
@@ -157,7 +157,7 @@ def test_a_run_that_diverges_fails_in_words_and_keeps_the_last_good_checkpoint(t
     assert (tmp_path / "run" / "checkpoints" / "checkpoint-1" / "model.safetensors").is_file()
 
 
-def test_output_folder_that_cannot_be_written(tmp_path):
+def test_output_folder_that_cannot_be_written(command_here, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    result = command(*TOY, "output_root=file", cwd=tmp_path)
+    result = command_here(*TOY, "output_root=file")
     assert result.returncode == 2 and "cannot write" in result.stderr and result.stderr.count("\n") == 1

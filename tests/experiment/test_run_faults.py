@@ -39,8 +39,11 @@ def begun(tmp_path, *arguments, steps=2, **options):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_a_run_whose_reader_died_still_ends_in_order(number, tmp_path):
+def test_a_run_refuses_a_second_command_in_one_line_and_ends_in_order_though_its_reader_died(number, command_here, tmp_path, monkeypatch):
+    monkeypatch.setattr("src.record.record.LOCK_PATIENCE_S", 0.1)
     process = begun(tmp_path)
+    second = command_here(f"resume={tmp_path}/run")
+    assert second.returncode == 2 and "another process is at work" in second.stderr and second.stderr.count("\n") == 1
     process.stdout.close()  # as tee, which gets the same Ctrl-C
     process.send_signal(number)
     assert process.wait(120) == 130, process.stderr.read()
@@ -48,6 +51,8 @@ def test_a_run_whose_reader_died_still_ends_in_order(number, tmp_path):
     assert (summary["status"], summary["reason"]) == ("interrupted", signal.Signals(number).name)
     assert (tmp_path / "run" / "checkpoints" / f"checkpoint-{summary['steps']}").is_dir()
     assert "Traceback" not in process.stderr.read()
+    steps = [line["step"] for line in metrics(tmp_path / "run")]
+    assert steps == list(range(1, len(steps) + 1))
 
 
 # Damaged runs --------------------------------------------------------------------------------------------------------
@@ -198,17 +203,6 @@ def test_two_cannot_continue_one_run(stopped, tmp_path, monkeypatch):
     Record.reopen(folder).close()
 
 
-def test_a_second_command_is_refused_in_one_line_while_the_first_runs(tmp_path):
-    process = begun(tmp_path)
-    second = command(f"resume={tmp_path}/run", cwd=tmp_path)
-    assert second.returncode == 2 and "another process is at work" in second.stderr and second.stderr.count("\n") == 1
-    process.send_signal(signal.SIGINT)
-    process.stdout.read()
-    assert process.wait(120) == 130
-    steps = [line["step"] for line in metrics(tmp_path / "run")]
-    assert steps == list(range(1, len(steps) + 1))
-
-
 @pytest.mark.parametrize("left", [(), ("config.yaml",), ("config.yaml", "checksums.json", "plan.json", "problems.parquet", "evaluation")])
 def test_a_run_that_was_killed_before_its_summary_begins_again(stopped, tmp_path, left):
     folder = shutil.copytree(stopped, tmp_path / "run")
@@ -291,7 +285,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_after_making_room(tmp_path,
 TOKEN, KEY = "hf_SECRETXsecretx0123456789", "wandbSECRETX0123456789abcdef0123456789ab"
 
 
-def test_no_output_of_a_run_holds_a_secret(tmp_path):
+def test_no_output_of_a_run_holds_a_secret(command_here, tmp_path):
     """Record, checkpoints, the folder for the hub with its card, W&B's file, the plan, the screen."""
     wandb = [argument for argument in TOY if argument != "tracking=none"]
     arguments = ["+experiment=mix_easy_hard", *wandb, "scale.steps=2", f"output_root={tmp_path}/out", f"trainer.hub_token={TOKEN}",
@@ -299,8 +293,8 @@ def test_no_output_of_a_run_holds_a_secret(tmp_path):
     environment = {"WANDB_MODE": "offline", "WANDB_API_KEY": KEY, "HF_ENDPOINT": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1"}
     result = command(*arguments, f"run_dir={tmp_path}/out/run", cwd=tmp_path, **environment)
     assert result.returncode == 0, result.stderr
-    command(*arguments, "plan=true", cwd=tmp_path, **environment)
-    refused = command(*arguments, "trainer.optim=adamw-SECRETX", f"trainer.push_to_hub_token={TOKEN}", cwd=tmp_path, **environment)
+    command_here(*arguments, "plan=true", **environment)
+    refused = command_here(*arguments, "trainer.optim=adamw-SECRETX", f"trainer.push_to_hub_token={TOKEN}", **environment)
     files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
     names = {path.name for path in files}
     assert {"config.yaml", "training_args.bin", "README.md", "summary.json"} <= names

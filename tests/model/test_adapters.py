@@ -158,13 +158,13 @@ def test_that_vllm_rounds_adapters_is_said():
         assert not warnings(exact, None)
 
 
-def test_a_run_starts_from_the_checkpoint_of_an_adapter(tmp_path):
+def test_a_run_starts_from_the_checkpoint_of_an_adapter(cache, command_here, tmp_path):
     """It says that it merged it, and what it measures before is what the other run had learnt."""
     toy = ("+experiment=mix_easy_hard", *TOY, LORA, "scale.steps=2", f"output_root={tmp_path}")
-    first = command(*toy, f"run_dir={tmp_path}/one", cwd=tmp_path, GRPO_LAB_CACHE=str(tmp_path / "cache"))
+    first = command_here(*toy, f"run_dir={tmp_path}/one")
     assert first.returncode == 0, first.stderr
     adapter = tmp_path / "one" / "checkpoints" / "checkpoint-2"
-    second = command(*toy, f"run_dir={tmp_path}/two", f"model.path={adapter}", cwd=tmp_path, GRPO_LAB_CACHE=str(tmp_path / "cache"))
+    second = command_here(*toy, f"run_dir={tmp_path}/two", f"model.path={adapter}")
     assert second.returncode == 0, second.stderr
     assert "is merged into its base" in second.stdout
     one, two = (json.loads((tmp_path / name / "summary.json").read_text())["evaluation"]["chains"] for name in ("one", "two"))

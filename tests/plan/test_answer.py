@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import yaml
-from conftest import command, configured
+from conftest import configured
 
 from benchmarks.records import write_run
 from src.model.architecture import architecture
@@ -77,9 +77,9 @@ def test_one_seed_speaks_of_weights_and_thirty_problems_cannot_find_two_points(t
     assert "arXiv 2504.07086" in about and "assumed" in about
 
 
-def test_the_plan_of_a_run_and_of_a_sweep_price_an_answer(tmp_path):
+def test_the_plan_of_a_run_and_of_a_sweep_price_an_answer(command_here, tmp_path):
     for given, seeds in ((RUN, 1), (("-m", *RUN, "lr.peak=1e-4,1e-3", "sweep.sampler=grid", "sweep.seeds=3"), 3)):
-        result = command(*given, "plan=true", cwd=tmp_path)
+        result = command_here(*given, "plan=true")
         assert result.returncode == 0 and f"with {seeds} seed" in result.stdout, result.stderr
         (path,) = tmp_path.glob("outputs/plans/*.json")
         chains = next(each for each in json.loads(path.read_text())["answers"] if each["suite"] == "chains")

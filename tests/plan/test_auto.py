@@ -4,7 +4,7 @@ import json
 import shlex
 
 import pytest
-from conftest import command, configured
+from conftest import configured
 
 from src.common.errors import UserError
 from src.config.tree import parse
@@ -137,26 +137,25 @@ def test_auto_chooses_before_processes_run_and_not_for_a_run_that_goes_on(monkey
         on("[h100]", "+experiment=mix_easy_hard")
 
 
-def test_auto_says_what_it_chose_and_the_command_that_says_the_same(tmp_path):
+def test_auto_says_what_it_chose_and_the_command_that_says_the_same(command_here, tmp_path):
     arguments = ("+experiment=mix_easy_hard", "plan=true", "scale=auto", "hardware.seen=[2 x rtx4090]")
-    result = command(*arguments, cwd=tmp_path)
+    result = command_here(*arguments)
     assert result.returncode == 0, result.stderr
     chosen, same = result.stdout.splitlines()[:2]
     assert chosen.startswith("auto: 2 x NVIDIA GeForce RTX 4090 24 GB: ")
-    again = command(*shlex.split(same)[3:], cwd=tmp_path)
+    again = command_here(*shlex.split(same)[3:])
     plans = [json.loads(path.read_text()) for path in (tmp_path / "outputs" / "plans").iterdir()]
     assert again.returncode == 0 and len({plan["hours"] for plan in plans}) == 1
     lines = [[line for line in one.stdout.splitlines() if line[:2] == "  " and "disk" not in line] for one in (again, result)]
     assert lines[0] == lines[1][1:]
 
 
-def test_a_sweep_keeps_what_it_varies(tmp_path):
-    result = command("-m", "+sweep=mix_length", "scale=auto", "hardware.seen=[h100]", "plan=true",
-                     "mix.easy_share=0.1,0.2", cwd=tmp_path)
+def test_a_sweep_keeps_what_it_varies(command_here):
+    result = command_here("-m", "+sweep=mix_length", "scale=auto", "hardware.seen=[h100]", "plan=true", "mix.easy_share=0.1,0.2")
     assert result.returncode == 0, result.stderr
     assert "hardware=h100" in result.stdout and "mix.easy_share=0.1,0.2" in result.stdout.splitlines()[1]
 
 
-def test_without_a_gpu_auto_is_the_embedded_model_on_the_cpu(tmp_path):
-    result = command("+experiment=mix_easy_hard", "plan=true", "scale=auto", "hardware.seen=[]", cwd=tmp_path)
+def test_without_a_gpu_auto_is_the_embedded_model_on_the_cpu(command_here):
+    result = command_here("+experiment=mix_easy_hard", "plan=true", "scale=auto", "hardware.seen=[]")
     assert result.stdout.startswith("auto: no GPU: on the CPU\n  python -m src.run scale=micro hardware=cpu ")

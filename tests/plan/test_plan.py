@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import TOY, command, configured
+from conftest import TOY, configured
 
 from src.common.errors import UserError
 from src.config.limits import LimitsConfig
@@ -358,8 +358,8 @@ def test_weights_that_lose_small_steps_are_warned_of(sharding):
     assert any("continuous batching turns float32" in warning for warning in warnings(batching, None))
 
 
-def test_plan_on_the_command_line(tmp_path):
-    result = command("+experiment=mix_easy_hard", "scale=open_rs", "plan=true", cwd=tmp_path, HF_HUB_OFFLINE="1")
+def test_plan_on_the_command_line(command_here, tmp_path):
+    result = command_here("+experiment=mix_easy_hard", "scale=open_rs", "plan=true")
     assert result.returncode == 0, result.stderr
     for said in ("optimiser", "FLOPs", "largest batch", "estimate"):
         assert said in result.stdout
@@ -369,9 +369,9 @@ def test_plan_on_the_command_line(tmp_path):
     assert [entry.name for entry in (tmp_path / "outputs").iterdir()] == ["plans"]  # no run was begun
 
 
-def test_what_cannot_fit_is_refused_in_one_line(tmp_path):
-    result = command("+experiment=mix_easy_hard", "scale=open_rs", "hardware.device_batch_size=24",
-                     "hardware.gradient_checkpointing=false", "plan=true", cwd=tmp_path)
+def test_what_cannot_fit_is_refused_in_one_line(command_here):
+    result = command_here("+experiment=mix_easy_hard", "scale=open_rs", "hardware.device_batch_size=24",
+                          "hardware.gradient_checkpointing=false", "plan=true")
     assert result.returncode == 2 and result.stderr.count("\n") == 1
     assert "training needs" in result.stderr and "hardware.device_batch_size=" in result.stderr
 
@@ -386,18 +386,18 @@ def test_a_budget_leaves_room_for_the_next_step():
     assert LimitsConfig().reached(1e9, 1e9) is None
 
 
-def test_a_budget_ends_a_run_with_its_checkpoint_and_a_larger_one_continues_it(tmp_path):
+def test_a_budget_ends_a_run_with_its_checkpoint_and_a_larger_one_continues_it(command_here, tmp_path):
     folder = tmp_path / "run"
-    result = command("+experiment=mix_easy_hard", *TOY, "scale.steps=12", "hardware.price_usd_per_gpu_hour=3600",
-                     "budget.usd=0.5", f"run_dir={folder}", f"output_root={tmp_path}", cwd=tmp_path)
+    result = command_here("+experiment=mix_easy_hard", *TOY, "scale.steps=12", "hardware.price_usd_per_gpu_hour=3600",
+                          "budget.usd=0.5", f"run_dir={folder}", f"output_root={tmp_path}")
     assert result.returncode == 0, result.stderr
     summary = read_summary(folder)
     assert summary["status"] == "out_of_budget" and "budget.usd=0.5" in summary["reason"]
     assert "warning: budget.usd=0.5 will probably end the run" in result.stdout
-    spent = command(f"resume={folder}", cwd=tmp_path)
+    spent = command_here(f"resume={folder}")
     assert spent.returncode == 2 and "give a larger one" in spent.stderr
 
-    result = command(f"resume={folder}", "budget.usd=100000", cwd=tmp_path)
+    result = command_here(f"resume={folder}", "budget.usd=100000")
     assert result.returncode == 0, result.stderr
     assert read_summary(folder)["status"] == "complete" and "step 10: heading for" in result.stdout
     assert read_summary(folder)["heading"]["seconds_per_step"] > 0

@@ -71,10 +71,10 @@ def test_the_best_are_run_again_beside_the_default_and_a_kill_costs_nothing(tmp_
     assert {run.seed for run in analysis.runs} == {42, 1042, 1043}
 
 
-def test_the_bill_of_a_sweep_holds_what_is_confirmed(tmp_path):
+def test_the_bill_of_a_sweep_holds_what_is_confirmed(command_here, tmp_path):
     bills = {}
     for given in ((), (CONFIRM,)):
-        assert command(*SEARCH, *given, "plan=true", cwd=tmp_path).returncode == 0
+        assert command_here(*SEARCH, *given, "plan=true").returncode == 0
         (path,) = tmp_path.glob("outputs/plans/*.json")
         bills[given] = json.loads(path.read_text())["high"]
         path.unlink()
@@ -89,8 +89,8 @@ def test_the_bill_of_a_sweep_holds_what_is_confirmed(tmp_path):
         (("sweep.confirm={tops: 3}",), "tops"),
     ],
 )
-def test_what_cannot_be_confirmed_is_said_before_the_first_trial(given, fault, tmp_path):
-    result = command(*SEARCH, CONFIRM, *given, "plan=true", cwd=tmp_path)
+def test_what_cannot_be_confirmed_is_said_before_the_first_trial(given, fault, command_here):
+    result = command_here(*SEARCH, CONFIRM, *given, "plan=true")
     assert result.returncode == 2 and fault in result.stderr and len(result.stderr.splitlines()) == 1
 
 

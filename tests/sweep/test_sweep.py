@@ -14,7 +14,7 @@ import pandas as pd
 import psutil
 import pytest
 import yaml
-from conftest import ROOT, TINY, command, configured
+from conftest import TINY, command, configured
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
@@ -338,15 +338,15 @@ custom_search_space: null
 """
 
 
-def test_a_config_dumped_by_hydra_optuna_sweeper_runs(tmp_path):
+def test_a_config_dumped_by_hydra_optuna_sweeper_runs(command_here, tmp_path):
     (tmp_path / "hydra" / "sweeper").mkdir(parents=True)
     (tmp_path / "hydra" / "sweeper" / "theirs.yaml").write_text(DUMPED)
     arguments = ("-m", "--config-dir", ".", "hydra/sweeper=theirs", "+experiment=mix_easy_hard", "tracking=none", "plan=true")
-    result = command(*arguments, "hydra.sweeper.sampler.n_ei_candidates=30", cwd=tmp_path)
+    result = command_here(*arguments, "hydra.sweeper.sampler.n_ei_candidates=30")
     assert result.returncode == 0 and "  3 trials, priced at 2 corners" in result.stdout, result.stderr
     (bill,) = (tmp_path / "outputs" / "plans").iterdir()
     assert {cell["params"]["lr.peak"] for cell in json.loads(bill.read_text())["cells"]} == {1e-4, 1e-3}
-    lost = command(*arguments, "sampler.n_ei_candidates=30", cwd=tmp_path)
+    lost = command_here(*arguments, "sampler.n_ei_candidates=30")
     assert lost.returncode == 2 and "of a sweep (with -m) it is sweep.sampler.n_ei_candidates" in lost.stderr
 
 
@@ -356,11 +356,11 @@ def test_a_config_dumped_by_hydra_optuna_sweeper_runs(tmp_path):
     (("hydra/launcher=joblib",), "give sweep.n_jobs=<trials at once>"),
     (("hydra/launcher=submitit_slurm",), "with sweep.engine=ray"),
 ])  # fmt: skip
-def test_another_sweeper_than_ours_is_refused(given, remedy, tmp_path):
+def test_another_sweeper_than_ours_is_refused(given, remedy, command_here, tmp_path):
     (tmp_path / "hydra" / "sweeper").mkdir(parents=True)
     target = "_target_: hydra._internal.core_plugins.basic_sweeper.BasicSweeper\nmax_batch_size: null\nparams: null\n"
     (tmp_path / "hydra" / "sweeper" / "mine.yaml").write_text(target)
-    result = command("-m", *given, "+experiment=mix_easy_hard", "seed=1,2", cwd=tmp_path)
+    result = command_here("-m", *given, "+experiment=mix_easy_hard", "seed=1,2")
     assert result.returncode == 2 and remedy in result.stderr and result.stderr.count("\n") == 1, result.stderr
     assert not (tmp_path / "outputs").exists()
 
@@ -440,6 +440,6 @@ def test_there_is_a_sweep_for_each_question():
     }
 
 
-def test_a_bad_sweep_name_lists_the_choices():
-    result = command("-m", "+sweep=mix_lenght", cwd=ROOT)
+def test_a_bad_sweep_name_lists_the_choices(command_here):
+    result = command_here("-m", "+sweep=mix_lenght")
     assert result.returncode == 2 and "mix_length" in result.stderr and result.stderr.count("\n") == 1

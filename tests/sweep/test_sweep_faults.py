@@ -80,7 +80,7 @@ def test_a_folder_is_never_taken_for_another_configuration(tmp_path):
 
 @pytest.mark.parametrize(("change", "what"), [
     ("seed=7", "seed"), ("scale.steps=3", "scale"), ("++trainer.beta=0.1", "trainer"), ("length=staged", "length"),
-    ("reward.weights.tag_count=1", "reward"), ("hardware.grading_workers=1", None), ("output_root=/elsewhere", None),
+    ("reward.weights.tag_count=1", "reward"), ("hardware.grading_workers=3", None), ("output_root=/elsewhere", None),
 ])  # fmt: skip
 def test_what_makes_a_configuration_another(change, what, tmp_path):
     spec, changed = spec_of(tmp_path), spec_of(tmp_path, change)
@@ -337,7 +337,7 @@ def broken(config, trial):
 '''
 
 
-def test_a_sweep_of_mixed_types_and_further_parameters_tells_no_secret(tmp_path):
+def test_a_sweep_of_mixed_types_and_further_parameters_tells_no_secret(command_here, tmp_path, monkeypatch):
     (tmp_path / "spaces.py").write_text(SUGGEST)
     mine = tmp_path / "mine" / "experiment"
     mine.mkdir(parents=True)
@@ -348,15 +348,13 @@ def test_a_sweep_of_mixed_types_and_further_parameters_tells_no_secret(tmp_path)
         "sweep.storage=sqlite:///study.db",
     )
 
-    def of(function):
-        environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
-        return command(*arguments, f"sweep.custom_search_space=spaces.{function}", cwd=tmp_path, **environment)
-
+    monkeypatch.syspath_prepend(tmp_path)
     for function, fault in (("twice", "it suggests lr.peak, whose value is fixed (lr.peak=1e-4)"), ("broken", "it raises TypeError")):
-        refused = of(function)
+        refused = command_here(*arguments, f"sweep.custom_search_space=spaces.{function}")
         assert refused.returncode == 2 and fault in refused.stderr and refused.stderr.count("\n") == 1, refused.stderr
         assert not (tmp_path / "outputs" / "sweeps").exists()
-    result = of("suggest")
+    environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    result = command(*arguments, "sweep.custom_search_space=spaces.suggest", cwd=tmp_path, **environment)
     assert result.returncode == 0 and result.stderr == "", result.stderr
     table = trials(tmp_path, "of_mine")
     assert set(table["param/rollout.min_p"]) == {"null", "0.1"} and set(table["state"]) == {"complete"}

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from test_sweep import ACCURACY, swept, trials
+from test_sweep import ACCURACY, BASE, swept, trials
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin")) if not shutil.which("initdb") else [Path(shutil.which("initdb")).parent]
 
@@ -66,7 +66,7 @@ def test_a_study_is_kept_there_and_continued(server, tmp_path):
     assert "secret" not in "".join(path.read_text() for path in folder.glob("*.yaml"))
 
 
-def test_one_that_is_not_there(tmp_path):
-    result = swept(tmp_path, "lr.peak=1e-4,1e-3", "sweep.storage=postgresql://lab:secret@127.0.0.1:1/postgres")
+def test_one_that_is_not_there(command_here):
+    result = command_here(*BASE, "lr.peak=1e-4,1e-3", "sweep.storage=postgresql://lab:secret@127.0.0.1:1/postgres")
     assert result.returncode == 2 and "cannot be reached" in result.stderr and "secret" not in result.stderr
     assert result.stderr.count("\n") == 1

@@ -20,7 +20,7 @@ WORK = (
     "+experiment=mix_easy_hard", *TOY, f"scale.steps={UPDATES}", "hardware.device_batch_size=4", "lr=constant", "lr.peak=0.1",
     "+trainer.optim=sgd", "+trainer.beta=0.04", "+trainer.num_iterations=2", "~evaluation.suites.chains",
     "evaluation.validation.problems_per_level=1", "evaluation.validation.samples=1", "evaluation.validation.every_steps=100",
-    "record.completions_every_steps=100", "hardware.grading_workers=1",
+    "record.completions_every_steps=100",
 )
 SORTED = "algorithm.length_sorted=true"
 DAPO = "+trainer.loss_type=dapo"
