@@ -23,7 +23,7 @@ def test_without_arguments_every_command_is_shown_with_an_example(tmp_path):
 
 def test_a_misspelt_command_is_answered_with_the_nearest():
     refused = started("-m", "src.commands", "reprot", "outputs")
-    assert (refused.returncode, refused.stderr) == (2, "error: no command reprot; did you mean report?\n")
+    assert refused.returncode == 2 and refused.stderr.startswith("error: no command reprot; did you mean report")
 
 
 @pytest.mark.parametrize("word", COMMANDS)
