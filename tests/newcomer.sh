@@ -36,7 +36,7 @@ mkdir src && echo 'mine = True' >src/__init__.py
 says "grpo-lab doctor" "one run, on two CPU cores" -- bash -c 'grpo-lab; grpo-lab run --help'
 says "scale=micro" "GB free here" -- grpo-lab doctor
 
-# One's own problems and test suite.
+# One's own problems, test suite and reward.
 python - <<'END'
 import json
 import random
@@ -52,13 +52,18 @@ lines = [
 open("problems.jsonl", "w").write("\n".join(lines[10:]))
 open("test.jsonl", "w").write("\n".join(lines[:10]))
 END
+cat >my_reward.py <<'END'
+def short(batch, config):
+    return [float(completion.tokens < 24) for completion in batch.completions]
+END
 toy=(
     scale.steps=2 scale.completion_budget=48 algorithm.prompts_per_step=2 hardware.device_batch_size=12
     evaluation.validation.problems_per_level=4 evaluation.validation.samples=2
 )
 chains=("evaluation.suites.chains.pool.count=4" "evaluation.suites.chains_long.pool.count=4")
-says "question: problem, answer: solution, its last box" "wandb sync" "best weights: outputs/custom/" "grpo-lab try" \
-    -- grpo-lab run problems=my_data problems.path=problems.jsonl evaluation.suites.mine=test.jsonl "${toy[@]}"
+says "question: problem, answer: solution, its last box" "my_reward.py:short" "wandb sync" "best weights: outputs/custom/" "grpo-lab try" \
+    -- grpo-lab run problems=my_data problems.path=problems.jsonl evaluation.suites.mine=test.jsonl \
+    reward.terms.short=my_reward.py:short reward.weights.short=0.5 "${toy[@]}"
 run=$(echo outputs/custom/*)
 [[ -f $run/checkpoints/best/model.safetensors ]]
 
