@@ -126,7 +126,8 @@ class LabConfig(Config):
         fields = self.algorithm.settings | self.trainer
         setup = TrainingSetup(self.algorithm, self.hardware, fields, self.batch.generation_every_steps, self.model.lora is not None)
         schedule = LengthSchedule(self.length, self.scale.completion_budget, self.scale.steps)
-        around = selection.Around(setup, schedule, roles_needed(self.mix), active(self.reward))
+        roles = None if self.problems.by_level or not self.mix.weights else roles_needed(self.mix)
+        around = selection.Around(setup, schedule, roles, active(self.reward), self.reward.terms)
         if fault := refusal(setup) or selection.refusal(self.selection, around):
             raise ValueError(fault)
         return self

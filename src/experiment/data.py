@@ -59,7 +59,7 @@ def prepare_data(config: LabConfig, tokenizer, grader: Grader) -> Data:
         left = {role: problems for role, problems in left.items() if problems}
         mix = mix.among({role: len(problems) for role, problems in left.items()})
     drawn = draw_mix(mix, left, config.seed)
-    check_enough(config.selection, drawn.problems, config.batch.prompts_per_generation)
+    check_enough(config.selection, drawn.problems, drawn.counts, config.batch.prompts_per_generation)
     notes = [*notes, *pools.notes]
     return Data(validation, suites, drawn, pools, tuple(notes), too_long, tuple(drawn.presentations(config.batch.presentations)))
 

@@ -1,10 +1,9 @@
 """One training session: a trainer with its data, schedule, account and checkpoints."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import pandas as pd
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
 from trl import GRPOConfig, RLOOConfig
@@ -62,7 +61,7 @@ class Session:
         index = {problem.id: number for number, problem in enumerate(problems)}
         order = (index[problem.id] for problem in data.mix.endless())
         candidates = Candidates(problems, data.mix.roles, order)
-        self.selection = Selection(config.selection, candidates, self.schedule, config.seed)
+        self.selection = Selection(config.selection, candidates, self.schedule, config.seed, config.batch.generation_every_steps)
         self.checkpoints = Checkpoints(record.folder / "checkpoints", config.record.checkpoints_kept)
         self.progress = self.checkpoints.progress()
         rows = [
@@ -84,7 +83,8 @@ class Session:
         self.trainer.attach(
             Harness(
                 rows=rows, problems=list(problems), grader=grader, selection=self.selection, schedule=self.schedule, ledger=ledger,
-                checkpoints=self.checkpoints, progress=self._progress_now, padding=config.padding, reader=config.reward.accuracy.reader,
+                checkpoints=self.checkpoints, progress=self._progress_now, padding=config.padding,
+                prompts_at_once=config.batch.prompts_per_generation, reader=config.reward.accuracy.reader,
             )
         )
         self.trainer.remove_callback(PrinterCallback)
@@ -92,7 +92,7 @@ class Session:
     def _progress_now(self):
         if not self.config.selection.walks:
             problems = [self.data.mix.problems[number] for number in self.selection.presented]
-            self.record.table("problems", pd.DataFrame(list(map(asdict, problems))))
+            self.record.problems("problems", problems)
         self.progress.length = self.schedule.state_dict()
         self.progress.selection = self.selection.state_dict()
         self.progress.ledger = self.ledger.state_dict()

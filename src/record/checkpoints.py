@@ -24,7 +24,7 @@ PARTS = (
 )
 UNREADABLE = (ValueError, TypeError, AttributeError, OSError, RecursionError)
 # Of a checkpoint: what only a run that goes on needs; by far the most of it.
-STATE = ("optimizer*", "scheduler*", "rng_state*", "global_step*", "zero_to_fp32.py", "latest", "pytorch_model_fsdp*")
+STATE = ("optimizer*", "scheduler*", "rng_state*", "global_step*", "zero_to_fp32.py", "latest", "pytorch_model_fsdp*", "reference.state")
 
 
 @dataclass

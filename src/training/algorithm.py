@@ -163,8 +163,8 @@ def reference_refusal(setup: TrainingSetup) -> str | None:
         return "algorithm.settings.sync_ref_model: without a KL there is no reference; set algorithm.settings.beta above 0"
     if setup.adapters:
         return "algorithm.settings.sync_ref_model: the reference of adapters is their base, which stays; set it to false"
-    if setup.hardware.sharding == "fsdp2":
-        return "algorithm.settings.sync_ref_model: under fsdp2 the reference is not kept in checkpoints; choose none or zero2"
+    if (sharding := setup.hardware.sharding) != "none":
+        return f"algorithm.settings.sync_ref_model: a run does not go on with its reference under {sharding}; set hardware.sharding=none"
     return None
 
 

@@ -131,6 +131,8 @@ class Adaptive(LengthConfig):
             )
         if self.start_fraction < self.min_fraction:
             raise ValueError(f"start_fraction {self.start_fraction} is below min_fraction {self.min_fraction}")
+        if self.per_problem:
+            raise ValueError("per_problem: a limit that follows truncations cannot tell its own from those of a problem's; set it to null")
         return self
 
     def share(self, step: int, steps: int, state: State) -> float:

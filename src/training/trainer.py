@@ -33,6 +33,7 @@ from src.training.passes import NarrowPasses
 from src.training.reference import MovingReference
 from src.training.reward import REWARDS, RewardBatch, RewardConfig, active
 from src.training.selection.groups import SelectedGroups
+from src.training.selection.sample import SAME_REWARD
 from src.training.selection.selection import Selection
 
 
@@ -49,6 +50,7 @@ class Harness:
     checkpoints: Checkpoints
     progress: Callable[[], Progress]  # asked for at every checkpoint
     padding: str  # that of the configuration
+    prompts_at_once: int  # that are sampled for, of all processes
     reader: str = "boxed"  # where an answer may stand, one of `grading.extraction.READERS`
 
 
@@ -168,6 +170,11 @@ class LabTrainerMixin(SelectedGroups, MovingReference, NarrowPasses):
 
     def _generate_and_score_completions(self, inputs: list[dict]) -> dict:
         output = super()._generate_and_score_completions(inputs)
+        if getattr(self, "scale_rewards", None) == "batch" and not self.harness.selection.config.allocate:
+            # TRL counts by what it divides by, which is one number for all then.
+            rewards_PG = (self.rewards_BR * self.reward_weights.to(self.rewards_BR.device)).sum(dim=1).view(-1, self.num_generations)
+            equal_P = rewards_PG.max(dim=1).values - rewards_PG.min(dim=1).values <= SAME_REWARD
+            self._metrics["train"]["frac_reward_zero_std"][-1] = equal_P.float().mean().item()
         self.rollout = Rollout(  # of all processes, in the order of the data
             limit=self.limit,
             problems=gather(self.problems_B),

@@ -185,6 +185,14 @@ def test_the_variance_is_that_of_the_posterior():
     assert chosen.sizes([0, 1], 0, 4) == [5, 3]
 
 
+def test_a_barren_step_does_not_have_many_drawn_for_long():
+    chosen = selection({"by": "walk"}, [None] * 2, resample={"max_rounds": 4})
+    assert chosen.asked_for(12) == 12
+    chosen.needed(48, 0)
+    chosen.needed(48, 48)
+    assert chosen.asked_for(12) == 24  # 96 drawn for 48 with a signal
+
+
 @pytest.mark.parametrize(
     ("scale", "others", "expected"),
     [
@@ -257,6 +265,11 @@ def test_the_plan_pays_for_what_is_thrown_away_and_not_for_what_is_replayed():
         (["selection.allocate={min: 4, max: 16}", "reward=efficient"], "the reward efficient compares groups of one size"),
         (["selection.allocate={min: 4, max: 16}", "selection.replay={share: 0.5}"], "groups of other sizes cannot take the place of one"),
         (["selection=resample", "algorithm=sft_shortest"], "selection: supervised training samples from the base"),
+        (["selection=resample", "algorithm=distill"], "distillation learns from every completion"),
+        (["selection=resample", "algorithm=reinforce_pp"], "without a baseline of the prompt's, a group of equal rewards has a signal"),
+        (["selection=resample", "length=adaptive"], "an adaptive limit follows all that is sampled"),
+        (["selection=replay", "algorithm=cispo"], "max_age: a batch is used for 4 optimiser steps, so the one before is up to 7 steps old"),
+        (["length=adaptive", "+length.per_problem={slack: 1.5, floor: 0.25, correct: 4}"], "per_problem: a limit that follows truncations"),
     ],
 )  # fmt: skip
 def test_a_selection_that_cannot_be_is_one_line(overrides, said):

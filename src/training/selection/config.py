@@ -20,7 +20,7 @@ from src.training.selection.rates import PassRates
 
 class ResampleConfig(Config):
     """Groups without a signal, all of whose rewards are equal, make room for other prompts: the dynamic sampling of DAPO
-    (arXiv 2503.14476, section 3.2)."""
+    (arXiv 2503.14476, section 3.2), where the reward is accuracy; terms for length or form give groups a signal too."""
 
     max_rounds: int = Field(4, ge=2)  # of sampling; what is still missing then stays without a signal
     planned_share: float = Field(0.3, ge=0, lt=1)  # thrown away of what is sampled: for the plan alone
@@ -28,7 +28,7 @@ class ResampleConfig(Config):
 
 class ReplayConfig(Config):
     """Groups with a signal are learnt from again, weighed by the importance ratio of the policy to the one that sampled them,
-    which the algorithm clips: off-policy by at most `max_age` steps."""
+    which the algorithm clips (under vLLM with TRL's correction that one caps it instead): off-policy by at most `max_age` steps."""
 
     share: float = Field(0.25, gt=0, lt=1)  # of a batch's prompts, at most
     max_age: int = Field(4, ge=1)  # optimiser steps
@@ -81,8 +81,9 @@ class Around:
 
     setup: TrainingSetup
     schedule: LengthSchedule
-    roles: Collection[str]  # of the mix
+    roles: Collection[str] | None  # of the mix; None where only its problems will say
     terms: Collection[str]  # of the reward
+    own_terms: Collection[str] = ()  # of these
 
     @property
     def has_ratios(self) -> bool:
@@ -100,6 +101,15 @@ def refusal(config: SelectionConfig, around: Around) -> str | None:
         return "selection: supervised training samples from the base, and learns from one completion of a prompt; set selection=fixed"
     if config.samples_first and method.trainer == "distillation":
         return "selection: distillation learns from every completion, whatever its reward; set selection=fixed, pass_rate or schedule"
+    if config.resample and method.advantages == "reinforce_pp":
+        return "selection.resample: without a baseline of the prompt's, a group of equal rewards has a signal; set it to null"
+    if config.replay and config.replay.max_age < (needed := 2 * around.setup.updates - 1):
+        return (
+            f"selection.replay.max_age: a batch is used for {around.setup.updates} optimiser steps, so the one before is up to {needed} "
+            "steps old; set at least that"
+        )
+    if config.samples_first and around.schedule.state:
+        return "selection: an adaptive limit follows all that is sampled, not what is chosen of it; choose another length"
     if config.replay and not around.has_ratios:
         return (
             f"selection.replay: trainer={method.trainer} with advantages={method.advantages} is on-policy only: it has no clipped "
@@ -110,15 +120,21 @@ def refusal(config: SelectionConfig, around: Around) -> str | None:
 
 
 def _draw_refusal(draw: Draw, around: Around) -> str | None:
-    give = "in mix.weights or mix.easy_share"
-    for role in sorted(draw.roles - set(around.roles)):
-        return f": it draws from the role {role}, of which the mix has nothing; give it a part {give}"
+    if around.roles is not None and (fault := _role_refusal(draw, around.roles)):
+        return fault
     if not isinstance(draw, BySchedule):
         return None
-    if draw.easy_share and set(around.roles) == {EASY}:
-        return f".easy_share: the mix has easy problems alone; give another role a part {give}"
     if "length" in draw.kinds_of_course and not around.schedule.rises:
         return ": course=length goes with a limit that rises; choose length=linear, staged or adaptive"
+    return None
+
+
+def _role_refusal(draw: Draw, roles: Collection[str]) -> str | None:
+    give = "in mix.weights or mix.easy_share"
+    for role in sorted(draw.roles - set(roles)):
+        return f": it draws from the role {role}, of which the mix has nothing; give it a part {give}"
+    if isinstance(draw, BySchedule) and draw.easy_share and set(roles) == {EASY}:
+        return f".easy_share: the mix has easy problems alone; give another role a part {give}"
     return None
 
 
@@ -133,13 +149,15 @@ def _allocate_refusal(allocate: AllocateConfig, around: Around) -> str | None:
         return f"advantages={method.advantages} of trainer={method.trainer} want groups of one size; set it to null"
     if method.advantages == "leave_one_out" and (fields.get("beta") or fields.get("scale_rewards") == "batch"):
         return "leave_one_out wants groups of one size where beta is above 0 or scale_rewards is batch; set it to null"
-    for term in sorted({"efficient", "length_kimi"} & set(around.terms)):
-        return f"the reward {term} compares groups of one size; set its weight to 0, or allocate to null"
+    for term in sorted(({"efficient", "length_kimi"} | set(around.own_terms)) & set(around.terms)):
+        return f"the reward {term} {'may compare' if term in around.own_terms else 'compares'} groups of one size; set its weight to 0, or allocate to null"
     return None
 
 
-def check_enough(config: SelectionConfig, problems: Sequence[Problem], prompts_at_once: int) -> None:
+def check_enough(config: SelectionConfig, problems: Sequence[Problem], roles: Collection[str], prompts_at_once: int) -> None:
     """Raise UserError where there are too few problems to choose from, or none that will ever be as asked."""
+    if fault := _role_refusal(config.draw, roles):
+        raise UserError(f"selection.draw{fault}")
     if config.walks or (isinstance(config.draw, BySchedule) and not config.samples_first):
         return
     if len(problems) < prompts_at_once:

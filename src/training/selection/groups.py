@@ -22,7 +22,7 @@ class SelectedGroups:
     numbers_B: list[int]  # of the problems of this process's rows, those in hand
 
     def _generate_and_score_completions(self, inputs: list[dict]) -> dict[str, Any]:
-        selection, step, wanted = self.harness.selection, self.state.global_step, self.prompts_at_once
+        selection, step, wanted = self.harness.selection, self.state.global_step, self.harness.prompts_at_once
         groups: list[Group] = []
         if selection.config.samples_first:
             groups = self._fill(step, wanted)
@@ -42,11 +42,6 @@ class SelectedGroups:
             return output
         finally:
             self.ready = None
-
-    @property
-    def prompts_at_once(self) -> int:
-        """Of all processes."""
-        return self.args.generation_batch_size // self.num_generations
 
     # -- sampling before TRL does -----------------------------------------------------------------------------------
 
@@ -158,7 +153,9 @@ class SelectedGroups:
         """Advantages over groups of their own sizes in the place of TRL's, and its share of those without a signal."""
         rewards_B = (self.rewards_BR * self.reward_weights.to(self.rewards_BR.device)).sum(dim=1)
         others = getattr(self, "over_the_others", False)  # of the group, as leave_one_out.py has it
-        output["advantages"] = own_part(by_group(rewards_B, sizes, self.scale_rewards, others))
+        advantages_B = by_group(rewards_B, sizes, self.scale_rewards, others)
+        sizes_B = torch.tensor(repeated(sizes, sizes), device=advantages_B.device)
+        output["advantages"] = own_part(advantages_B * (len(sizes_B) / len(sizes)) / sizes_B)  # prompts count the same
         equal = [len(group_G) for group_G in rewards_B.split(list(sizes)) if group_G.max() - group_G.min() <= SAME_REWARD]
         self._metrics["train"]["frac_reward_zero_std"][-1] = sum(equal) / len(rewards_B)
 

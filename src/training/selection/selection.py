@@ -2,7 +2,6 @@
 
 import math
 import random
-import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -38,8 +37,9 @@ class Selection:
         notes: what a person should know, until somebody takes it.
     """
 
-    def __init__(self, config: SelectionConfig, candidates: Candidates, schedule: LengthSchedule, seed: int) -> None:
+    def __init__(self, config: SelectionConfig, candidates: Candidates, schedule: LengthSchedule, seed: int, updates: int = 1) -> None:
         self.config, self.candidates, self.schedule, self.seed = config, candidates, schedule, seed
+        self.updates = updates  # optimiser steps from one batch to the next
         self.presented: list[int] = []
         self.figures: dict[str, float] = {}
         self.notes: list[str] = []
@@ -49,7 +49,7 @@ class Selection:
         self._given: dict[str, int] = {}  # of each queue
         self._owed: dict[str, float] = {}
         self._kept: list[Kept] = []  # groups to be learnt from again
-        self._needs: list[float] = []  # groups drawn for each with a signal, in the last steps
+        self._needs: list[tuple[int, int]] = []  # groups drawn, and those with a signal, in the last steps
         self._step, self._drawn = -1, set[int]()  # what was drawn in a step
         self._said = False  # that it starves
 
@@ -86,7 +86,7 @@ class Selection:
     def _free(self, number: int, rng: random.Random) -> list[int]:
         problems = [problem for problem in range(len(self.candidates.problems)) if problem not in self._drawn]
         rng.shuffle(problems)
-        since = self._step - self.config.draw.rest_steps
+        since = self._step - self.config.draw.rest_steps * self.updates
         rested = [problem for problem in problems if self.rates.last(problem) < since]
         return rested if len(rested) >= number else sorted(problems, key=self.rates.last)
 
@@ -110,11 +110,14 @@ class Selection:
 
     def asked_for(self, missing: int) -> int:
         """Prompts to draw for so many groups with a signal, by what the last steps needed."""
-        return math.ceil(missing * statistics.fmean(self._needs or [1.0])) if self.config.resample else missing
+        if not (self.config.resample and self._needs):
+            return missing
+        drawn, with_signal = map(sum, zip(*self._needs, strict=True))
+        return math.ceil(missing * drawn / max(1, with_signal))
 
     def needed(self, drawn: int, with_signal: int) -> None:
         """Take note of a step's groups."""
-        self._needs = [*self._needs, drawn / max(1, with_signal)][-REMEMBERED:]
+        self._needs = [*self._needs, (drawn, with_signal)][-REMEMBERED:]
 
     def sizes(self, problems: Sequence[int], step: int, group: int) -> list[int]:
         """Completions to sample for each problem, so many in the mean."""
@@ -131,7 +134,7 @@ class Selection:
         """The groups of a batch that are learnt from again, drawn at random."""
         if (replay := self.config.replay) is None:
             return []
-        self._kept = [kept for kept in self._kept if kept.left and step - kept.step <= replay.max_age]
+        self._kept = [kept for kept in self._kept if kept.left and step + self.updates - 1 - kept.step <= replay.max_age]
         places = range(len(self._kept))
         rng = random.Random(f"replay {self.seed} {step}")
         chosen = sorted(rng.sample(places, min(len(places), int(replay.share * prompts))))
