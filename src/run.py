@@ -237,7 +237,7 @@ def main() -> None:
         end(UserError(f"{unknown[0]}: no such option; keys of a run are given without dashes, as in experiment=mix_easy_hard"))
     if swept:
         refuse_theirs(sys.argv[1:])
-        place = next((n for n, argument in enumerate(sys.argv) if n and argument[:1] != "-"), len(sys.argv))
+        place = next((n for n, argument in enumerate(sys.argv) if n and "=" in argument and argument[:1] != "-"), len(sys.argv))
         sys.argv.insert(place, "++hydra.sweeper._recursive_=false")  # a sampler's _target_ is a name to us, nothing to be made
     elif "--cfg" not in sys.argv and (lost := [each for each in sys.argv[1:] if each.startswith("++hydra.sweeper.")]):
         key = lost[0].removeprefix("++hydra.sweeper.")

@@ -175,22 +175,27 @@ def compare(options: argparse.Namespace, screen: Screen) -> None:
 
 def remove(options: argparse.Namespace, screen: Screen) -> None:
     """Delete runs with all that they hold, after a yes."""
-    for folder in options.folders:
+    folders = list(dict.fromkeys(folder.resolve() for folder in options.folders))
+    for folder in folders:
         read_summary(folder)
         if is_held(folder / "config.yaml"):
             raise UserError(f"remove: a process is at work in {folder}; end it first")
-        if any((parent / "sweep.yaml").is_file() for parent in folder.absolute().parents[:4]):
+        if any((parent / "sweep.yaml").is_file() for parent in folder.parents):
             raise UserError(f"remove: {folder} is a trial, which its sweep needs; delete the sweep's whole folder")
-    size = sum(path.lstat().st_size for folder in options.folders for path in folder.rglob("*"))
-    asked = f"delete {len(options.folders)} run(s), {size / 1e6:,.1f} MB, with their checkpoints"
+    size = sum(path.lstat().st_size for folder in folders for path in folder.rglob("*"))
+    asked = f"delete {len(folders)} run(s), {size / 1e6:,.1f} MB, with their checkpoints"
     if not options.yes:
         if not sys.stdin.isatty():
             raise UserError(f"remove: this would {asked}; say --yes")
         if input(f"{asked}? [y/N] ").strip().lower() not in ("y", "yes"):
             return
-    for folder in options.folders:
-        doomed = folder.rename(folder.with_name(f".removed-{folder.name}"))  # a kill leaves no half of a record
-        shutil.rmtree(doomed)
+    for folder in folders:
+        doomed = folder.with_name(f".removed-{folder.name}")
+        shutil.rmtree(doomed, ignore_errors=True)  # left by a kill
+        try:
+            shutil.rmtree(folder.rename(doomed))  # a kill leaves no half of a record
+        except OSError as error:
+            raise UserError(f"remove: cannot delete {folder} ({error.strerror})") from error
         screen.note(f"removed {folder}")
 
 

@@ -81,7 +81,7 @@ says "paired by problem" "chains" -- grpo-lab runs compare outputs/sweeps/mix_ea
 says "vllm serve my-model" -- grpo-lab export "$run" my-model
 grep -q "with grpo-lab" my-model/README.md
 says "read: " -- grpo-lab try my-model "Work from left to right: 3+4"
-says "removed $run" -- grpo-lab runs remove "$run" --yes
+says "removed " "$run" -- grpo-lab runs remove "$run" --yes
 [[ ! -e $run ]]
 says "no key scale.stesp" -- bash -c '! python -m grpo_lab.run scale.stesp=3'
 echo "newcomer.sh: the day went well in $SECONDS s"

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from src.config.tree import LabConfig
-from src.record.recipe import flat, recipe_of
 from src.training.length import LengthSchedule
 from src.training.lr import trainer_fields
 
 BY_STEP = ("length", "lr")
+NAMES = ("name", "run_dir", "output_root", "choices", "tracking")
 STEMS = ".stems"  # in a sweep's folder, hidden from those who look for runs
 LEAST = 0.1  # of a run: a shorter beginning is not worth its checkpoint
 
@@ -77,9 +77,10 @@ class Beginnings:
 
 
 def _hash(config: LabConfig, besides: Sequence[str] = ()) -> str:
-    """Of what makes the recipe."""
-    recipe = json.dumps(recipe_of(flat(config.published()), besides), sort_keys=True, default=str)
-    return hashlib.sha256(recipe.encode()).hexdigest()[:12]
+    """Of all that is configured, but for names. What is no part of a recipe counts too: another number of threads rounds otherwise, and
+    a budget ends a run."""
+    content = {key: value for key, value in config.published().items() if key not in (*NAMES, *besides)}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
 def _line(stem: Stem | None) -> list[Stem]:
@@ -96,6 +97,8 @@ def steps_alike(one: LabConfig, other: LabConfig) -> int:
 def _limits_alike(one: LabConfig, other: LabConfig) -> int:
     if one.length == other.length:
         return one.scale.steps
+    if one.length.per_problem or other.length.per_problem:
+        return 0  # a problem's limit depends on its answers
     schedules = [LengthSchedule(each.length, each.scale.completion_budget, each.scale.steps) for each in (one, other)]
     if schedules[0].maximum != schedules[1].maximum or any(schedule.state for schedule in schedules):
         return 0  # TRL is told the highest; and what a schedule has observed stands in its checkpoint

@@ -51,7 +51,7 @@ class SweepConfig(Config):
     keep_pruned_checkpoints: bool = False
     seeds: int = Field(1, ge=1)
     confirm: ConfirmConfig | None = None
-    share_beginnings: bool = True
+    share_beginnings: bool = False
     retries: int = Field(1, ge=0)
     heartbeat: float = Field(60, gt=0)  # seconds
     trial_limit_s: float | None = Field(None, gt=0)

@@ -133,7 +133,7 @@ def _differences(known: dict[str, Any], asked: dict[str, Any], what: str) -> str
     for key in sorted(known.keys() | asked.keys()):
         if key not in asked:
             found.append(f"{key} is no longer varied" if what == "search space" else f"{key} was {known[key]}")
-        elif key not in known and (asked[key] in NOT_GIVEN or (key, asked[key]) in ALWAYS_WAS.items()):
+        elif key not in known and (asked[key] in NOT_GIVEN or asked[key] == str(ALWAYS_WAS.get(key))):
             pass  # a key that came later
         elif key not in known:
             found.append(f"{key} is new" if what == "search space" else f"{key} is new ({asked[key]})")

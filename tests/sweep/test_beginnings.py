@@ -28,6 +28,7 @@ FALLS_TWICE = ("length=staged", "length.stage_begins=[0,0.5,0.75]", "length.stag
         (FALLS, FALLS_TWICE, 15),
         (FIXED, ("length=staged", "length.stage_begins=[0,0.5]", "length.stage_fractions=[0.5,1]"), 0),
         (FIXED, ("length=fixed", "length.fraction=0.5"), 0),
+        (FIXED, (*FIXED, "length.per_problem={slack: 1.5, floor: 0.25, correct: 4}"), 0),  # which depends on the answers
         (FIXED, ("length=adaptive", "length.start_fraction=1"), 0),  # what it has seen stands in its checkpoint
         (("lr=linear", "lr.warmup_steps=6"), ("lr=constant_warmup", "lr.warmup_steps=6"), 6),
         (("lr=constant",), ("lr=linear",), 0),
@@ -44,12 +45,15 @@ def test_the_tree_shares_each_branch_once():
     tree = Beginnings({name: configured(*TWENTY, *words) for name, words in configs.items()}, Path("stems"))
     deep, flat = tree.stem("c", 42), tree.stem("a", 42)
     assert (deep.steps, deep.parent.steps, deep.parent.folder) == (15, 10, flat.folder) and tree.stem("b", 42) == deep
+    threads = Beginnings({1: configured(*TWENTY), 2: configured(*TWENTY, "hardware.cpu_threads=2")}, Path("stems"))
+    assert threads.stem(1, 42) is None  # another rounding
     assert tree.stem("d", 42) is None and tree.stem("a", 43).folder != flat.folder
     assert tree.saved() == (4 * 20 - (10 + 10 + 5 + 5 + 5 + 20), 80)
 
 
 def test_the_plan_says_what_shared_beginnings_save(tmp_path, capsys):
-    given = ("+experiment=mix_easy_hard", "scale.steps=20", "length.fraction=1.0", "lr=linear,constant_warmup", "lr.warmup_steps=6")
+    given = ("+experiment=mix_easy_hard", "scale.steps=20", "length.fraction=1.0", "lr=linear,constant_warmup", "lr.warmup_steps=6",
+             "sweep.share_beginnings=true")
     assert billed(tmp_path, *given)["steps_saved"] == 6
     assert "what shared beginnings save, 6 of 40 steps (15%)" in capsys.readouterr().out
 

@@ -14,12 +14,15 @@ from dataclasses import replace
 import optuna
 import pandas as pd
 import pytest
+from conftest import configured
 from optuna.trial import TrialState
 
 from src.common.errors import RunFailed, UserError
 from src.common.locks import FileLock, is_held
 from src.common.secrets import without_password
+from src.record.recipe import ALWAYS_WAS
 from src.sweep.budget import Budget, Spending
+from src.sweep.composer import base_of
 from src.sweep.config import BudgetConfig
 from src.sweep.engines.local import share_gpus
 from src.sweep.pruners import ERRORS, OUTCOMES, PRUNERS, Mirror, build_pruner
@@ -27,7 +30,7 @@ from src.sweep.results import importances, write_results
 from src.sweep.samplers import SAMPLERS, SamplerMaker, build_sampler, check_sampler
 from src.sweep.seeds import surely_out
 from src.sweep.space import read_space
-from src.sweep.study import Claims, open_storage, open_study, storage_in_words
+from src.sweep.study import Claims, _differences, open_storage, open_study, storage_in_words
 
 SPACE = read_space({}, ["x=range(0,1,0.25)", "y=a,b"])
 
@@ -437,3 +440,11 @@ def test_a_secret_is_no_part_of_a_study(tmp_path):
 def test_options_without_a_name_say_how_to_give_it():
     with pytest.raises(UserError, match="sweep.sampler: options without a name; give hydra/sweeper/sampler=<name> beside them"):
         check_sampler({"seed": 1}, SPACE, 1)
+
+
+def test_a_study_of_before_these_keys_were_is_the_same_study():
+    space = read_space({"lr.peak": "interval(1e-5,1e-3)"}, [])
+    base = base_of(configured("+experiment=mix_easy_hard"), space)
+    before = {key: value for key, value in base.items() if key not in ALWAYS_WAS}
+    assert len(before) < len(base) and _differences(before, base, "configuration") == ""
+    assert "problems.by_level is new" in _differences(before, base | {"problems.by_level": "True"}, "configuration")

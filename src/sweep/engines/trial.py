@@ -107,7 +107,8 @@ def _run_seeds(spec: TrialSpec, channel: Channel) -> Outcome:
 
 
 def begin_from(stem: Stem | None, config: LabConfig, reporter: "Reporter") -> dict[str, Any] | None:
-    """Give a run that has not begun the beginning that it shares with others; where that was ended early, its summary."""
+    """Give a run that has not begun the beginning that it shares with others; where that was stopped before, its summary. Where the
+    beginning ended by itself, such as by a collapse, the run is made alone."""
     folder = Path(str(config.run_dir))
     if stem is None or folder.exists():
         return None
@@ -120,12 +121,18 @@ def begin_from(stem: Stem | None, config: LabConfig, reporter: "Reporter") -> di
         spent = _spent_on(source)
         summary = _summary(source)
         if not summary or summary["status"] != "interrupted" or summary["steps"] < stem.steps:
+            if summary and summary["status"] in ("complete", "out_of_budget"):
+                return None
+            if any(int(kept.name.rpartition("-")[2]) >= stem.steps for kept in source.glob("checkpoints/checkpoint-*")):
+                shutil.rmtree(source)  # killed after its last step and before it said so: it would go on under its own schedule
             own = parse(stem.config)
             if ended := begin_from(stem.parent, own, reporter):
                 return ended
             spent = _json(source / BEGINNING)
             summary = _run_or_continue(own, reporter, stem.steps)
-            if summary["status"] != "interrupted" or summary["steps"] < stem.steps:
+            if summary["status"] != "interrupted":
+                return None
+            if summary["steps"] < stem.steps:
                 return summary
         from src.experiment.preparing import config_in_yaml
 
