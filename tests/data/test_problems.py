@@ -451,7 +451,7 @@ def shipped(folder: Path, *overrides: str) -> ProblemsConfig:
 
 
 def test_shipped_choices(tmp_path):
-    choices = ["files", "guru", "micro", "micro_large", "open_rs", "reasoning_gym", "words"]
+    choices = ["files", "guru", "micro", "micro_large", "micro_wide", "my_data", "open_rs", "reasoning_gym", "words"]
     assert sorted(path.stem for path in (CONF / "problems").glob("*.yaml")) == choices
     open_rs = shipped(tmp_path, "problems=open_rs")
     assert {role: (pool.dataset, pool.published_rows, pool.level) for role, pool in open_rs.pools.items()} == {
@@ -460,7 +460,7 @@ def test_shipped_choices(tmp_path):
         "easy": ("agentica-org/DeepScaleR-Preview-Dataset", 40_315, "easy"),
         "released": ("knoveleng/open-rs", 7_000, "hard"),
     }
-    assert tuple(open_rs.pools) == ROLES and set(PoolConfig.kinds()) == {"hub", "file", "code", "micro", "reasoning_gym"}
+    assert tuple(open_rs.pools) == ROLES and set(PoolConfig.kinds()) == {"hub", "file", "code", "micro", "own", "reasoning_gym"}
     files = shipped(tmp_path, "problems=files")
     assert message_of(check_pools, files, ["core"]).startswith("problems.pools.core.path is not set")
 

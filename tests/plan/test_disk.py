@@ -52,7 +52,7 @@ def test_adapters_are_as_large_as_planned(tmp_path):
     overrides = ("+experiment=mix_easy_hard", *TOY, "model.lora={rank: 8, alpha: 16}", "scale.steps=2")
     config, w = planned(*overrides, f"run_dir={tmp_path}/run", f"output_root={tmp_path}", "record.checkpoint=weights")
     run(config)
-    (folder,) = (tmp_path / "run" / "checkpoints").iterdir()
+    (folder,) = (tmp_path / "run" / "checkpoints").glob("checkpoint-*")
     found = (folder / "adapter_model.safetensors").stat().st_size
     assert found == pytest.approx(checkpoint_bytes(w)["weights"], rel=0.1)
 
@@ -90,7 +90,7 @@ def test_a_finished_run_keeps_the_best_weights_alone_where_that_is_asked(tmp_pat
     stopped = run(configured(*overrides, f"run_dir={tmp_path}/stopped", "hardware.price_usd_per_gpu_hour=3600", "budget.usd=0.01"))
     assert stopped["status"] == "out_of_budget"
     whole = run(configured(*overrides, f"run_dir={tmp_path}/whole"))
-    (kept,) = (tmp_path / "whole" / "checkpoints").iterdir()
+    (kept,) = (tmp_path / "whole" / "checkpoints").glob("checkpoint-*")
     assert kept.name == f"checkpoint-{whole['best_step']}"
     assert not list(kept.glob("optimizer*")) and not list(kept.glob("rng_state*"))
     assert load_model(configured(f"model.path={kept}").model).num_parameters() == 377376

@@ -73,7 +73,7 @@ def found(folder):
     """What a run has left, but for what it took."""
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     learnt = [{key: value for key, value in line.items() if not key.startswith(TIMING_KEYS)} for line in lines]
-    (weights,) = folder.glob("checkpoints/*/model.safetensors")
+    (weights,) = folder.glob("checkpoints/checkpoint-*/model.safetensors")
     return learnt, file_hash(weights), read_summary(folder)["evaluation"]
 
 

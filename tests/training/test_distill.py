@@ -31,9 +31,12 @@ def small(tmp_path_factory):
     return folder
 
 
+TAUGHT = ("algorithm=distill", "algorithm.teacher=embedded/micro")
+
+
 def asked(small, folder, name: str, *changes: str) -> tuple[str, ...]:
     return (
-        "algorithm=distill", "algorithm.teacher=embedded/micro", *TINY, f"model.path={small}", "algorithm.completions_per_prompt=3", "lr=constant",
+        *TAUGHT, *TINY, f"model.path={small}", "algorithm.completions_per_prompt=3", "lr=constant",
         "algorithm.prompts_per_step=8", "hardware.device_batch_size=12", "scale.steps=8", "scale.completion_budget=24", "lr.peak=1e-2",
         "evaluation.validation.problems_per_level=1", "evaluation.validation.every_steps=8", "record.checkpoint_every_steps=4",
         "~evaluation.suites.chains", *changes, f"output_root={folder}", f"run_dir={folder}/{name}",
@@ -92,11 +95,11 @@ def test_a_continued_run_is_the_uninterrupted_one(taught, small, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        (["algorithm=distill", "algorithm.teacher=null"], "distillation needs one"),
+        (["algorithm=distill"], "distillation needs one"),
         (["++algorithm.teacher=embedded/micro"], "no other trainer has one"),
         (["algorithm.completions_per_prompt=1"], "at least 2"),
-        (["algorithm=distill", "++algorithm.settings.epsilon=0.2"], "TRL has no such field"),
-        (["algorithm=distill", "hardware.sharding=fsdp2"], "under fsdp2 has not been tried"),
+        ([*TAUGHT, "++algorithm.settings.epsilon=0.2"], "TRL has no such field"),
+        ([*TAUGHT, "hardware.sharding=fsdp2"], "under fsdp2 has not been tried"),
     ],
 )
 def test_what_does_not_go_together_is_said(changes, says):

@@ -265,7 +265,7 @@ def test_the_plan_pays_for_what_is_thrown_away_and_not_for_what_is_replayed():
         (["selection.allocate={min: 4, max: 16}", "reward=efficient"], "the reward efficient compares groups of one size"),
         (["selection.allocate={min: 4, max: 16}", "selection.replay={share: 0.5}"], "groups of other sizes cannot take the place of one"),
         (["selection=resample", "algorithm=sft_shortest"], "selection: supervised training samples from the base"),
-        (["selection=resample", "algorithm=distill"], "distillation learns from every completion"),
+        (["selection=resample", "algorithm=distill", "algorithm.teacher=embedded/micro"], "distillation learns from every completion"),
         (["selection=resample", "algorithm=reinforce_pp"], "without a baseline of the prompt's, a group of equal rewards has a signal"),
         (["selection=resample", "length=adaptive"], "an adaptive limit follows all that is sampled"),
         (["selection=replay", "algorithm=cispo"], "max_age: a batch is used for 4 optimiser steps, so the one before is up to 7 steps old"),
