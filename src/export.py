@@ -32,7 +32,7 @@ def export(source: str, folder: Path) -> None:
     shutil.rmtree(staging, ignore_errors=True)  # left by a kill
     try:
         shutil.copytree(whole, staging, ignore=shutil.ignore_patterns(*TRAINING_ONLY, "checksums.json"))
-        if run and read_summary(run)["status"] == "complete" and weights_of(str(run)).samefile(weights):  # the card is of its best weights
+        if run and read_summary(run)["status"] == "complete" and Path(weights_of(str(run))).samefile(weights):  # the card is of its best weights
             (staging / "README.md").write_text(model_card(run), encoding="utf-8")
         staging.rename(folder)
     except OSError as error:

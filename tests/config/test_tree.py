@@ -18,6 +18,7 @@ OPTIONS = [
 ELSEWHERE = {
     "problems=files": "problems=files needs paths",
     "mix=open_rs_released": "only scale=open_rs has these problems",
+    "algorithm=distill": "needs a teacher",
     "problems=guru": "needs a mix of scale=qwen2_5's experiments",
     "hardware=h200s_qwen2_5": "goes with the size of scale=qwen2_5's models",
 }
