@@ -1,6 +1,9 @@
 """The documents: their links lead somewhere, their site builds, and its reference has every key."""
 
+import json
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 
@@ -8,8 +11,36 @@ import pytest
 from conftest import ROOT
 
 from src.config.tree import LabConfig
+from src.model.places import EMBEDDED
 
 PAGES = [ROOT / "README.md", ROOT / "AGENTS.md", *(page for page in (ROOT / "docs").glob("*.md") if page.name not in ("index.md", "reference.md"))]
+
+
+def blocks(page) -> list[tuple[str, str]]:
+    """Language and text of each block of code."""
+    return re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def runs() -> list[str]:
+    """The arguments of each run and sweep that the documents give, but for those of a folder that a reader has, and of
+    the page that test_extending.py carries out."""
+    lines = [line for page in PAGES if page.name != "extending.md" for language, text in blocks(page) if not language for line in text.replace("\\\n", " ").splitlines()]
+    given = [re.sub(r" +#.*", "", line.removeprefix("$ ")) for line in lines]
+    asked = {line.removeprefix("python -m src.run ") for line in given if line.startswith("python -m src.run ") and "…" not in line}
+    return sorted(line for line in asked if "resume=" not in line and "=<" not in line)
+
+
+@pytest.mark.parametrize("arguments", runs())
+def test_a_run_that_a_document_gives_can_be_planned_as_it_stands(arguments, command_here, tmp_path):
+    rows = [{"problem": f"Work from left to right: {n}+3", "answer": str(n + 3)} for n in range(60)]
+    for name in ("problems", "test", "hard"):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    shutil.copytree(EMBEDDED["embedded/micro"], tmp_path / "my-model")
+    ((_, code),) = [block for block in blocks(ROOT / "docs" / "reward.md") if block[0] == "python"]
+    (tmp_path / "mine.py").write_text(code)
+    words = shlex.split(arguments)
+    planned = command_here(*words, *([] if {"plan=true", "--cfg"} & set(words) else ["plan=true"]), HF_HUB_OFFLINE="1")
+    assert planned.returncode == 0, planned.stderr
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
