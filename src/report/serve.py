@@ -56,7 +56,7 @@ class LiveHandler(SimpleHTTPRequestHandler):
     def send_head(self) -> Any:
         """The file to send. Refuses other names that lead here (DNS rebinding), as far as none but this machine shall see it."""
         here, asked = self.server.host, re.sub(r":\d+$", "", self.headers.get("Host", ""))
-        if here in LOOPBACK and asked not in LOOPBACK:
+        if (here in LOOPBACK or here.startswith("127.")) and asked not in (*LOOPBACK, here):
             return self.send_error(HTTPStatus.FORBIDDEN)
         if self.path != "/live":
             return super().send_head()
