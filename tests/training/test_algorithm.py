@@ -41,7 +41,8 @@ def test_a_wrong_type_is_named():
 @pytest.mark.parametrize("algorithm", sorted(path.stem for path in (ROOT / "conf" / "algorithm").glob("*.yaml")))
 def test_every_algorithm_says_what_it_does_about_vllms_probabilities(algorithm):
     """TRL's default weighs whole completions by the exponential of a sum over their tokens, which no study here had."""
-    config = configured(f"algorithm={algorithm}", "hardware.device_batch_size=72")
+    teacher = ["algorithm.teacher=embedded/micro"] if algorithm == "distill" else []
+    config = configured(f"algorithm={algorithm}", *teacher, "hardware.device_batch_size=72")
     if config.algorithm.trainer == "grpo":
         settings = config.algorithm.settings
         per_token = settings.get("vllm_importance_sampling_mode") == "token_truncate"
