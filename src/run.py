@@ -8,6 +8,7 @@ if not __package__:  # `python src/run.py`: what lies beside it must not stand b
 
 import math
 import re
+import runpy
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +24,6 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from src.commands import page
 from src.common.errors import BAD_INPUT, FAILED, INTERRUPTED, RunFailed, UserError, in_words
 from src.common.files import of_project
 from src.common.secrets import redacted
@@ -228,7 +228,7 @@ def main() -> None:
     """Hydra's entry, with errors as one line each."""
     protect()
     if not sys.argv[1:]:
-        print(page())
+        runpy.run_module("src.commands", run_name="__main__")  # its page; each of its words leads back to a module's own entry
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra hands errors on instead of printing them its own way
     swept = sweeping(sys.argv[1:])

@@ -9,11 +9,11 @@ import pytest
 import torch
 from conftest import configured
 
-import src.runs
+import src.commands.runs
 from benchmarks.records import write_run
-from src.asking import Asked, Question, configurations, verdict
+from src.commands.asking import Asked, Question, configurations, verdict
+from src.commands.export import export
 from src.common.errors import UserError
-from src.export import export
 from src.grading.grader import Grader
 from src.model.load import load_model, load_tokenizer, peft_config
 from src.record.checkpoints import Checkpoints
@@ -39,7 +39,7 @@ def said(monkeypatch, capsys, *arguments):
     monkeypatch.setattr(sys, "argv", ["grpo-lab runs", *map(str, arguments)])
     code = 0
     try:
-        src.runs.main()
+        src.commands.runs.main()
     except SystemExit as ended:
         code = ended.code
     return code, *capsys.readouterr()

@@ -6,7 +6,7 @@ import sys
 import pytest
 from conftest import ROOT, command
 
-from src.commands import COMMANDS
+from src.commands.__main__ import COMMANDS
 
 
 def started(*arguments, cwd=ROOT):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from conftest import ROOT
 
-FILES = ("commands", "run", "evaluate", "asking", "runs", "export", "doctor")  # of src/; all others are folders
+FILES = ("run", "evaluate")  # of src/; all others are folders
 # Each of them, and those of its own and lower floors that it may use. What a folder may use, those above it may use as well.
 FLOORS = {
     "common": (),
@@ -26,15 +26,11 @@ FLOORS = {
     "plan": ("config",),
     "curate": ("config", "drawing"),
     "experiment": ("plan", "config"),
-    "commands": ("common",),
     "sweep": ("experiment", "plan", "scaling", "config"),
     "report": ("sweep", "scaling", "record", "drawing"),
-    "run": ("sweep", "experiment", "plan", "config", "commands"),
+    "run": ("sweep", "experiment", "plan", "config"),
     "evaluate": ("run", "experiment"),
-    "asking": ("run", "experiment"),
-    "runs": ("record",),
-    "export": ("experiment",),
-    "doctor": ("run",),
+    "commands": ("run", "experiment", "record"),
 }
 
 

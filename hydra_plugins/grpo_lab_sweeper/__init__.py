@@ -25,6 +25,6 @@ class OptunaSweeper(Sweeper):
 
 
 def command() -> None:
-    from src.commands import main
+    from src.commands.__main__ import main
 
     main()

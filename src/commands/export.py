@@ -1,4 +1,4 @@
-"""The entry: `grpo-lab export <run> <folder>` writes a run's best weights as a plain folder: adapters merged, with a model card.
+"""`grpo-lab export <run> <folder>` writes a run's best weights as a plain folder: adapters merged, with a model card.
 
 A checkpoint or an adapter's folder will do as well. Nothing half-written is left behind.
 """
@@ -32,7 +32,8 @@ def export(source: str, folder: Path) -> None:
     shutil.rmtree(staging, ignore_errors=True)  # left by a kill
     try:
         shutil.copytree(whole, staging, ignore=shutil.ignore_patterns(*TRAINING_ONLY, "checksums.json"))
-        if run and read_summary(run)["status"] == "complete" and Path(weights_of(str(run))).samefile(weights):  # the card is of its best weights
+        summary = read_summary(run) if run else {}
+        if summary.get("status") == "complete" and Path(weights).resolve().name == f"checkpoint-{summary['best_step']}":  # of which the card is
             (staging / "README.md").write_text(model_card(run), encoding="utf-8")
         staging.rename(folder)
     except OSError as error:
@@ -54,7 +55,7 @@ def whole_weights(path: str) -> Path:
 
 def main() -> None:
     protect()
-    parser = argparse.ArgumentParser(prog="grpo-lab export", description=__doc__.splitlines()[0].removeprefix("The entry: "))
+    parser = argparse.ArgumentParser(prog="grpo-lab export", description=__doc__.splitlines()[0])
     parser.add_argument("run", help="a run (its best weights), one of its checkpoints, or an adapter's folder")
     parser.add_argument("folder", type=Path, help="where to write; must not be there yet")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""The entry: `grpo-lab doctor` says what of this can run here, and what is missing: versions, GPUs, disk, network, scales.
+"""`grpo-lab doctor` says what of this can run here, and what is missing: versions, GPUs, disk, network, scales.
 
 To have more looked at, add a function to PARTS. Nothing is written; the exit code is 1 where a package that every run needs is
 not there.
@@ -97,7 +97,7 @@ PARTS: tuple[Callable[[], Iterator[Line]], ...] = (packages, machine, network, s
 
 def main() -> None:
     protect()
-    argparse.ArgumentParser(prog="grpo-lab doctor", description=__doc__.splitlines()[0].removeprefix("The entry: ")).parse_args()
+    argparse.ArgumentParser(prog="grpo-lab doctor", description=__doc__.splitlines()[0]).parse_args()
     screen, lacks = Screen(), False
     for part in PARTS:
         for name, found in part():

@@ -26,12 +26,12 @@ COMMANDS = {
     "sweep": Command("src.run", "many runs of one question, on Optuna", "sweep=mix_length", ("-m",)),
     "report": Command("src.report", "runs and sweeps on one page, report/index.html", "outputs"),
     "evaluate": Command("src.evaluate", "measure models without training", "embedded/micro outputs/mix_easy_hard/<run>"),
-    "try": Command("src.asking", "ask a model a question of your own, before and after", "outputs/mix_easy_hard/<run> 'Work out 3+4-2'"),
-    "runs": Command("src.runs", "list, sort, filter, show, compare and remove runs", "--sort gain --where status=complete"),
-    "export": Command("src.export", "a run's best weights as a plain folder, with a card", "outputs/mix_easy_hard/<run> my-model"),
+    "try": Command("src.commands.asking", "ask a model a question of your own, before and after", "outputs/mix_easy_hard/<run> 'Work out 3+4-2'"),
+    "runs": Command("src.commands.runs", "list, sort, filter, show, compare and remove runs", "--sort gain --where status=complete"),
+    "export": Command("src.commands.export", "a run's best weights as a plain folder, with a card", "outputs/mix_easy_hard/<run> my-model"),
     "curate": Command("src.curate", "from raw problems to the pools of a run", "micro"),
     "scaling": Command("src.scaling", "fit scaling laws to a sweep", "outputs/sweeps/scaling"),
-    "doctor": Command("src.doctor", "what of this can run here, and what is missing", ""),
+    "doctor": Command("src.commands.doctor", "what of this can run here, and what is missing", ""),
 }
 
 COMPLETED = ("run", "sweep", "evaluate")  # those that take the keys of a run

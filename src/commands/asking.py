@@ -1,4 +1,4 @@
-"""The entry: `grpo-lab try <model> [question]` asks a model as an evaluation would; one of a run beside the base it came from.
+"""`grpo-lab try <model> [question]` asks a model as an evaluation would; one of a run beside the base it came from.
 
 Without a question, questions are read from the keyboard, one a line. Nothing is written.
 """
@@ -106,7 +106,7 @@ def verdict(completion: Completion, answer: str | None) -> str:
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="grpo-lab try", description=__doc__.splitlines()[0].removeprefix("The entry: "))
+    parser = argparse.ArgumentParser(prog="grpo-lab try", description=__doc__.splitlines()[0])
     parser.add_argument("model", help="a run (its best weights), one of its checkpoints, a folder or a hub name")
     parser.add_argument("question", nargs="?", help="default: from the keyboard")
     parser.add_argument("--answer", help="the right one, for a verdict")

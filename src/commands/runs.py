@@ -1,4 +1,4 @@
-"""The entry: `grpo-lab runs` lists runs, and shows, compares and removes them; it reads records alone.
+"""`grpo-lab runs` lists runs, and shows, compares and removes them; it reads records alone.
 
 To add a column, add it to COLUMNS; any dotted key of a run's configuration or summary will do in `--where` and `--sort`.
 """
@@ -200,7 +200,7 @@ def remove(options: argparse.Namespace, screen: Screen) -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="grpo-lab runs", description=__doc__.splitlines()[0].removeprefix("The entry: "))
+    parser = argparse.ArgumentParser(prog="grpo-lab runs", description=__doc__.splitlines()[0])
     words = parser.add_subparsers(dest="word", metavar="{list,show,compare,remove}", help="default: list")
     for word, function, about in (
         ("list", listed, "all runs in and below folders (default: outputs)"), ("show", show, "what was run, what came of it, and where it lies"),
