@@ -34,7 +34,7 @@ says() {
 python -c 'import importlib.util as i; assert not any(map(i.find_spec, ("src", "conf", "sweeps", "curation")))'
 mkdir src && echo 'mine = True' >src/__init__.py
 says "grpo-lab doctor" "one run, on two CPU cores" -- bash -c 'grpo-lab; grpo-lab run --help'
-says "scale=micro" "GB free here" -- grpo-lab doctor
+says "scale=micro" "GB free here" "is not on this machine, and the hub does not answer" -- env HF_ENDPOINT=http://127.0.0.1:9 grpo-lab doctor
 
 # One's own problems, test suite and reward.
 python - <<'END'

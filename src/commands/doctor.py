@@ -22,6 +22,8 @@ from src.experiment.preparing import check_sources
 from src.grading.sandbox import fault
 from src.hardware.config import check_device
 from src.hardware.gpus import gpus_here, nvidia_smi
+from src.model.config import ModelConfig
+from src.model.load import resolve
 from src.plan.disk import free_bytes
 from src.plan.plan import estimate, make_plan, refusal
 from src.rollout.config import check_engine
@@ -84,12 +86,23 @@ def scales() -> Iterator[Line]:
         try:
             config = configured(f"scale={path.stem}", "mix=all")
             check_sources(config)
+            check_model(config.model)
             check_engine(config.rollout)
             check_device(config.hardware)
             plan = make_plan(config)
             yield f"scale={path.stem}", refusal(plan) if plan.faults else estimate(config, plan)
         except UserError as error:
             yield f"scale={path.stem}", f"not here: {error}"
+
+
+def check_model(model: ModelConfig) -> None:
+    """Raise UserError for a model that is neither on this machine nor to be had."""
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    place = resolve(model)
+    here = Path(place).is_dir() or isinstance(try_to_load_from_cache(place, "config.json", revision=model.revision), str)
+    if not here and not hub_answers(constants.ENDPOINT):
+        raise UserError(f"model.path: {place} is not on this machine, and the hub does not answer")
 
 
 PARTS: tuple[Callable[[], Iterator[Line]], ...] = (packages, machine, network, scales)

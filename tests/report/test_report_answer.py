@@ -64,4 +64,4 @@ def test_without_a_run_at_its_end_there_is_no_answer(tmp_path):
     folder = write_run(tmp_path / "run")
     summary = json.loads((folder / "summary.json").read_text())
     (folder / "summary.json").write_text(json.dumps(summary | {"status": "running"}))
-    assert str(analyse([tmp_path]).answer).startswith("There is no answer yet: no run was measured to its end; all 1 run took 65 s")
+    assert str(analyse([tmp_path]).answer).startswith("There is no answer yet: no run was measured to its end; the one run took 65 s")

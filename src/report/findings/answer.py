@@ -159,7 +159,8 @@ def _bought(difference: Difference | None = None) -> str:
 def _spent(runs: Sequence[Run], configuration: Configuration | None = None) -> str:
     """On all runs, and on a run of the one that is recommended."""
     each = f"a run of it took {_bill(configuration.measured, len(configuration.measured))}, " if configuration else ""
-    return f"{each}all {count(len(runs), 'run')} took {_bill(runs)}" if runs else ""
+    which = "the one run" if len(runs) == 1 else f"all {len(runs)} runs"
+    return f"{each}{which} took {_bill(runs)}" if runs else ""
 
 
 def _bill(runs: Sequence[Run], shared_by: int = 1) -> str:
