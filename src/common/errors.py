@@ -20,12 +20,17 @@ class ServerDied(Exception):
     """The vLLM server ended while it was asked for completions; every training process raises it at the same place."""
 
 
-def in_words(error: BaseException) -> str:
-    """An error that nobody foresaw, in one line."""
+def said_by(error: BaseException) -> str:
+    """What an error says, in one line."""
     if finds_no_room(error):
         return f"{NO_ROOM}; make some"
     said = " ".join(str(error).split())[:500]
-    return f"unexpected {type(error).__name__}" + (f": {said}" if said else "")
+    return type(error).__name__ + (f": {said}" if said else "")
+
+
+def in_words(error: BaseException) -> str:
+    """An error that nobody foresaw, in one line."""
+    return said_by(error) if finds_no_room(error) else f"unexpected {said_by(error)}"
 
 
 def refuse_unknown(names: Iterable[str], known: Collection[str], what: str) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import model_validator
 
 from src.common.base import Config
-from src.common.errors import UserError, in_words, nearest
+from src.common.errors import UserError, nearest, said_by
 from src.common.files import file_hash
 
 
@@ -83,7 +83,7 @@ def _function(key: str, path: str, sha256: str) -> Callable[..., Any]:
     try:
         module = _module_in(file) if place.endswith(".py") else _module(place)
     except Exception as error:
-        raise UserError(f"{key}: {place} does not import ({in_words(error).removeprefix('unexpected ')})") from error
+        raise UserError(f"{key}: {place} does not import ({said_by(error)})") from error
     found = getattr(module, name, None)
     if not callable(found):
         functions = [other for other, value in vars(module).items() if callable(value) and not other.startswith("_")]

@@ -7,7 +7,7 @@ from src.common.errors import UserError
 from src.config.tree import LabConfig
 from src.model.architecture import config_json
 from src.model.config import ModelConfig
-from src.model.load import load_tokenizer, resolve
+from src.model.load import load_tokenizer
 
 
 def teacher_of(config: LabConfig) -> ModelConfig | None:
@@ -23,8 +23,7 @@ def check_teacher(config: LabConfig, tokenizer) -> None:
     """Raise UserError where the teacher cannot be had, or reads other tokens than the policy."""
     if (teacher := teacher_of(config)) is None:
         return
-    with _named_as_asked():
-        resolve(teacher)
+    with named_as_asked():
         same = load_tokenizer(teacher).get_vocab() == tokenizer.get_vocab()
         same = same and config_json(teacher)["vocab_size"] == config_json(config.model)["vocab_size"]
     if not same:
@@ -35,7 +34,8 @@ def check_teacher(config: LabConfig, tokenizer) -> None:
 
 
 @contextmanager
-def _named_as_asked() -> Iterator[None]:
+def named_as_asked() -> Iterator[None]:
+    """Have what is wrong with the teacher said of its own key."""
     try:
         yield
     except UserError as error:

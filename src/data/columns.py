@@ -63,7 +63,7 @@ def check_columns(table: RawTable, columns: ColumnMap) -> None:
 
 def fields_of(source: str, row: Row, columns: ColumnMap) -> Fields:
     """The fields of one row. Raises UserError, naming source and row, for a value of the wrong kind."""
-    question = _text(source, row, columns.question, "question")
+    question, used = _text(source, row, columns.question, "question"), columns.paths()
     return Fields(
         row.place,
         question.removeprefix(columns.strip_prefix).removesuffix(columns.strip_suffix).strip(),
@@ -72,7 +72,7 @@ def fields_of(source: str, row: Row, columns: ColumnMap) -> Fields:
         _pass_rate(source, row, columns.pass_rate) if columns.pass_rate else None,
         _level(source, row, columns.level) if columns.level else None,
         _text(source, row, columns.source, "source") if columns.source else "",
-        {name: value for name, value in row.record.items() if name not in columns.paths()},
+        {name: value for name, value in row.record.items() if name not in used},
     )
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from src.common.base import Choice, Seed
-from src.common.errors import UserError, in_words
+from src.common.errors import UserError, said_by
 from src.common.files import file_hash
 from src.common.own_code import OwnCode
 from src.common.types import Problem
@@ -415,5 +415,5 @@ class CodePool(OwnTableConfig):
                     raise TypeError(f"it gave a {type(record).__name__}, and a dict is needed")
                 yield Row(f"row {number}", record)
         except Exception as error:
-            fault = in_words(error).removeprefix("unexpected ")
+            fault = said_by(error)
             raise UserError(f"{key}.code: {self.code.path} failed after {number} rows ({fault})") from error

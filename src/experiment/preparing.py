@@ -11,6 +11,7 @@ import yaml
 from src.common.errors import UserError
 from src.common.files import write_json
 from src.common.types import Problem
+from src.config.teacher import named_as_asked, teacher_of
 from src.config.tree import LabConfig
 from src.data.problems import check_pools
 from src.experiment.data import roles_to_load
@@ -54,6 +55,9 @@ def check_machine(config: LabConfig) -> None:
 def check_sources(config: LabConfig) -> None:
     """Raise UserError for a model, problems or a suite of which it shows without reading them that they are not there."""
     resolve(config.model)
+    if teacher := teacher_of(config):
+        with named_as_asked():
+            resolve(teacher)
     check_pools(config.problems, roles_to_load(config))
     for name, suite in config.evaluation.suites.items():
         suite.pool.check(f"evaluation.suites.{name}.pool")

@@ -93,7 +93,7 @@ class Session:
         if not self.config.selection.walks:
             problems = [self.data.mix.problems[number] for number in self.selection.presented]
             self.record.problems("problems", problems)
-        self.progress.length = self.schedule.state_dict()
+        self.progress.length = self.schedule.state
         self.progress.selection = self.selection.state_dict()
         self.progress.ledger = self.ledger.state_dict()
         self.progress.metrics = file_hash(self.record.folder / "metrics.jsonl")
@@ -112,7 +112,7 @@ class Session:
     def restore(self) -> None:
         """Go back to the newest checkpoint's schedule and account, and drop the record's lines of later steps."""
         if self.progress.step:
-            self.schedule.load(self.progress.length)
+            self.schedule.state = self.progress.length
             self.selection.restore(self.progress.selection, self.config.batch.presented(self.progress.step))
             before = sum(self.progress.ledger["seconds"].values())
             lines = self.record.steps()

@@ -4,17 +4,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from trl import DistillationConfig, GRPOConfig, RLOOConfig
+import trl
 
 from src.common.errors import UserError
 from src.common.secrets import is_secret
 from src.config.tree import LabConfig
 from src.training import fsdp
+from src.training.algorithm import CONFIGS
 from src.training.length import LengthSchedule
 from src.training.lr import trainer_fields
 from src.training.reward import active
 
-TRL_CONFIGS = {"grpo": GRPOConfig, "rloo": RLOOConfig, "distillation": DistillationConfig}
 PATIENCE_S = 7 * 24 * 3600  # that processes wait for each other: the others for rank 0 while it measures
 # DeepSpeed's ZeRO stage 2 (arXiv 1910.02054), as Open-RS; "auto" is filled in from TRL's config.
 ZERO2 = {
@@ -59,7 +59,7 @@ def trl_config(config: LabConfig, output_dir: Path):
     fields |= trainer_fields(config.lr, config.scale.steps) | config.rollout.trainer_fields()
     fields |= algorithm.settings | {key: value for key, value in config.trainer.items() if not is_secret(key)}  # it is saved
     try:
-        trainer_config = TRL_CONFIGS[algorithm.trainer](**fields)
+        trainer_config = getattr(trl, CONFIGS[algorithm.trainer])(**fields)
         trainer_config._n_gpu = min(trainer_config.n_gpu, 1)  # or transformers would spread a process over all GPUs
         if hardware.device == "cpu":  # among several processes it is "cpu:0", from which torch restores no optimiser
             trainer_config._setup_devices = torch.device("cpu")

@@ -3,7 +3,7 @@
 from typing import Any
 
 from src.common.types import LEVELS
-from src.config.teacher import teacher_of
+from src.config.teacher import named_as_asked, teacher_of
 from src.config.tree import LabConfig
 from src.model.architecture import Architecture, architecture
 from src.plan.cost_model import Sampling, Workload
@@ -11,7 +11,7 @@ from src.training.algorithm import ADVANTAGES
 from src.training.length import LengthSchedule
 
 ELEMENT_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-DEFAULT_BETA = {"grpo": 0.0, "rloo": 0.05, "distillation": 0.0}  # of TRL's configs: of the KL to the start
+DEFAULT_BETA = {"grpo": 0.0, "rloo": 0.05}  # of TRL's configs: of the KL to the start
 
 
 def workload(config: LabConfig, shape: Architecture) -> Workload:
@@ -20,7 +20,8 @@ def workload(config: LabConfig, shape: Architecture) -> Workload:
     fields: dict[str, Any] = config.algorithm.settings | config.trainer
     teacher = teacher_of(config)
     beta = 0.0 if teacher else fields.get("beta", DEFAULT_BETA[config.algorithm.trainer])
-    times = architecture(teacher).parameters / shape.parameters if teacher else 1.0  # as large as the policy
+    with named_as_asked():
+        times = architecture(teacher).parameters / shape.parameters if teacher else 1.0  # as large as the policy
     lora = config.model.lora
     element_bytes, mixed = numbers(config, hardware.sharding)
     # The GPUs after those that train, all of them one engine.

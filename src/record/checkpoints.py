@@ -24,7 +24,8 @@ PARTS = (
 )
 UNREADABLE = (ValueError, TypeError, AttributeError, OSError, RecursionError)
 # Of a checkpoint: what only a run that goes on needs; by far the most of it.
-STATE = ("optimizer*", "scheduler*", "rng_state*", "global_step*", "zero_to_fp32.py", "latest", "pytorch_model_fsdp*", "reference.state")
+REFERENCE = "reference.state"  # a reference that moves; of no name that a loader takes for weights
+STATE = ("optimizer*", "scheduler*", "rng_state*", "global_step*", "zero_to_fp32.py", "latest", "pytorch_model_fsdp*", REFERENCE)
 
 
 @dataclass

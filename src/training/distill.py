@@ -5,13 +5,13 @@ which are recorded and move nothing, so that problems, limits, account, checkpoi
 """
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import torch
 from trl import DistillationTrainer
 from trl.trainer.utils import RepeatSampler
 
-from src.hardware.ranks import gather
 from src.record.flops import size_of
 from src.training.trainer import LabTrainerMixin
 
@@ -62,10 +62,8 @@ class GradedDistillationTrainer(DistillationTrainer):
 class LabDistillationTrainer(LabTrainerMixin, GradedDistillationTrainer):
     """With what the harness adds."""
 
-    def _charge_passes(self, output: dict) -> None:
-        """The teacher's pass stands under `reference`, in tokens of a model of the policy's size."""
-        by_pass = self.harness.ledger.tokens_by_pass
-        before, size = by_pass["reference"], self.harness.ledger.size
-        super()._charge_passes(output)
+    @cached_property
+    def reference_size(self) -> float:
+        """The teacher's."""
         teacher = size_of(self.accelerator.unwrap_model(self.teacher_model)).without_embeddings
-        by_pass["reference"] = before + round(sum(gather([sum(self.tokens_B)])) * teacher / size.without_embeddings)
+        return teacher / self.harness.ledger.size.without_embeddings

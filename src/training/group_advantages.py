@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from src.training.leave_one_out import EPSILON
+from src.training.selection.sample import EPSILON
 from src.training.trainer import LabTrainerMixin, OwnAdvantages
 
 

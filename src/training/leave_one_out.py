@@ -11,9 +11,8 @@ from typing import Any
 
 import torch
 
+from src.training.selection.sample import EPSILON
 from src.training.trainer import LabTrainerMixin, OwnAdvantages
-
-EPSILON = 1e-4  # added to every std, as TRL does
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,4 +92,5 @@ class LabLeaveOneOutTrainer(LabTrainerMixin, LeaveOneOutTrainer):
 class ReinforcePPTrainer(LabLeaveOneOutTrainer):
     """With REINFORCE++'s advantages."""
 
+    over_the_others = False
     estimate = staticmethod(over_the_batch)

@@ -167,7 +167,6 @@ class LengthSchedule:
         if budget_tokens < 1 or total_steps < 1:
             raise ValueError(f"a schedule over {total_steps} steps of at most {budget_tokens} tokens is empty")
         self.config, self.total_steps, self.state = config, total_steps, config.begin()
-        self._correct: dict[int, tuple[int, int]] = {}  # problem: correct completions, and their tokens, where problems have limits
         self.maximum = _whole_tokens(config.fraction * budget_tokens)
 
     def limit(self, step: int) -> int:
@@ -176,7 +175,7 @@ class LengthSchedule:
 
     def limit_of(self, problem: int, step: int) -> int:
         """The limit of a problem, by number: at most the step's."""
-        own, (number, tokens) = self.config.per_problem, self._correct.get(problem, (0, 0))
+        own, (number, tokens) = self.config.per_problem, self._correct(problem)
         if own is None or number < own.correct:
             return self.limit(step)
         return min(self.limit(step), max(_whole_tokens(own.floor * self.maximum), _whole_tokens(own.slack * tokens / number)))
@@ -185,17 +184,13 @@ class LengthSchedule:
         """Take note of what was sampled for a problem."""
         if self.config.per_problem:
             lengths = [completion.tokens for completion in completions if completion.verdict.correct]
-            number, tokens = self._correct.get(problem, (0, 0))
-            self._correct[problem] = (number + len(lengths), tokens + sum(lengths))
+            number, tokens = self._correct(problem)
+            self.state.setdefault("per_problem", {})[str(problem)] = [number + len(lengths), tokens + sum(lengths)]
 
-    def state_dict(self) -> State:
-        own = {str(problem): list(seen) for problem, seen in self._correct.items()}
-        return self.state | ({"per_problem": own} if own else {})
-
-    def load(self, state: State) -> None:
-        own = state.get("per_problem", {})
-        self.state = {key: value for key, value in state.items() if key != "per_problem"}
-        self._correct = {int(problem): (number, tokens) for problem, (number, tokens) in own.items()}
+    def _correct(self, problem: int) -> tuple[int, int]:
+        """Correct completions to a problem so far, and their tokens."""
+        number, tokens = self.state.get("per_problem", {}).get(str(problem), (0, 0))
+        return number, tokens
 
     @property
     def _first(self) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from numbers import Real
 
-from src.common.errors import UserError, in_words
+from src.common.errors import UserError, said_by
 from src.common.types import Completion, Problem, Verdict
 from src.training.reward import RewardBatch, RewardConfig, Term, active
 
@@ -31,12 +31,12 @@ def rehearse(config: RewardConfig, problems: Sequence[Problem], limit_tokens: in
 
 def graded_by(name: str, batch: RewardBatch, config: RewardConfig) -> tuple[list[float], str | None]:
     """What a term of one's own gives each completion; or zeros, and in words for a person what is wrong with it."""
-    term = own_terms(config)[name]
-    where = f"reward.terms.{name} ({config.terms[name].path})"
+    code = config.terms[name]
+    term, where = code.function(f"reward.terms.{name}"), f"reward.terms.{name} ({code.path})"
     try:
         rewards = list(term(batch, config))
     except Exception as error:  # noqa: BLE001 - it is not ours
-        return [0.0] * len(batch.completions), f"{where} failed: {in_words(error).removeprefix('unexpected ')}, at {_culprit(term, batch, config)}"
+        return [0.0] * len(batch.completions), f"{where} failed: {said_by(error)}, at {_culprit(term, batch, config)}"
     numbers = [float(reward) if isinstance(reward, Real) else math.nan for reward in rewards]
     odd = [reward for reward, number in zip(rewards, numbers, strict=True) if not math.isfinite(number)]
     if odd or len(numbers) != len(batch.completions):

@@ -7,7 +7,7 @@ from typing import Any
 
 from safetensors.torch import load_model, save_model
 
-FILE = "reference.state"  # of no name that a loader takes for weights
+from src.record.checkpoints import REFERENCE as FILE
 
 
 class MovingReference:

@@ -32,7 +32,7 @@ from src.training.own_terms import graded_by
 from src.training.passes import NarrowPasses
 from src.training.reference import MovingReference
 from src.training.reward import REWARDS, RewardBatch, RewardConfig, active
-from src.training.selection.groups import SelectedGroups
+from src.training.selection.groups import SelectedGroups, own_part
 from src.training.selection.sample import SAME_REWARD
 from src.training.selection.selection import Selection
 
@@ -155,34 +155,36 @@ class LabTrainerMixin(SelectedGroups, MovingReference, NarrowPasses):
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list) -> torch.Tensor:
         with self.harness.ledger.phase("grading"):
-            self.problems_B = [self.harness.problems[row["problem"]] for row in inputs]
+            problems_B = [self.harness.problems[row["problem"]] for row in inputs]
             answers = [sample.completion for sample in self.ready or ()] or graded(
-                self.problems_B, completion_ids_list, self.processing_class, self.ends, self.harness.grader,
+                problems_B, completion_ids_list, self.processing_class, self.ends, self.harness.grader,
                 reader=self.harness.reader,
             )
             group = 1 if self.harness.selection.config.allocate else self.num_generations  # where no term compares the others
-            self.batch = RewardBatch(answers, group, self.limit, opens_thinking(self.processing_class), self.problems_B)
+            self.batch = RewardBatch(answers, group, self.limit, opens_thinking(self.processing_class), problems_B)
             if self.ready is None:
                 self.rewards_BR = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
             else:
                 self.rewards_BR = self.rewards_ready()
+            self.rewards_B = (self.rewards_BR * self.reward_weights.to(self.rewards_BR.device)).sum(dim=1)
         return self.rewards_BR
 
     def _generate_and_score_completions(self, inputs: list[dict]) -> dict:
         output = super()._generate_and_score_completions(inputs)
         if getattr(self, "scale_rewards", None) == "batch" and not self.harness.selection.config.allocate:
             # TRL counts by what it divides by, which is one number for all then.
-            rewards_PG = (self.rewards_BR * self.reward_weights.to(self.rewards_BR.device)).sum(dim=1).view(-1, self.num_generations)
+            rewards_PG = self.rewards_B.view(-1, self.num_generations)
             equal_P = rewards_PG.max(dim=1).values - rewards_PG.min(dim=1).values <= SAME_REWARD
             self._metrics["train"]["frac_reward_zero_std"][-1] = equal_P.float().mean().item()
+        numbers_B = gather(self.numbers_B)
         self.rollout = Rollout(  # of all processes, in the order of the data
             limit=self.limit,
-            problems=gather(self.problems_B),
+            problems=[self.harness.problems[number] for number in numbers_B],
             completions=gather(list(self.batch.completions)),
             rewards_BR=self.rewards_BR.tolist(),  # gathered by TRL
             advantages_B=gather(output["advantages"].tolist()),
         )
-        self._tell_selection()
+        self._tell_selection(numbers_B)
         self.timeouts = sum(gather([self.harness.grader.timeouts]))
         if "importance_sampling_ratio" in output:
             share = effective_share(output["importance_sampling_ratio"], output["completion_mask"])
@@ -190,12 +192,11 @@ class LabTrainerMixin(SelectedGroups, MovingReference, NarrowPasses):
         self._charge_passes(output)
         return output
 
-    def _tell_selection(self) -> None:
+    def _tell_selection(self, numbers_B: list[int]) -> None:
         """What the batch is of, and what came of it where that was not seen before."""
         selection, group = self.harness.selection, self.num_generations
         if selection.config.samples_first:
             return
-        numbers_B = gather(self.numbers_B)
         starts = range(0, len(numbers_B), group)
         selection.train_on([numbers_B[at] for at in starts])
         completions = self.rollout.completions
@@ -206,9 +207,14 @@ class LabTrainerMixin(SelectedGroups, MovingReference, NarrowPasses):
     def _charge_passes(self, output: dict) -> None:
         """Charge what the batch went through before it is learnt from; sampling was charged when it was done."""
         sampled, by_pass = sum(gather([sum(self.tokens_B)])), self.harness.ledger.tokens_by_pass
-        by_pass["reference"] += sampled * (self.beta != 0)
+        by_pass["reference"] += round(sampled * self.reference_size)
         by_pass["old_policy"] += sampled * ("old_per_token_logps" in output or "old_logps" in output)
         output["lab_tokens"] = torch.tensor(self.tokens_B)  # TRL shuffles and splits it with the rest of the batch
+
+    @property
+    def reference_size(self) -> float:
+        """That of the model which sees all that was sampled beside the policy, in policies; 0 without one."""
+        return float(self.beta != 0)
 
     def _prepare_inputs(self, generation_batch: Any) -> dict:
         inputs = super()._prepare_inputs(generation_batch)
@@ -259,9 +265,9 @@ class LabTrainerMixin(SelectedGroups, MovingReference, NarrowPasses):
 
 
 class OwnAdvantages(GRPOTrainer):
-    """TRL's GRPOTrainer with other advantages than its own; a class in front sets `rewards_BR`."""
+    """TRL's GRPOTrainer with other advantages than its own; a class in front sets `rewards_B`."""
 
-    rewards_BR: torch.Tensor  # of all processes
+    rewards_B: torch.Tensor  # of all processes, weighed
 
     def advantages(self, rewards_B: torch.Tensor, output: dict[str, Any]) -> torch.Tensor:
         """Advantages of the B completions of all processes, those of a prompt next to each other; `output` is what TRL made
@@ -270,11 +276,7 @@ class OwnAdvantages(GRPOTrainer):
 
     def _generate_and_score_completions(self, inputs: list[dict]) -> dict[str, Any]:
         output = super()._generate_and_score_completions(inputs)
-        rewards_B = (self.rewards_BR * self.reward_weights.to(self.rewards_BR.device)).sum(dim=1)
-        advantages_B = self.advantages(rewards_B, output)
-        own = len(output["advantages"])
-        start = self.accelerator.process_index * own
-        output["advantages"] = advantages_B[start : start + own]
+        output["advantages"] = own_part(self.advantages(self.rewards_B, output))
         return output
 
 

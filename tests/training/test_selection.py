@@ -230,7 +230,7 @@ def test_a_problem_s_limit_follows_its_correct_completions_and_never_falls_below
     schedule.saw(1, [Completion("", 2, False, right)] * 2)
     schedule.saw(2, [Completion("", 95, False, right)] * 2)
     again = LengthSchedule(schedule.config, 100, 10)
-    again.load(json.loads(json.dumps(schedule.state_dict())))
+    again.state = json.loads(json.dumps(schedule.state))
     assert [again.limit_of(problem, 1) for problem in range(4)] == [30, 20, 100, 100]
 
 

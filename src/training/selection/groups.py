@@ -151,13 +151,12 @@ class SelectedGroups:
 
     def _put_advantages(self, output: dict[str, Any], sizes: Sequence[int]) -> None:
         """Advantages over groups of their own sizes in the place of TRL's, and its share of those without a signal."""
-        rewards_B = (self.rewards_BR * self.reward_weights.to(self.rewards_BR.device)).sum(dim=1)
         others = getattr(self, "over_the_others", False)  # of the group, as leave_one_out.py has it
-        advantages_B = by_group(rewards_B, sizes, self.scale_rewards, others)
+        advantages_B = by_group(self.rewards_B, sizes, self.scale_rewards, others)
         sizes_B = torch.tensor(repeated(sizes, sizes), device=advantages_B.device)
         output["advantages"] = own_part(advantages_B * (len(sizes_B) / len(sizes)) / sizes_B)  # prompts count the same
-        equal = [len(group_G) for group_G in rewards_B.split(list(sizes)) if group_G.max() - group_G.min() <= SAME_REWARD]
-        self._metrics["train"]["frac_reward_zero_std"][-1] = sum(equal) / len(rewards_B)
+        equal = [len(group_G) for group_G in self.rewards_B.split(list(sizes)) if group_G.max() - group_G.min() <= SAME_REWARD]
+        self._metrics["train"]["frac_reward_zero_std"][-1] = sum(equal) / len(self.rewards_B)
 
 
 def repeated(problems: Sequence[int], sizes: Sequence[int]) -> list[int]:

@@ -3,12 +3,11 @@
 import heapq
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from src.common.types import Completion, Verdict
-
-if TYPE_CHECKING:
-    import torch
 
 SAME_REWARD = 1e-8  # as TRL counts groups without a signal
 EPSILON = 1e-4  # added to every std, as TRL does
@@ -82,11 +81,9 @@ def _gain(variance: float, size: int) -> float:
     return variance / (size * (size + 1))
 
 
-def by_group(rewards_B: "torch.Tensor", sizes: Sequence[int], scale: str, leave_one_out: bool) -> "torch.Tensor":
+def by_group(rewards_B: torch.Tensor, sizes: Sequence[int], scale: str, leave_one_out: bool) -> torch.Tensor:
     """Advantages of groups of these sizes, that stand next to each other: over the mean of the group, or of its others, divided
     as TRL's `scale_rewards` says."""
-    import torch
-
     parts = []
     for rewards_G in rewards_B.split(list(sizes)):
         advantages_G = rewards_G - rewards_G.mean()
