@@ -119,6 +119,8 @@ def test_an_adapter_is_exported_as_one_model_with_its_base(tmp_path):
 
 
 def test_a_runs_model_is_asked_beside_its_base_as_in_its_evaluation(toy_run):
+    (asked, other), _ = configurations(str(toy_run), "embedded/micro_1m", [])
+    assert asked == other.model.path == "embedded/micro_1m"
     (base, first), (name, second) = configurations(str(toy_run), None, ["evaluation.sampling.temperature=0"])
     assert (base, name) == ("embedded/micro", str(toy_run))
     assert second.model.path == str(toy_run / "checkpoints" / f"checkpoint-{read_run(toy_run).summary['best_step']}")

@@ -69,12 +69,13 @@ def configurations(model: str, base: str | None, settings: Sequence[str]) -> lis
     if run := run_of(model):
         content: Any = OmegaConf.merge(OmegaConf.create(only_known(read_config(run))), OmegaConf.from_dotlist(list(settings)))
         content = OmegaConf.to_container(content, resolve=True)
-        base = base or content["model"]["path"]
     else:
         content = composed([spelled_out(setting, swept=False) for setting in settings])
-    found = [(base, parse({**content, "model": content["model"] | ({} if run else {"path": base})}))] if base else []
-    trained = {"path": weights_of(model), "init": "weights", "tokenizer": None, "revision": None}
-    return [*found, (model, parse({**content, "model": content["model"] | (trained if run else {"path": model})}))]
+    other: dict[str, Any] = {"init": "weights", "tokenizer": None, "revision": None} if run else {}  # than what the run began from
+    asked = [(name, other | {"path": weights_of(name)}) for name in (base, model) if name]
+    if run and not base:
+        asked.insert(0, (content["model"]["path"], {}))
+    return [(name, parse({**content, "model": content["model"] | changes})) for name, changes in asked]
 
 
 def typed() -> Iterator[str]:

@@ -17,6 +17,7 @@ from src.model.adapters import base_of
 from src.model.config import ModelConfig
 from src.model.load import resolve
 from src.model.places import prefer_cache
+from src.plan.disk import size_of
 from src.record.model_card import model_card
 from src.record.publish import TRAINING_ONLY
 from src.record.record import read_summary
@@ -31,7 +32,7 @@ def export(source: str, folder: Path) -> None:
     staging = folder.with_name(f".{folder.name}{UNFINISHED}")
     shutil.rmtree(staging, ignore_errors=True)  # left by a kill
     try:
-        shutil.copytree(whole, staging, ignore=shutil.ignore_patterns(*TRAINING_ONLY, "checksums.json"))
+        shutil.copytree(whole, staging, ignore=shutil.ignore_patterns(*TRAINING_ONLY))
         summary = read_summary(run) if run else {}
         if summary.get("status") == "complete" and Path(weights).resolve().name == f"checkpoint-{summary['best_step']}":  # of which the card is
             (staging / "README.md").write_text(model_card(run), encoding="utf-8")
@@ -65,7 +66,7 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(BAD_INPUT)
     place = shlex.quote(str(options.folder))
-    size = sum(path.stat().st_size for path in options.folder.rglob("*")) / 1e6
+    size = size_of(options.folder) / 1e6
     print(f"model: {options.folder} ({size:,.1f} MB, loads with transformers)\nserve it: vllm serve {place}\nask it: grpo-lab try {place}")
 
 

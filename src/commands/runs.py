@@ -19,6 +19,7 @@ from src.common.errors import BAD_INPUT, UserError, nearest
 from src.common.locks import is_held
 from src.common.screen import Screen, duration, percent, with_interval
 from src.common.streams import protect
+from src.plan.disk import size_of
 from src.record.checkpoints import Checkpoints
 from src.record.left_out import Unreadable
 from src.record.read import read_run, run_folders
@@ -26,7 +27,6 @@ from src.record.recipe import counts, differing, flat
 from src.record.record import read_config, read_summary
 from src.statistics.intervals import paired_gain
 
-WORDS = ("list", "show", "compare", "remove")
 CONDITION = re.compile(r"([\w.]+)(=|<|>)(.*)")
 
 
@@ -157,8 +157,11 @@ def compare(options: argparse.Namespace, screen: Screen) -> None:
     except Unreadable as error:
         raise UserError(f"compare: {error}") from error
     configs = [{key: value for key, value in run.config.items() if counts(key)} for run in (first, second)]
-    for key in differing(configs) or ["nothing"]:
-        screen.note(f"  {key}: {configs[0].get(key)} | {configs[1].get(key)}" if key != "nothing" else "  the same recipe and seed")
+    keys = differing(configs)
+    for key in keys:
+        screen.note(f"  {key}: {configs[0].get(key)} | {configs[1].get(key)}")
+    if not keys:
+        screen.note("  the same recipe and seed")
     table = Table("suite", "problems", str(first.folder), str(second.folder), "difference",
                   title="accuracy in %, best weights; differences paired by problem, with 95 % intervals over problems")
     for suite in (suite for suite in first.suites if suite in second.suites):
@@ -182,7 +185,7 @@ def remove(options: argparse.Namespace, screen: Screen) -> None:
             raise UserError(f"remove: a process is at work in {folder}; end it first")
         if any((parent / "sweep.yaml").is_file() for parent in folder.parents):
             raise UserError(f"remove: {folder} is a trial, which its sweep needs; delete the sweep's whole folder")
-    size = sum(path.lstat().st_size for folder in folders for path in folder.rglob("*"))
+    size = sum(map(size_of, folders))
     asked = f"delete {len(folders)} run(s), {size / 1e6:,.1f} MB, with their checkpoints"
     if not options.yes:
         if not sys.stdin.isatty():
@@ -199,13 +202,18 @@ def remove(options: argparse.Namespace, screen: Screen) -> None:
         screen.note(f"removed {folder}")
 
 
+WORDS: dict[str, tuple[Callable[[argparse.Namespace, Screen], None], str]] = {
+    "list": (listed, "all runs in and below folders (default: outputs)"),
+    "show": (show, "what was run, what came of it, and where it lies"),
+    "compare": (compare, "what differs between two runs, and the difference in accuracy"),
+    "remove": (remove, "delete runs with their checkpoints"),
+}
+
+
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="grpo-lab runs", description=__doc__.splitlines()[0])
-    words = parser.add_subparsers(dest="word", metavar="{list,show,compare,remove}", help="default: list")
-    for word, function, about in (
-        ("list", listed, "all runs in and below folders (default: outputs)"), ("show", show, "what was run, what came of it, and where it lies"),
-        ("compare", compare, "what differs between two runs, and the difference in accuracy"), ("remove", remove, "delete runs with their checkpoints"),
-    ):  # fmt: skip
+    words = parser.add_subparsers(help="default: list")
+    for word, (function, about) in WORDS.items():
         part = words.add_parser(word, help=about, description=about)
         part.set_defaults(do=function)
         part.add_argument("folders", nargs="*" if word == "list" else "+", type=Path)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import model_validator
 
 from src.common.base import Config
+from src.common.files import CHECKSUMS
 from src.record.checkpoints import STATE, STATE_FILE
 from src.record.model_card import model_card
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from src.record.record import Record
 
 # Of a checkpoint: what is needed to continue training, and not to use the model.
-TRAINING_ONLY = (*STATE, STATE_FILE, "trainer_state.json", "training_args.bin", "README.md")
+TRAINING_ONLY = (*STATE, STATE_FILE, CHECKSUMS, "trainer_state.json", "training_args.bin", "README.md")
 
 
 class HubConfig(Config):

@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from itertools import takewhile
 from pathlib import Path
@@ -98,12 +98,15 @@ class Record:
         return record
 
     @classmethod
-    def branch(cls, source: Path, folder: Path, config_yaml: str) -> None:
-        """Make of a run that was left a second one in `folder`, to go on from the same step under another configuration."""
+    def branch(cls, source: Path, folder: Path, config_yaml: str, beside: Mapping[str, Any]) -> None:
+        """Make of a run that was left a second one in `folder`, to go on from the same step under another configuration, with JSON
+        files `beside` by name."""
         partial = folder.with_name(f"{folder.name}.branching")
         shutil.rmtree(partial, ignore_errors=True)  # left by a kill
         shutil.copytree(source, partial)
         write_text(partial / "config.yaml", config_yaml, cls(partial, {})._note("config.yaml"))
+        for name, content in beside.items():
+            write_json(partial / name, content)
         os.replace(partial, folder)
 
     @classmethod

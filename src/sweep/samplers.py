@@ -57,10 +57,9 @@ class Untried(BaseSampler):
 
     def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
         tried = self.tried.but(trial.number, study.get_trials(deepcopy=False))
-        begun = trial.params.items()  # by one that a kill has left
-        for fitting in (begun, {}.items()):
+        for begun in (trial.params, {}) if trial.params else ({},):  # what a kill has left, where a point has it
             for point in self.proposals(study, trial):
-                if self.space.point(point) not in tried and fitting <= point.items():
+                if self.space.point(point) not in tried and begun.items() <= point.items():
                     return {name: point[name] for name in search_space}
         return {}
 
@@ -106,7 +105,6 @@ def grid(space: Space) -> Iterator[dict[str, Any]]:
 
 
 def _grid(seed: int, space: Space, options: dict[str, Any]) -> BaseSampler:
-    options.pop("fixed_seed")
     space.points()  # which refuses what has no end
     return Untried(space, Tried(space), **options)
 
@@ -147,7 +145,7 @@ SAMPLERS: dict[str, Sampler] = {
     "nsgaiii": Sampler(_nsgaiii),
     "qmc": Sampler(_qmc, fixed_seed=True),
     "random": Sampler(_plain(optuna.samplers.RandomSampler)),
-    "grid": Sampler(_grid, fixed_seed=True),
+    "grid": Sampler(_grid),
 }
 
 # Options of hydra-optuna-sweeper's configs that Optuna 5 no longer has; they are left out.

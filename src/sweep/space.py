@@ -225,9 +225,9 @@ def _count(distribution: BaseDistribution) -> int | None:
 def _points(name: str, distribution: BaseDistribution) -> list[Any]:
     if isinstance(distribution, CategoricalDistribution):
         return list(distribution.choices)
-    if isinstance(distribution, IntDistribution) and not distribution.log:
-        return list(range(distribution.low, distribution.high + 1, distribution.step))
-    if isinstance(distribution, FloatDistribution) and distribution.step is not None:
-        low, high, step = (Decimal(str(n)) for n in (distribution.low, distribution.high, distribution.step))
-        return [float(low + number * step) for number in range(int((high - low) / step) + 1)]
-    raise UserError(f"{name}: a grid needs a finite set of values; use choice(...) or range(...), or another sampler")
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    if (count := _count(distribution)) is None:
+        raise UserError(f"{name}: a grid needs a finite set of values; use choice(...) or range(...), or another sampler")
+    kind = int if isinstance(distribution, IntDistribution) else float
+    low, step = Decimal(str(distribution.low)), Decimal(str(distribution.step))
+    return [kind(low + number * step) for number in range(count)]

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from src.common.errors import BAD_INPUT, INTERRUPTED, RunFailed, UserError
-from src.common.files import NO_ROOM, finds_no_room, write_json
+from src.common.files import NO_ROOM, finds_no_room
 from src.common.locks import FileLock, is_held
 from src.common.pace import HANGS, PACE
 from src.common.secrets import only_known, without_secrets
 from src.config.tree import LabConfig, parse
 from src.hardware.launch import launch, needs_launch
 from src.hardware.processes import children, kill_group
+from src.record.checkpoints import Checkpoints
 from src.record.record import Record, look_up, read_summary
 from src.sweep.beginnings import Stem
 from src.sweep.engines.channel import Channel, Outcome, Report
@@ -53,7 +54,12 @@ class TrialSpec:
     heartbeat_s: float
     environment: dict[str, str]
     asked_at: float  # time.monotonic() when the slot was free for it
-    stems: list[dict[str, Any] | None] = field(default_factory=list)  # of each seed the beginning that it shares with others
+    stems: list[dict[str, Any] | None] = field(default_factory=list)  # `beginnings`, written; empty where none is shared
+
+    @property
+    def beginnings(self) -> list[Stem | None]:
+        """Of each seed the beginning that it shares with others."""
+        return [Stem.read(stem) for stem in self.stems or [None] * len(self.configs)]
 
 
 def run_trial(spec: TrialSpec) -> None:
@@ -91,9 +97,8 @@ def run_trial(spec: TrialSpec) -> None:
 def _run_seeds(spec: TrialSpec, channel: Channel) -> Outcome:
     configs = [parse(content) for content in spec.configs]
     by_seed: list[list[float]] = []
-    for number, config in enumerate(configs):
+    for number, (config, stem) in enumerate(zip(configs, spec.beginnings, strict=True)):
         reporter = Reporter(spec, channel, config, [values[spec.objective] for values in by_seed])
-        stem = Stem.read(spec.stems[number]) if spec.stems else None
         summary = begin_from(stem, config, reporter) or _run_or_continue(config, reporter)
         if summary["status"] == "pruned" and not spec.keep_pruned_checkpoints:
             shutil.rmtree(Path(str(config.run_dir)) / "checkpoints", ignore_errors=True)
@@ -118,12 +123,12 @@ def begin_from(stem: Stem | None, config: LabConfig, reporter: "Reporter") -> di
     while not lock.acquire(1.0):  # another trial is at it, and will leave it to this one
         PACE.rest()
     try:
-        spent = _spent_on(source)
         summary = _summary(source)
+        spent = _spent_on(summary)  # of which another trial pays the bill
         if not summary or summary["status"] != "interrupted" or summary["steps"] < stem.steps:
             if summary and summary["status"] in ("complete", "out_of_budget"):
                 return None
-            if any(int(kept.name.rpartition("-")[2]) >= stem.steps for kept in source.glob("checkpoints/checkpoint-*")):
+            if _newest_step(source) >= stem.steps:
                 shutil.rmtree(source)  # killed after its last step and before it said so: it would go on under its own schedule
             own = parse(stem.config)
             if ended := begin_from(stem.parent, own, reporter):
@@ -136,8 +141,7 @@ def begin_from(stem: Stem | None, config: LabConfig, reporter: "Reporter") -> di
                 return summary
         from src.experiment.preparing import config_in_yaml
 
-        Record.branch(source, folder, config_in_yaml(config))
-        write_json(folder / BEGINNING, spent)
+        Record.branch(source, folder, config_in_yaml(config), {BEGINNING: spent})
         return None
     finally:
         lock.release()
@@ -147,9 +151,9 @@ def _json(path: Path) -> dict[str, float]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def _spent_on(folder: Path) -> dict[str, float]:
-    """What a run took so far, of which another trial pays the bill."""
-    cost = (_summary(folder) or {}).get("cost", {})
+def _spent_on(summary: dict[str, Any] | None) -> dict[str, float]:
+    """What a run took so far, by its summary."""
+    cost = (summary or {}).get("cost", {})
     return {"seconds": sum(cost.get("seconds", {}).values()), "usd": cost.get("usd", 0.0), "gpu_hours": cost.get("gpu_hours", 0.0)}
 
 
@@ -293,23 +297,19 @@ def _outcome(
     values: Sequence[float] = (), by_seed: Sequence[list[float]] = (),
 ) -> Outcome:
     """The outcome with what all seeds together took, as far as their records say."""
-    seconds = usd = gpu_hours = 0.0
+    spent = dict.fromkeys(("seconds", "usd", "gpu_hours"), 0.0)
     low = high = None
     steps = 0
     for config in spec.configs:
-        if not (summary := _summary(Path(config["run_dir"]))):
+        folder = Path(config["run_dir"])
+        if not (summary := _summary(folder)):
             continue
-        spent, others = _spent_on(Path(config["run_dir"])), _json(Path(config["run_dir"]) / BEGINNING)
-        seconds, usd, gpu_hours = (
-            total + spent[key] - others.get(key, 0.0)
-            for total, key in ((seconds, "seconds"), (usd, "usd"), (gpu_hours, "gpu_hours"))
-        )
+        others = _json(folder / BEGINNING)
+        spent = {key: spent[key] + own - others.get(key, 0.0) for key, own in _spent_on(summary).items()}
         steps += summary.get("steps", 0)
         if low is None:
             low, high = _interval(summary, config["objective"])
-    return Outcome(
-        status, reason, can_pass, list(values), [list(v) for v in by_seed], low, high, steps, seconds, usd, gpu_hours
-    )
+    return Outcome(status, reason, can_pass, list(values), [list(v) for v in by_seed], low, high, steps, **spent)
 
 
 def _interval(summary: dict[str, Any], objective: str | list[str]) -> tuple[float | None, float | None]:
@@ -324,10 +324,12 @@ def _interval(summary: dict[str, Any], objective: str | list[str]) -> tuple[floa
 def steps_saved(spec: TrialSpec) -> int:
     """Steps that the newest checkpoints of all seeds hold."""
     runs = [Path(config["run_dir"]) for config in spec.configs]
-    stems = [Path(stem["folder"]) if stem else run for run, stem in zip(runs, spec.stems or [None] * len(runs), strict=True)]
-    folders = [(run if run.exists() else stem) / "checkpoints" for run, stem in zip(runs, stems, strict=True)]
-    steps = [[path.name.removeprefix("checkpoint-") for path in folder.glob("checkpoint-*")] for folder in folders]
-    return sum(max((int(step) for step in of_seed if step.isdecimal()), default=0) for of_seed in steps)
+    folders = [Path(stem.folder) if stem and not run.exists() else run for run, stem in zip(runs, spec.beginnings, strict=True)]
+    return sum(map(_newest_step, folders))
+
+
+def _newest_step(folder: Path) -> int:
+    return max(Checkpoints(folder / "checkpoints", kept=1).steps(), default=0)
 
 
 def _beat(channel: Channel, spec: TrialSpec, over: threading.Event) -> None:
