@@ -13,6 +13,5 @@ extensions = ["myst_parser"]
 html_theme = "furo"
 html_title = project
 myst_heading_anchors = 3
-exclude_patterns = []
 html_copy_source = False
 (DOCS / "reference.md").write_text(reference(), encoding="utf-8")

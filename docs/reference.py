@@ -115,8 +115,11 @@ def rows(cls: type[BaseModel], at: str, values: Any, said: dict[str, str]) -> It
         yield f"| `{key}` | {cell(kind(field.annotation) + bounds(field))} | {shown(default)} | {cell(meaning)} |"
 
 
+HEAD = ("| key | takes | by default | means |", "| --- | --- | --- | --- |")
+
+
 def table(cls: type[BaseModel], values: Any, said: dict[str, str]) -> list[str]:
-    return ["| key | takes | by default | means |", "| --- | --- | --- | --- |", *rows(cls, "", values, said), ""]
+    return [*HEAD, *rows(cls, "", values, said), ""]
 
 
 def words(cls: type) -> tuple[str, ...]:
@@ -140,8 +143,7 @@ def options(name: str) -> Iterator[str]:
         yield from (f"{'Also' if len(bare) < len(heads) else 'Options:'} {', '.join(bare)}.", "")
 
 
-def group(name: str, cls: type[BaseModel], values: Any) -> Iterator[str]:
-    said = remarks((CONF / "config.yaml").read_text(encoding="utf-8"))
+def group(name: str, cls: type[BaseModel], values: Any, said: dict[str, str]) -> Iterator[str]:
     said = {key.removeprefix(f"{name}."): remark for key, remark in said.items() if key.startswith(f"{name}.")} | of_files(CONF / name)
     yield from (f"## {name}", "", *words(cls), *options(name))
     if issubclass(cls, Choice):
@@ -162,13 +164,13 @@ def reference() -> str:
         "# Every group and key", "",
         "Made from the code. Defaults are those of `python -m src.run` without more, `scale=micro`; `--cfg job` prints those of any",
         "command line. A key is given as `group.key=value`.", "",
-        "## Top level", "", "| key | takes | by default | means |", "| --- | --- | --- | --- |",
+        "## Top level", "", *HEAD,
     ]  # fmt: skip
     for key, field in plain.items():
         lines.append(f"| `{key}` | {cell(kind(field.annotation))} | {shown(values.get(key))} | {cell(said.get(key, ''))} |")
     lines.append("")
     for name, cls in groups.items():
-        lines += group(name, cls, values.get(name) or {})
+        lines += group(name, cls, values.get(name) or {}, said)
     sweep = remarks(SWEEP.read_text(encoding="utf-8"))
     lines += ["## sweep", "", *words(SweepConfig), *table(SweepConfig, yaml.safe_load(SWEEP.read_text(encoding="utf-8")), sweep)]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The documents: their links lead somewhere, their site builds, and its reference has every key."""
+"""The documents: their links lead somewhere, their site builds, its reference has every group, and every run that they give can be planned."""
 
 import json
 import re
@@ -56,7 +56,7 @@ def test_the_readme_is_short_and_leads_to_every_page():
     assert all(f"docs/{page.name}" in text for page in PAGES if page.parent.name == "docs")
 
 
-def test_the_site_builds_without_a_warning_and_explains_every_key(tmp_path):
+def test_the_site_builds_without_a_warning_and_has_every_group(tmp_path):
     built = subprocess.run([sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", ROOT / "docs", tmp_path], capture_output=True, text=True)
     assert built.returncode == 0, built.stderr
     page = (tmp_path / "reference.html").read_text(encoding="utf-8")

@@ -70,13 +70,13 @@ def lines(field: str, labels: Sequence[str]) -> Lines:
     return Lines(y, step * len(set(labels)), step // 2 - 9)
 
 
-def intervals(rows: Sequence[Row], label: str, x: Row, colour: Row, told: Sequence[str]) -> dict[str, Any]:
+def intervals(rows: Sequence[Row], label: str, x: Row, colour: Row) -> dict[str, Any]:
     """A line for each row, in their order: a point at `x` in its interval from low to high, and a rule at 0.
 
-    `label` is the field that names a row, `x` and `colour` are encodings; `told` are the fields that are shown where one points.
+    `label` is the field that names a row, `x` and `colour` are encodings; all fields are shown where one points.
     """
     place = lines(label, [row[label] for row in rows])
-    shared = {"y": place.y, "color": colour, "tooltip": [{"field": name} for name in told]}
+    shared = {"y": place.y, "color": colour, "tooltip": [{"field": name} for name in rows[0]]}
     measured = {"type": "quantitative"} | x
     whisker = {"x": measured | {"field": "low"}, "x2": {"field": "high"}}
     return chart(

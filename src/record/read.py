@@ -90,6 +90,15 @@ class Run:
         return self.summary.get("kind") == MEASUREMENT
 
     @property
+    def seconds(self) -> float:
+        """Of wall-clock time, by its account; 0 of a run that kept none."""
+        return sum(self.summary.get("cost", {}).get("seconds", {}).values())
+
+    @property
+    def usd(self) -> float:
+        return self.summary.get("cost", {}).get("usd") or 0.0
+
+    @property
     def suites(self) -> list[str]:
         return list(dict.fromkeys(suite for suite, _ in self.measures))
 

@@ -92,8 +92,9 @@ def analyse(paths: Sequence[Path], looks: int = 1) -> Analysis:
 def _without_picked(runs: list[Run], sweeps: Sequence[SweepRecord]) -> tuple[list[Run], list[Run]]:
     """Those that are evidence, and those of configurations that a search picked for their figure and ran again on fresh seeds."""
     places = {
-        (sweep.folder / "trials" / f"{row['trial']:04d}").resolve()
-        for sweep in sweeps for row in sweep.confirmed if row["trial"] is not None
+        folder.resolve()
+        for sweep in sweeps for trial in sweep.trials for folder in trial.folders
+        if trial.number in {row["trial"] for row in sweep.confirmed}
     }  # fmt: skip
     found: tuple[list[Run], list[Run]] = [], []
     for run in runs:

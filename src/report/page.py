@@ -13,6 +13,7 @@ from src.drawing.images import write_images
 from src.drawing.table import write_tables
 from src.report.analysis import Analysis
 from src.report.findings.effects import incomplete
+from src.report.findings.verdict import count
 from src.report.section import Part, parts
 from src.report.sections import SECTIONS
 from src.report.sections.problems import problem_views
@@ -114,24 +115,20 @@ def subtitle(analysis: Analysis) -> str:
     measured = sum(bool(run.measures) for run in analysis.runs)
     scales = ", ".join(sorted({run.summary["scale"] for run in analysis.runs}))
     words = [
-        f"{_number(len(analysis.runs), 'run')} of {_number(len(analysis.configurations), 'configuration')} at scale {scales}",
+        f"{count(len(analysis.runs), 'run')} of {count(len(analysis.configurations), 'configuration')} at scale {scales}",
         f"{measured} measured to the end",
     ] if analysis.runs else []
     if models := {label for group in analysis.models for label in group.measures}:
-        words.append(f"{_number(len(models), 'model')} measured without training")
+        words.append(f"{count(len(models), 'model')} measured without training")
     if analysis.sweeps:
-        words.append(_number(len(analysis.sweeps), "sweep"))
+        words.append(count(len(analysis.sweeps), "sweep"))
     if analysis.left_out:
-        words.append(f"{_number(len(analysis.left_out), 'record')} left out")
+        words.append(f"{count(len(analysis.left_out), 'record')} left out")
     return "; ".join(words)
 
 
 def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
-
-
-def _number(count: int, thing: str) -> str:
-    return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
 def notes(analysis: Analysis) -> list[str]:
@@ -160,8 +157,8 @@ def gone_wrong(analysis: Analysis) -> list[str]:
         first = run.summary["stability"]["alarms"][0]
         told.append(f"{run.folder.parent.name}/{run.folder.name}: {first['says']}, since step {first['since']}")
     rest = len(alarmed) - len(told)
-    more = f"; and {_number(rest, 'other')}" if rest else ""
-    return [f"{_number(len(alarmed), 'run')} of {len(analysis.runs)} went wrong on the way: {'; '.join(told)}{more}."]
+    more = f"; and {count(rest, 'other')}" if rest else ""
+    return [f"{count(len(alarmed), 'run')} of {len(analysis.runs)} went wrong on the way: {'; '.join(told)}{more}."]
 
 
 def footer(analysis: Analysis) -> str:

@@ -56,7 +56,7 @@ class LiveHandler(SimpleHTTPRequestHandler):
     def send_head(self) -> Any:
         """The file to send. Refuses other names that lead here (DNS rebinding), as far as none but this machine shall see it."""
         here, asked = self.server.host, re.sub(r":\d+$", "", self.headers.get("Host", ""))
-        if (here in LOOPBACK or here.startswith("127.")) and asked not in (*LOOPBACK, here):
+        if here.startswith("127.") and asked not in (*LOOPBACK, here):
             return self.send_error(HTTPStatus.FORBIDDEN)
         if self.path != "/live":
             return super().send_head()
@@ -80,14 +80,17 @@ def serve(folders: Sequence[Path], folder: Path, address: tuple[str, int], write
     """Until Ctrl-C; returns the exit code. `write` puts the page of a state into `folder`."""
     try:
         server = LiveServer(address, folder)
-    except OSError as error:
-        told = f"cannot listen on {address[0]}:{address[1]} ({error.strerror}); choose others with --host and --port"
+    except (OSError, OverflowError) as error:
+        told = f"cannot listen on {address[0]}:{address[1]} ({getattr(error, 'strerror', error)}); choose others with --host and --port"
         print(f"error: {told}", file=sys.stderr)
         return BAD_INPUT
-    with server:
+    with server, suppress(KeyboardInterrupt):
         Thread(target=server.serve_forever, daemon=True).start()
-        with suppress(KeyboardInterrupt):
+        try:
             keep_up(server, folders, write)
+        except OSError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return BAD_INPUT
     return 0
 
 
@@ -107,11 +110,11 @@ def keep_up(server: LiveServer, folders: Sequence[Path], write: Write) -> None:
 
 def state_of(folders: Sequence[Path], besides: Path) -> str:
     """A name of what the records hold now, another when a file has come, gone or grown; the page itself `besides`."""
-    found = hashlib.sha256()
+    found, besides = hashlib.sha256(), besides.resolve()
     for folder in folders:
         for place, below, names in os.walk(folder):
-            below[:] = [name for name in sorted(below) if name not in UNREAD and not name.startswith(".")]
-            below[:] = [name for name in below if (Path(place) / name).resolve() != besides.resolve()]
+            shown = (name for name in sorted(below) if name not in UNREAD and not name.startswith("."))
+            below[:] = [name for name in shown if (Path(place) / name).resolve() != besides]
             for name in sorted(names):
                 found.update(_mark(Path(place) / name).encode())
     return found.hexdigest()[:16]

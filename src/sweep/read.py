@@ -36,6 +36,7 @@ class SweepTrial:
     spread: float | None = None  # standard deviation of the first objective between seeds
     seeds: int = 1
     expected: float | None = None  # the first objective under other seeds, by all trials
+    folders: tuple[Path, ...] = ()  # of its runs, or that hold one for each seed; of trials that are one, those of all
 
     @property
     def value(self) -> float | None:
@@ -146,6 +147,7 @@ def repeats_as_one(trials: Sequence[SweepTrial]) -> Iterator[SweepTrial]:
         yield first if SEED not in first.params else replace(
             first, number=group[0].number, values=tuple(fmean(column) for column in columns), seeds=len(complete),
             spread=spread(columns[0]) if columns else None, params={k: v for k, v in first.params.items() if k != SEED},
+            folders=tuple(folder for trial in complete for folder in trial.folders),
         )  # fmt: skip
 
 
@@ -172,6 +174,7 @@ def _trials(frame: "pd.DataFrame", objectives: Sequence[str], folder: Path, was:
             there.get(f"{objectives[0]}/spread"),
             len(list(place.glob("seed_*"))) or 1,
             there.get(f"{objectives[0]}/expected"),
+            (place,),
         )
 
 

@@ -217,8 +217,8 @@ def cost(records: Records, recipe: Selector, figure: str, steps: int) -> ClaimEf
     configuration = records.named(recipe)
     values = []
     for run in configuration.measured if configuration else ():
-        spent, done = run.summary.get("cost", {}), len(run.steps.get("step", []))
-        total = spent.get("usd", 0.0) if figure == "usd" else sum(spent.get("seconds", {}).values()) / 3600
+        done = len(run.steps.get("step", []))
+        total = run.usd if figure == "usd" else run.seconds / 3600
         if done and total:
             values.append(total * steps / done)
     return effect_of(t_interval(values), len(values), [configuration]) if values else None

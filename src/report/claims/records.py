@@ -132,8 +132,7 @@ def in_hundredths(difference: Difference, *configurations: Configuration) -> Cla
 def effect_of(
     interval: Interval, seeds: int, configurations: Sequence[Configuration], difference: Difference | None = None
 ) -> ClaimEffect:
-    costs = [c.measured[0].summary.get("cost", {}) for c in configurations if c.measured]
-    usd = sum(cost.get("usd", 0.0) for cost in costs)
-    seconds = sum(sum(cost.get("seconds", {}).values()) for cost in costs)
-    evaluation = sum(cost.get("seconds", {}).get("evaluation", 0.0) for cost in costs)
-    return ClaimEffect(interval, seeds, difference, usd, seconds, evaluation / seconds if seconds else 0.0)
+    runs = [c.measured[0] for c in configurations if c.measured]
+    seconds = sum(run.seconds for run in runs)
+    evaluation = sum(run.summary.get("cost", {}).get("seconds", {}).get("evaluation", 0.0) for run in runs)
+    return ClaimEffect(interval, seeds, difference, sum(run.usd for run in runs), seconds, evaluation / seconds if seconds else 0.0)

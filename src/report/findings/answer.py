@@ -130,10 +130,10 @@ def _recommended(evidence: Evidence, best: Sequence[Configuration], runs: Sequen
         sure = f"these data cannot tell which is better; {sure}"
         apart = [f.difference for f in evidence.between if f.second and {f.first.key, f.second.key} == {first.key, rest[0].key}]
         return Answer(use, sure, _spent(runs, first), f"{_bought(*apart[:1])}, or take the cheapest")
-    others = [c for c in evidence.configurations if c.key != first.key]
-    beaten = sum((first.key, c.key) in evidence.beats() for c in others)
+    others = len(evidence.configurations) - 1
+    beaten = sum(better == first.key for better, _ in evidence.beats())
     if others:
-        sure += f", and is better than {beaten} of {count(len(others), 'other')}" if beaten else ", the only one that is shown to gain"
+        sure += f", and is better than {beaten} of {count(others, 'other')}" if beaten else ", the only one that is shown to gain"
     embedded = first.runs[0].summary["scale"] == "micro"
     then = "see whether it holds of a real model" if embedded else _weights(first)
     return Answer(f"Use {first.label}", sure, _spent(runs, first), then)
@@ -164,9 +164,7 @@ def _spent(runs: Sequence[Run], configuration: Configuration | None = None) -> s
 
 
 def _bill(runs: Sequence[Run], shared_by: int = 1) -> str:
-    costs = [run.summary.get("cost", {}) for run in runs]
-    seconds = sum(sum(cost.get("seconds", {}).values()) for cost in costs) / shared_by
-    usd = sum(cost.get("usd") or 0.0 for cost in costs) / shared_by
+    seconds, usd = sum(run.seconds for run in runs) / shared_by, sum(run.usd for run in runs) / shared_by
     return duration(seconds) + (f" and ${usd:,.2f}" if usd else "")
 
 

@@ -28,7 +28,7 @@ def _gains(analysis: Analysis) -> Figure:
     hues = {name: hue for name, hue in HUES.items() if any(row["standing"] == name for row in rows)}
     scale = {"domain": list(hues), "range": list(hues.values())}
     colour = {"field": "standing", "type": "nominal", "title": None, "legend": {"orient": "top"}, "scale": scale}
-    spec = intervals(rows, "what", {"field": "gain", "title": "points gained"}, colour, tuple(rows[0]))
+    spec = intervals(rows, "what", {"field": "gain", "title": "points gained"}, colour)
     return Figure("answer", f"Gain over the base{where}", caption, spec)
 
 
@@ -59,7 +59,7 @@ def _models(analysis: Analysis) -> Figure:
         for name, measure in group.measures.items()
     ][:MOST]
     where = "" if several else f" on {analysis.models[0].suite}"
-    spec = intervals(rows, "what", {"field": "accuracy", "title": "accuracy, %"}, {"value": HUES["better"]}, tuple(rows[0]))
+    spec = intervals(rows, "what", {"field": "accuracy", "title": "accuracy, %"}, {"value": HUES["better"]})
     return Figure("answer", f"Accuracy{where}", "With 95 % intervals over problems.", spec)
 
 

@@ -127,8 +127,7 @@ def effects_figure(factorial: Factorial) -> Figure:
         "scale": {"range": list(COLOURS[:2])},
         "legend": {"orient": "top"},
     }
-    told = ("effect", "kind", "points", "low", "high")
-    spec = intervals(rows, "effect", {"field": "points", "title": "effect on accuracy, points"}, hue, told)
+    spec = intervals(rows, "effect", {"field": "points", "title": "effect on accuracy, points"}, hue)
     name = _named("effects", factorial)
     factors = ", ".join(factor.name for factor in factorial.factors)
     caption = f"Factors: {factors}; {len(factorial.cells)} cells; 95 % intervals over problems and seeds."

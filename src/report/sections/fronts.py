@@ -33,9 +33,8 @@ def fronts(analysis: Analysis, group: Group) -> list[Figure]:
 
 
 def _spent(group: Group, configuration: Configuration) -> tuple[float, float]:
-    costs = [run.summary.get("cost", {}) for run in group.runs[configuration.key]]
-    usd = float(np.mean([cost.get("usd", 0.0) for cost in costs]))
-    return usd, float(np.mean([sum(cost.get("seconds", {}).values()) for cost in costs]))
+    runs = group.runs[configuration.key]
+    return float(np.mean([run.usd for run in runs])), float(np.mean([run.seconds for run in runs]))
 
 
 def _front(

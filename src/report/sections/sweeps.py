@@ -238,7 +238,7 @@ def trials(analysis: Analysis) -> Table:
             trial.step,
             ", ".join(f"{key}={plain(value)}" for key, value in trial.params.items()),
             trial.reason or "",
-            uncertain(found) if (found := _measured(sweep, runs.get(_place(sweep, trial), ()))) else None,
+            uncertain(found) if (found := _measured(sweep, [run for folder in trial.folders for run in runs.get(folder.resolve(), ())])) else None,
         ]
         for sweep in analysis.sweeps
         for trial in sweep.trials
@@ -312,10 +312,6 @@ def _runs_of_trials(analysis: Analysis) -> dict[Path, list[Run]]:
         for folder in (run.folder.resolve(), run.folder.resolve().parent):
             found.setdefault(folder, []).append(run)
     return found
-
-
-def _place(sweep: SweepRecord, trial: SweepTrial) -> Path:
-    return (sweep.folder / "trials" / f"{trial.number:04d}").resolve()
 
 
 def _measured(sweep: SweepRecord, runs: Sequence[Run]) -> Difference | None:
