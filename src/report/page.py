@@ -127,8 +127,8 @@ def subtitle(analysis: Analysis) -> str:
     return "; ".join(words)
 
 
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
 
 
 def notes(analysis: Analysis) -> list[str]:
