@@ -161,9 +161,16 @@ class LabConfig(Config):
 
     @property
     def measured_by_all(self) -> bool:
-        """Whether suites are measured on all training processes: where samples are drawn by number, which they share out. One server
-        samples by itself, and under FSDP2 rank 0 alone has the whole weights."""
-        return self.evaluation.in_rounds and not self.rollout.is_server and self.hardware.sharding != "fsdp2"
+        """Whether all training processes measure: where samples are drawn by number, as vLLM always does, they share them out. One
+        server samples by itself, and under FSDP2 rank 0 alone has the whole weights."""
+        by_number = self.evaluation.in_rounds or self.rollout.uses_vllm
+        return by_number and not self.rollout.is_server and self.hardware.sharding != "fsdp2"
+
+    @property
+    def measured_on_idle_gpus(self) -> bool:
+        """Whether the GPUs that train help a server to measure suites, before training and after it, each with a server of weights
+        that lie in a folder. Adapters alone are none that such a server loads."""
+        return self.rollout.starts_server and self.hardware.device == "cuda" and self.model.lora is None
 
     @property
     def padding(self) -> Literal["padded", "trimmed", "sorted"]:

@@ -7,9 +7,11 @@ from src.common.screen import Screen
 from src.common.types import Suite
 from src.evaluation.evaluator import Evaluator, Measured
 from src.evaluation.summary import gain
+from src.experiment.helpers import helped_engine
 from src.experiment.sharing import engine_of, helped, load
-from src.model.load import fingerprint
+from src.model.load import fingerprint, resolve
 from src.plan.out_of_memory import measuring_memory_in_words
+from src.rollout.engine import Engine
 
 if TYPE_CHECKING:
     from src.experiment.session import Session
@@ -27,13 +29,14 @@ class BeforeAfter:
 
     def before(self) -> None:
         """Measure the weights that training starts from, on every suite."""
+        model = self.session.config.model
         with helped(self.session):
-            self._on_every_suite("before")
+            self._on_every_suite("before", resolve(model), model.revision)
 
     def validate(self, step: int) -> Measured:
         """Measure the weights as they are on the validation problems."""
         with helped(self.session):
-            measured = self._measure(self.validation, self._weights())
+            measured = self._measure(engine_of(self.session), self.validation, self._weights())
         self.record.table(f"evaluation/validation_step_{step:05d}", measured.rows)
         return measured
 
@@ -48,28 +51,35 @@ class BeforeAfter:
             results.setdefault("best", results["after"])
 
     def _at(self, step: int, when: str) -> None:
-        load(self.session, self.session.checkpoints.check(step))
-        self._on_every_suite(when)
+        checkpoint = self.session.checkpoints.check(step)
+        load(self.session, checkpoint)
+        self._on_every_suite(when, str(checkpoint))
 
-    def _on_every_suite(self, when: str) -> None:
+    def _on_every_suite(self, when: str, folder: str, revision: str | None = None) -> None:
+        """Of the policy's weights, which lie in a folder or on the hub."""
         weights = self._weights()
-        for suite in self.suites:
-            self.screen.note(f"measuring {suite.name} {when}: {len(suite.problems)} problems x {suite.samples} samples")
-            with self.screen.counting(len(suite.problems) * suite.samples) as done:
-                measured = self._measure(suite, weights, done, self.base.get(suite.name))
-            self.record.table(f"evaluation/{suite.name}_{when}", measured.rows)
-            self.results[suite.name][when] = dict(measured.summary)
-            if when == "before":
-                self.base[suite.name] = measured
-            else:
-                self.results[suite.name][when]["gain"] = gain(self.base[suite.name].rows, measured.rows)
+        with helped_engine(self.session, folder, revision, self.screen) as engine:
+            for suite in self.suites:
+                self.screen.note(f"measuring {suite.name} {when}: {len(suite.problems)} problems x {suite.samples} samples")
+                with self.screen.counting(len(suite.problems) * suite.samples) as done:
+                    measured = self._measure(engine, suite, weights, done, self.base.get(suite.name))
+                self._keep(suite, when, measured)
+
+    def _keep(self, suite: Suite, when: str, measured: Measured) -> None:
+        self.record.table(f"evaluation/{suite.name}_{when}", measured.rows)
+        self.results[suite.name][when] = dict(measured.summary)
+        if when == "before":
+            self.base[suite.name] = measured
+        else:
+            self.results[suite.name][when]["gain"] = gain(self.base[suite.name].rows, measured.rows)
 
     def _weights(self) -> str:
         with self.session.ledger.phase("evaluation"):
             return fingerprint(self.session.policy)
 
     def _measure(
-        self, suite: Suite, weights: str, done: Callable[[int], None] = lambda number: None, before: Measured | None = None
+        self, engine: Engine, suite: Suite, weights: str, done: Callable[[int], None] = lambda number: None,
+        before: Measured | None = None,
     ) -> Measured:
         with self.session.ledger.phase("evaluation"), measuring_memory_in_words(self.session.config):
-            return self.evaluator.measure(engine_of(self.session), weights, suite, done, before)
+            return self.evaluator.measure(engine, weights, suite, done, before)

@@ -1,4 +1,4 @@
-"""The vLLM server that a run starts beside itself."""
+"""The vLLM servers that a run starts beside itself: the one that samples in training, and others that help to measure."""
 
 import sys
 from pathlib import Path
@@ -50,6 +50,29 @@ def engine_dtype(config: LabConfig) -> str:
     return "bfloat16" if config.hardware.bf16 else config.model.dtype
 
 
+def weights_server(config: LabConfig, weights: str, revision: str | None, gpu: str, share: float, log: Path) -> Server:
+    """vLLM's own server of weights in a folder or on the hub, in a share of a GPU's memory."""
+    rollout: Any = config.rollout
+    port = free_port()
+    options = {
+        "model": weights,
+        "revision": revision,
+        "host": rollout.host,
+        "port": port,
+        "dtype": engine_dtype(config),
+        "max-model-len": config.trainer.get("vllm_max_model_length"),
+        "gpu-memory-utilization": f"{share:.3f}",
+        "generation-config": "vllm",  # how it is sampled says who asks
+        "uvicorn-log-level": "warning",
+    }
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *_as_arguments(options)]
+    return Server(command, f"http://{rollout.host}:{port}", log, rollout.timeout_s, {"CUDA_VISIBLE_DEVICES": gpu})
+
+
+def _as_arguments(options: dict[str, Any]) -> list[str]:
+    return [text for name, value in options.items() if value is not None for text in (f"--{name}", str(value))]
+
+
 def server_command(config: LabConfig, port: int) -> list[str]:
     """`trl vllm-serve` for the run's model, with room for all that the model can read, unless less is asked for."""
     rollout: Any = config.rollout
@@ -64,5 +87,4 @@ def server_command(config: LabConfig, port: int) -> list[str]:
         "tensor_parallel_size": len(server_gpus(config)) or None,
         "log_level": "warning",
     }
-    arguments = [text for name, value in options.items() if value is not None for text in (f"--{name}", str(value))]
-    return [sys.executable, "-m", "trl.scripts.vllm_serve", *arguments]
+    return [sys.executable, "-m", "trl.scripts.vllm_serve", *_as_arguments(options)]

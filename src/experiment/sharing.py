@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from src.hardware.ranks import agree, gather, rank, world_size
 from src.model.load import load_weights
-from src.rollout.engine import Engine, TokenIds
+from src.rollout.engine import Engine, TokenIds, dealt_back
 
 if TYPE_CHECKING:
     from src.experiment.session import Session
@@ -58,9 +58,7 @@ class Shared:
 def _sampled(engine: Engine, task: Task, done: Callable[[int], None]) -> list[list[TokenIds]]:
     """A task's samples, each process having drawn those of every n-th prompt of n processes."""
     prompts_P, samples, how = task
-    processes = world_size()
-    parts = gather([engine.generate(prompts_P[rank() :: processes], samples, **how, done=done)])
-    return [parts[place % processes][place // processes] for place in range(len(prompts_P))]
+    return dealt_back(gather([engine.generate(prompts_P[rank() :: world_size()], samples, **how, done=done)]))
 
 
 @contextmanager

@@ -23,6 +23,7 @@ GB = 1e9
 # TRL's log-probabilities hold a tile of the logits at a time (trl.kernels.chunked_logprob): tokens x vocabulary.
 TILE_TOKENS, TILE_VOCABULARY = 4096, 32768
 ENGINE_GB = 2.0  # of vLLM besides weights and cache: activations, CUDA graphs
+HELD = "weights", "gradients", "optimiser", "reference model", "libraries"  # parts of memory that stay, in training and beside it
 USABLE = 0.95  # share of a GPU's memory that allocations can fill before fragments are in the way
 
 
@@ -60,6 +61,7 @@ class Workload:
     engine_positions: int  # longest sequence that vLLM must have room for
     evaluations: tuple["Sampling", ...]
     measured_by_all: bool  # whether all training processes measure, or rank 0 alone
+    helpers: int  # engines on GPUs that train, which help a server to measure suites
     learnt: float = 1.0  # share of completions that goes through training
     sampled: float = 1.0  # completions sampled for each one of a batch: some are thrown away, some not sampled anew
     thrown: float = 0.0  # share of the sampled ones
@@ -95,6 +97,7 @@ class Sampling:
     prompt_mean: float
     limit: int
     batch: int  # at once, by transformers
+    in_training: bool = False  # and so nothing but what samples there is free to measure
 
 
 # Lengths -------------------------------------------------------------------------------------------------------------
@@ -226,7 +229,7 @@ def memory(w: Workload, spec: Spec) -> dict[str, float]:
 
 def peak_memory(w: Workload, parts: dict[str, float]) -> tuple[float, float]:
     """The most bytes at once in training and in sampling, which take turns."""
-    held = sum(parts[name] for name in ("weights", "gradients", "optimiser", "reference model", "libraries"))
+    held = sum(parts[name] for name in HELD)
     training = held + sum(parts[name] for name in ("gathered weights", "layer inputs", "activations", "attention mask", "logits"))
     sampling = held - parts["gradients"] + parts["weights to measure"] + parts["KV cache"] + parts["vLLM"]
     return training + (0.0 if w.engine_sleeps else parts["vLLM"]), sampling
@@ -245,6 +248,21 @@ def engine_cache_per_token(w: Workload) -> float:
 def cache_room(w: Workload, spec: Spec) -> float:
     """Bytes that a vLLM engine has for its cache on one GPU."""
     return w.engine_share * spec.memory_bytes - engine_weights(w) - ENGINE_GB * GB
+
+
+def smallest_engine(w: Workload) -> float:
+    """Bytes of a vLLM engine on one GPU that has room for the longest sequence, and no more."""
+    alone = replace(w, engine_parallel=1)
+    return engine_weights(alone) + w.engine_positions * engine_cache_per_token(alone) + ENGINE_GB * GB
+
+
+def helper(w: Workload, spec: Spec) -> Workload | None:
+    """The run as an engine sees it that helps to measure in what training leaves of its GPU; None where it has no room."""
+    parts = memory(w, spec)
+    left = USABLE * spec.memory_bytes - sum(parts[name] for name in HELD)
+    if not w.helpers or left < smallest_engine(w):
+        return None
+    return replace(w, generators=1, engine_parallel=1, engine_share=left / spec.memory_bytes)
 
 
 def engine_memory(w: Workload, spec: Spec) -> dict[str, float]:
@@ -358,6 +376,9 @@ def seconds(w: Workload, spec: Spec) -> dict[str, float]:
 
 
 def evaluation_seconds(w: Workload, spec: Spec, e: Sampling) -> float:
-    """Seconds that one suite's measurements take in the whole run."""
+    """Seconds that one suite's measurements take in the whole run; the start of servers that help is left out."""
     measuring = w if w.engine.is_server or w.measured_by_all else replace(w, generators=1)  # else rank 0 measures alone
-    return e.times * sampling_seconds(measuring, spec, e.completions, e.prompt_mean, e.limit, e.batch)
+    helping = None if e.in_training else helper(w, spec)
+    engines = [(measuring, 1), *([(helping, w.helpers)] if helping else [])]
+    share = math.ceil(e.completions / sum(number for _, number in engines))  # of each engine
+    return e.times * max(sampling_seconds(each, spec, share, e.prompt_mean, e.limit, e.batch) for each, _ in engines)

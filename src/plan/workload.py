@@ -57,6 +57,7 @@ def workload(config: LabConfig, shape: Architecture) -> Workload:
         engine_positions=fields.get("vllm_max_model_length") or shape.positions,
         evaluations=tuple(evaluations(config)),
         measured_by_all=config.measured_by_all,
+        helpers=hardware.processes if config.measured_on_idle_gpus else 0,
         learnt=ADVANTAGES[config.algorithm.advantages].learnt_share(config.algorithm.completions_per_prompt),
         sampled=config.selection.sampled_share,
         thrown=config.selection.thrown_share,
@@ -104,7 +105,7 @@ def evaluations(config: LabConfig) -> list[Sampling]:
     validation = evaluation.validation
     validations = -(-scale.steps // validation.every_steps)
     number = len(LEVELS) * validation.problems_per_level * validation.samples
-    found = [Sampling("validation", 1 + validations, number, prompt, limit, rows)]
+    found = [Sampling("validation", 1 + validations, number, prompt, limit, rows, in_training=True)]
     for name, suite in evaluation.suites.items():
         if problems := suite.pool.size():
             times = 2 + (validations > 1)  # the best weights are the last ones where there is one validation

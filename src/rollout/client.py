@@ -34,7 +34,7 @@ def patiently(
     Raises RunFailed, and leaves the threads to themselves, where `fault()` says something, or `progress()` has been the same for
     `limit_s` seconds.
     """
-    running = [_in_thread(call) for call in calls]
+    running = [in_thread(call) for call in calls]
     seen, since = progress(), time.monotonic()
     while True:
         done, waiting = wait(running, min(POLL_S, limit_s), FIRST_EXCEPTION)
@@ -48,7 +48,7 @@ def patiently(
             raise RunFailed(f"nothing has moved for {limit_s:.0f} s")
 
 
-def _in_thread(call: Callable[[], Any]) -> Future:
+def in_thread(call: Callable[[], Any]) -> Future:
     future: Future = Future()
 
     def settle() -> None:

@@ -30,6 +30,11 @@ def limit_after(prompt: TokenIds, limit: int, room: int) -> int:
     return min(limit, room - len(prompt))
 
 
+def dealt_back(parts: Sequence[Sequence]) -> list:
+    """What was dealt out one by one to several, each of which has done its part in order, in the order of before."""
+    return [part[place] for place in range(len(parts[0])) for part in parts if place < len(part)]
+
+
 class Engine(Protocol):
     """Samples `samples` completions for each prompt: token ids per prompt and sample, the end token included, each with at most
     `limit_after(prompt, limit, room)` tokens.

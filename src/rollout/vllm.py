@@ -10,6 +10,11 @@ from src.rollout.engine import TokenIds, limit_after
 
 if TYPE_CHECKING:
     from src.model.config import ModelConfig
+    from src.rollout.client import WatchedClient
+
+
+# Log-probabilities, ten bytes a token as numbers and a hundred as text, are for training alone.
+FOR_ALL = {"top_k": 0, "logprobs": None}
 
 
 def prepare_vllm_on_cpu() -> None:
@@ -43,6 +48,30 @@ def sampled_on() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
+def of_server(samples: int, *, limit: int, seed: int, **sampling: float) -> dict[str, Any]:
+    """What a server is asked for. A seed belongs to a request: with a request for each sample, all of a prompt's would be equal."""
+    return sampling | FOR_ALL | {"n": samples, "max_tokens": limit, "generation_kwargs": {"seed": seed}}
+
+
+def by_prompt(flat: list[TokenIds], samples: int) -> list[list[TokenIds]]:
+    return [flat[start : start + samples] for start in range(0, len(flat), samples)]
+
+
+class Served:
+    """A server of vLLM's own (`vllm.entrypoints.openai.api_server`), whose weights stay as it has loaded them."""
+
+    def __init__(self, client: "WatchedClient", ends: frozenset[int]) -> None:
+        self.client, self.ends, self.room = client, ends, client.room
+        self.identity = f"{vllm_version()}, served, {sampled_on()}"
+
+    def generate(
+        self, prompts_P: Sequence[TokenIds], samples: int, *, done: Callable[[int], None] = lambda number: None, **how: Any
+    ) -> list[list[TokenIds]]:
+        flat = self.client.generate(prompts=list(prompts_P), **of_server(samples, **how))["completion_ids"]
+        done(len(flat))
+        return by_prompt(flat, samples)
+
+
 class VllmEngine:
     """The vLLM engine or server that TRL's trainer holds, after the trainer's weights were pushed to it.
 
@@ -61,41 +90,34 @@ class VllmEngine:
         return f"{vllm_version()}, {self.generation.mode}, {self.generation.dtype}, {sampled_on()}"
 
     def generate(
-        self, prompts_P: Sequence[TokenIds], samples: int, *, temperature: float, top_p: float, limit: int, seed: int,
-        done: Callable[[int], None] = lambda number: None,
+        self, prompts_P: Sequence[TokenIds], samples: int, *, done: Callable[[int], None] = lambda number: None, **how: Any
     ) -> list[list[TokenIds]]:
-        """One request with `samples` completions per prompt. A seed belongs to a request: with a request for each sample,
-        all of a prompt's would be equal."""
-        # Log-probabilities, ten bytes a token as numbers and a hundred as text, are for training alone.
-        sampling = {"temperature": temperature, "top_p": top_p, "top_k": 0, "logprobs": None}
-        own = {"seed": seed}  # and nothing of what training asks for besides
         with self.pushing_alone():
             self.generation.sync_weights()
-        if self.generation.mode == "server":
-            flat = self._ask_server(list(prompts_P), sampling | {"n": samples, "max_tokens": limit}, own)
-        else:
-            flat = self._ask_engine(list(prompts_P), sampling | {"max_completion_length": limit}, own | {"n": samples})
+        ask = self._ask_server if self.generation.mode == "server" else self._ask_engine
+        flat = ask(list(prompts_P), samples, **how)
         done(len(flat))
-        return [flat[start : start + samples] for start in range(0, len(flat), samples)]
+        return by_prompt(flat, samples)
 
-    def _ask_engine(self, prompts: list[TokenIds], sampling: dict, own: dict) -> list[TokenIds]:
+    def _ask_engine(self, prompts: list[TokenIds], samples: int, *, limit: int, seed: int, **sampling: float) -> list[TokenIds]:
         """In this process. The training's sampling settings are put back after."""
-        asked = sampling | {"min_p": None, "repetition_penalty": 1.0, "generation_kwargs": own}
+        own = {"seed": seed, "n": samples}  # and nothing of what training asks for besides
+        asked = sampling | FOR_ALL | {"min_p": None, "repetition_penalty": 1.0, "max_completion_length": limit, "generation_kwargs": own}
         kept = {name: getattr(self.generation, name) for name in asked}
         try:
             for name, value in asked.items():
                 setattr(self.generation, name, value)
-            _, completion_ids, _, _ = self.generation.generate(prompts=prompts, images=None, num_generations=own["n"])
+            _, completion_ids, _, _ = self.generation.generate(prompts=prompts, images=None, num_generations=samples)
         finally:
             for name, value in kept.items():
                 setattr(self.generation, name, value)
         return [list(ids) for ids in completion_ids]
 
-    def _ask_server(self, prompts: list[TokenIds], sampling: dict, own: dict) -> list[TokenIds]:
+    def _ask_server(self, prompts: list[TokenIds], samples: int, **how: Any) -> list[TokenIds]:
         """Not through `VLLMGeneration.generate`, which waits for all training processes: this one measures alone."""
 
         def ask() -> list[TokenIds]:
-            output = self.generation.vllm_client.generate(prompts=prompts, **sampling, generation_kwargs=own)
+            output = self.generation.vllm_client.generate(prompts=prompts, **of_server(samples, **how))
             list(output["prompt_ids"])  # raises ServerDied where it did
             return output["completion_ids"]
 

@@ -16,6 +16,7 @@ from src.model.architecture import FOLDER, architecture
 from src.plan.cost_model import (
     engine_cache_per_token,
     engine_memory,
+    evaluation_seconds,
     layer_bytes_per_token,
     layer_input_bytes,
     longest_length,
@@ -224,11 +225,25 @@ def test_gpus_of_a_server_share_its_weights_and_its_cache():
     assert sampling_seconds(two, spec, **few) == pytest.approx(sampling_seconds(one, spec, **few) / 2)
 
 
-def test_rank_0_measures_alone():
-    w, spec = planned("scale=h200", "+experiment=mix_easy_hard", "hardware.processes=2", "hardware.gpus=2")
-    one = replace(w, processes=1, generators=1)
-    assert seconds(w, spec)["evaluation"] == seconds(one, spec)["evaluation"]
-    assert seconds(w, spec)["rollout"] < seconds(one, spec)["rollout"]
+def test_who_measures():
+    """All processes where samples go by number, as vLLM's do; otherwise rank 0 alone."""
+    two = "scale=h200", "+experiment=mix_easy_hard", "hardware.processes=2", "hardware.gpus=2"
+    for rollout, shared in (("vllm_colocate", True), ("transformers", False)):
+        w, spec = planned(*two, f"rollout={rollout}")
+        one = replace(w, processes=1, generators=1)
+        assert (seconds(w, spec)["evaluation"] < 0.7 * seconds(one, spec)["evaluation"]) == shared
+        assert seconds(w, spec)["rollout"] < seconds(one, spec)["rollout"]
+
+
+def test_the_gpus_that_train_help_a_server_to_measure_suites():
+    w, spec = planned("scale=open_rs", "+experiment=mix_easy_hard")
+    before = sum(evaluation_seconds(replace(w, helpers=0), spec, each) for each in w.evaluations)
+    assert w.helpers == 3 and seconds(w, spec)["evaluation"] < 0.5 * before
+    along_the_way = w.evaluations[0]
+    assert evaluation_seconds(w, spec, along_the_way) == evaluation_seconds(replace(w, helpers=0), spec, along_the_way)
+    full = replace(w, trained_parameters=8 * w.trained_parameters)  # no room beside such an optimiser's states
+    assert evaluation_seconds(full, spec, w.evaluations[1]) == evaluation_seconds(replace(w, helpers=0), spec, w.evaluations[1])
+    assert planned("scale=open_rs", "+experiment=mix_easy_hard", "model.lora={rank: 16, alpha: 32}")[0].helpers == 0
 
 
 def test_vllm_takes_its_share_in_turn_or_all_the_time():

@@ -100,6 +100,8 @@ def test_a_server_is_waited_for_samples_and_is_gone_after(tmp_path, monkeypatch)
     from src.model.load import load_tokenizer, resolve
     from src.rollout.client import WatchedClient
     from src.rollout.server import Server, free_port, serving
+    from src.rollout.several import Several
+    from src.rollout.vllm import Served
 
     config = configured()
     tokenizer = load_tokenizer(config.model)
@@ -117,6 +119,9 @@ def test_a_server_is_waited_for_samples_and_is_gone_after(tmp_path, monkeypatch)
         output = client.generate(prompts, n=3, max_tokens=20, logprobs=None, generation_kwargs={"seed": 0})
         beyond = client.generate(prompts, n=1, max_tokens=256, logprobs=None, generation_kwargs={"ignore_eos": True})
         counted = client._tokens_so_far()
+        greedy = {"temperature": 0.0, "top_p": 1.0, "limit": 20, "seed": 0}
+        alone, two = Served(client, frozenset()), [Served(WatchedClient(base_url=server.url), frozenset()) for _ in range(2)]
+        assert Several(two[0], lambda: two[1:], pytest.fail).generate(prompts, 2, **greedy) == alone.generate(prompts, 2, **greedy)
         client.communicator = Communicator()
         with pytest.raises(RunFailed, match="the weights did not reach"):  # at once: this server takes none
             client.update_named_params([("a", "float32", [2])], iter({"a": torch.ones(2)}.items()))

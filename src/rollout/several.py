@@ -1,0 +1,43 @@
+"""One engine made of several that hold the same weights: each samples for a part of the prompts, at the same time."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from src.common.errors import in_words
+from src.rollout.client import in_thread
+from src.rollout.engine import Engine, TokenIds, dealt_back
+
+
+class Several:
+    """An engine, and others that help it. What one of the others cannot do the first one does, and it is asked no more."""
+
+    def __init__(self, first: Engine, start: Callable[[], Sequence[Engine]], warn: Callable[[str], None]) -> None:
+        """`start` gives the others, when the first sample is drawn: where all are known already there is nothing to start."""
+        self.first, self.start, self.warn = first, start, warn
+        self.ends = first.ends
+        self.others: list[Engine] | None = None
+
+    @property
+    def identity(self) -> str:
+        return self.first.identity
+
+    @property
+    def room(self) -> int:
+        return self.first.room
+
+    def generate(self, prompts_P: Sequence[TokenIds], samples: int, **how: Any) -> list[list[TokenIds]]:
+        if self.others is None:
+            self.others = list(self.start())
+        helping = self.others[: len(prompts_P) - 1]
+        mine, *theirs = [prompts_P[place :: len(helping) + 1] for place in range(len(helping) + 1)]
+        running = [in_thread(partial(other.generate, part, samples, **how)) for other, part in zip(helping, theirs, strict=True)]
+        found = [self.first.generate(mine, samples, **how)]
+        for other, part, answer in zip(helping, theirs, running, strict=True):
+            try:
+                found.append(answer.result())
+            except Exception as error:  # noqa: BLE001 - whatever it is, the first one can do it
+                self.warn(f"one engine that helps to measure failed, and is left out ({in_words(error)})")
+                self.others.remove(other)
+                found.append(self.first.generate(part, samples, **how))
+        return dealt_back(found)
