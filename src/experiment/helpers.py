@@ -9,11 +9,12 @@ import torch
 
 from src.common.errors import RunFailed
 from src.common.screen import Screen
+from src.config.tree import LabConfig
 from src.experiment.serving import weights_server
 from src.experiment.sharing import engine_of
 from src.hardware.gpus import MIB, gpus_here, nvidia_smi
 from src.model.architecture import architecture
-from src.plan.cost_model import GB, USABLE, smallest_engine
+from src.plan.cost_model import GB, USABLE, quicker_helper, smallest_engine
 from src.plan.workload import workload
 from src.rollout.engine import Engine
 from src.rollout.several import Several
@@ -29,7 +30,7 @@ SETTLED_S = 5.0  # in which no memory is given back any more
 @contextmanager
 def helped_engine(session: "Session", weights: str, revision: str | None, screen: Screen) -> Iterator[Engine]:
     """What samples from the policy, which has these weights; with servers of them beside it where GPUs are idle."""
-    if not session.config.measured_on_idle_gpus:
+    if not _helps(session.config):
         yield engine_of(session)
         return
     servers: list[Server] = []
@@ -47,6 +48,12 @@ def helped_engine(session: "Session", weights: str, revision: str | None, screen
     finally:
         for server in servers:
             server.stop()
+
+
+def _helps(config: LabConfig) -> bool:
+    """Whether such servers may be, and by the plan, where there is one, measure sooner."""
+    spec = config.hardware.known_spec
+    return config.measured_on_idle_gpus and (spec is None or bool(quicker_helper(workload(config, architecture(config.model)), spec)))
 
 
 def _servers(session: "Session", weights: str, revision: str | None, screen: Screen) -> "list[Server]":

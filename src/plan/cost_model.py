@@ -377,8 +377,19 @@ def seconds(w: Workload, spec: Spec) -> dict[str, float]:
 
 def evaluation_seconds(w: Workload, spec: Spec, e: Sampling) -> float:
     """Seconds that one suite's measurements take in the whole run; the start of servers that help is left out."""
+    return _measuring_seconds(w, spec, e, None if e.in_training else quicker_helper(w, spec))
+
+
+def quicker_helper(w: Workload, spec: Spec) -> Workload | None:
+    """`helper`, where suites are measured sooner with such: beside a server on several GPUs, which writes each token sooner than one
+    can, the longest completions may take them longer than it takes for all."""
+    helping, suites = helper(w, spec), [e for e in w.evaluations if not e.in_training]
+    alone, helped = (sum(_measuring_seconds(w, spec, e, each) for e in suites) for each in (None, helping))
+    return helping if helped < alone else None
+
+
+def _measuring_seconds(w: Workload, spec: Spec, e: Sampling, helping: Workload | None) -> float:
     measuring = w if w.engine.is_server or w.measured_by_all else replace(w, generators=1)  # else rank 0 measures alone
-    helping = None if e.in_training else helper(w, spec)
-    engines = [(measuring, 1), *([(helping, w.helpers)] if helping else [])]
-    share = math.ceil(e.completions / sum(number for _, number in engines))  # of each engine
-    return e.times * max(sampling_seconds(each, spec, share, e.prompt_mean, e.limit, e.batch) for each, _ in engines)
+    engines = [measuring, *([helping] if helping else [])]
+    share = math.ceil(e.completions / (1 + w.helpers if helping else 1))  # of each engine
+    return e.times * max(sampling_seconds(each, spec, share, e.prompt_mean, e.limit, e.batch) for each in engines)

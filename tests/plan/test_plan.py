@@ -26,6 +26,7 @@ from src.plan.cost_model import (
     model_flops,
     pass_lengths,
     peak_memory,
+    quicker_helper,
     sampling_seconds,
     seconds,
     sorted_lengths,
@@ -244,6 +245,8 @@ def test_the_gpus_that_train_help_a_server_to_measure_suites():
     full = replace(w, trained_parameters=8 * w.trained_parameters)  # no room beside such an optimiser's states
     assert evaluation_seconds(full, spec, w.evaluations[1]) == evaluation_seconds(replace(w, helpers=0), spec, w.evaluations[1])
     assert planned("scale=open_rs", "+experiment=mix_easy_hard", "model.lora={rank: 16, alpha: 32}")[0].helpers == 0
+    large = planned("scale=open_rs", "+experiment=mix_easy_hard", "hardware=h100", "hardware.gpus=6", "hardware.processes=2")
+    assert quicker_helper(w, spec) and not quicker_helper(*large)  # one server on four GPUs is the quickest by itself
 
 
 def test_vllm_takes_its_share_in_turn_or_all_the_time():
