@@ -48,13 +48,21 @@ def sampled_on() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
-def of_server(samples: int, *, limit: int, seed: int, **sampling: float) -> dict[str, Any]:
+def of_server(samples: int, *, temperature: float, top_p: float, limit: int, seed: int) -> dict[str, Any]:
     """What a server is asked for. A seed belongs to a request: with a request for each sample, all of a prompt's would be equal."""
-    return sampling | FOR_ALL | {"n": samples, "max_tokens": limit, "generation_kwargs": {"seed": seed}}
+    sampling = {"temperature": temperature, "top_p": top_p, "n": distinct(samples, temperature)}
+    return sampling | FOR_ALL | {"max_tokens": limit, "generation_kwargs": {"seed": seed}}
 
 
-def by_prompt(flat: list[TokenIds], samples: int) -> list[list[TokenIds]]:
-    return [flat[start : start + samples] for start in range(0, len(flat), samples)]
+def distinct(samples: int, temperature: float) -> int:
+    """Of a prompt's samples, how many differ: without a temperature they are all one, and vLLM refuses to draw it more than once."""
+    return samples if temperature else 1
+
+
+def by_prompt(flat: list[TokenIds], samples: int, prompts: int) -> list[list[TokenIds]]:
+    """What was drawn for each prompt, as often as it takes for all of its samples."""
+    drawn = len(flat) // prompts
+    return [flat[start : start + drawn] * (samples // drawn) for start in range(0, len(flat), drawn)]
 
 
 class Served:
@@ -68,8 +76,8 @@ class Served:
         self, prompts_P: Sequence[TokenIds], samples: int, *, done: Callable[[int], None] = lambda number: None, **how: Any
     ) -> list[list[TokenIds]]:
         flat = self.client.generate(prompts=list(prompts_P), **of_server(samples, **how))["completion_ids"]
-        done(len(flat))
-        return by_prompt(flat, samples)
+        done(samples * len(prompts_P))
+        return by_prompt(flat, samples, len(prompts_P))
 
 
 class VllmEngine:
@@ -96,18 +104,22 @@ class VllmEngine:
             self.generation.sync_weights()
         ask = self._ask_server if self.generation.mode == "server" else self._ask_engine
         flat = ask(list(prompts_P), samples, **how)
-        done(len(flat))
-        return by_prompt(flat, samples)
+        done(samples * len(prompts_P))
+        return by_prompt(flat, samples, len(prompts_P))
 
-    def _ask_engine(self, prompts: list[TokenIds], samples: int, *, limit: int, seed: int, **sampling: float) -> list[TokenIds]:
+    def _ask_engine(
+        self, prompts: list[TokenIds], samples: int, *, temperature: float, top_p: float, limit: int, seed: int
+    ) -> list[TokenIds]:
         """In this process. The training's sampling settings are put back after."""
-        own = {"seed": seed, "n": samples}  # and nothing of what training asks for besides
-        asked = sampling | FOR_ALL | {"min_p": None, "repetition_penalty": 1.0, "max_completion_length": limit, "generation_kwargs": own}
+        drawn = distinct(samples, temperature)
+        own = {"seed": seed, "n": drawn}  # and nothing of what training asks for besides
+        sampling = {"temperature": temperature, "top_p": top_p, "max_completion_length": limit, "generation_kwargs": own}
+        asked = sampling | FOR_ALL | {"min_p": None, "repetition_penalty": 1.0}
         kept = {name: getattr(self.generation, name) for name in asked}
         try:
             for name, value in asked.items():
                 setattr(self.generation, name, value)
-            _, completion_ids, _, _ = self.generation.generate(prompts=prompts, images=None, num_generations=samples)
+            _, completion_ids, _, _ = self.generation.generate(prompts=prompts, images=None, num_generations=drawn)
         finally:
             for name, value in kept.items():
                 setattr(self.generation, name, value)
@@ -156,12 +168,12 @@ class VllmAlone:
 
         params = [
             SamplingParams(
-                n=samples, temperature=temperature, top_p=top_p, max_tokens=limit_after(list(ids), limit, self.room), seed=seed,
-                stop_token_ids=sorted(self.ends), detokenize=False,
+                n=distinct(samples, temperature), temperature=temperature, top_p=top_p, seed=seed,
+                max_tokens=limit_after(list(ids), limit, self.room), stop_token_ids=sorted(self.ends), detokenize=False,
             )
             for ids in prompts_P
         ]
         prompts = [{"prompt_token_ids": list(ids)} for ids in prompts_P]
         outputs = self.llm.generate(prompts, params, use_tqdm=False)
         done(len(outputs) * samples)
-        return [[list(sample.token_ids) for sample in output.outputs] for output in outputs]
+        return by_prompt([list(each.token_ids) for output in outputs for each in output.outputs], samples, len(prompts))
