@@ -170,7 +170,7 @@ class LabConfig(Config):
     def measured_on_idle_gpus(self) -> bool:
         """Whether the GPUs that train help a server to measure suites, before training and after it, each with a server of weights
         that lie in a folder. Adapters alone are none that such a server loads."""
-        return self.rollout.starts_server and self.hardware.device == "cuda" and self.model.lora is None
+        return self.rollout.has_helpers and self.hardware.device == "cuda" and self.model.lora is None
 
     @property
     def padding(self) -> Literal["padded", "trimmed", "sorted"]:

@@ -7,7 +7,7 @@ from src.common.screen import Screen
 from src.common.types import Suite
 from src.evaluation.evaluator import Evaluator, Measured
 from src.evaluation.summary import gain
-from src.experiment.helpers import helped_engine
+from src.experiment.helpers import Helpers
 from src.experiment.sharing import engine_of, helped, load
 from src.model.load import fingerprint, resolve
 from src.plan.out_of_memory import measuring_memory_in_words
@@ -23,6 +23,7 @@ class BeforeAfter:
     def __init__(self, session: "Session", evaluator: Evaluator, screen: Screen) -> None:
         self.session, self.evaluator, self.record, self.screen = session, evaluator, session.record, screen
         self.validation = session.data.validation
+        self.helpers = Helpers(session, screen)
         self.suites = (self.validation, *session.data.suites)
         self.base: dict[str, Measured] = {}  # by suite
         self.results: dict[str, dict[str, Any]] = {suite.name: {} for suite in self.suites}
@@ -58,7 +59,7 @@ class BeforeAfter:
     def _on_every_suite(self, when: str, folder: str, revision: str | None = None) -> None:
         """Of the policy's weights, which lie in a folder or on the hub."""
         weights = self._weights()
-        with helped_engine(self.session, folder, revision, self.screen) as engine:
+        with self.helpers.engine(folder, revision) as engine:
             for suite in self.suites:
                 self.screen.note(f"measuring {suite.name} {when}: {len(suite.problems)} problems x {suite.samples} samples")
                 with self.screen.counting(len(suite.problems) * suite.samples) as done:

@@ -1,5 +1,9 @@
-"""Servers that help to measure suites, on the GPUs that train: before training these have nothing to do, and after it neither."""
+"""Servers that help to measure suites, on the GPUs that train: before training these have nothing to do, and after it neither.
 
+They help where they can: what keeps one from starting or from answering is said, and measured without it.
+"""
+
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,13 +12,14 @@ from typing import TYPE_CHECKING
 import torch
 
 from src.common.errors import RunFailed
+from src.common.pace import PACE
 from src.common.screen import Screen
 from src.config.tree import LabConfig
 from src.experiment.serving import weights_server
 from src.experiment.sharing import engine_of
 from src.hardware.gpus import MIB, gpus_here, nvidia_smi
 from src.model.architecture import architecture
-from src.plan.cost_model import GB, USABLE, quicker_helper, smallest_engine
+from src.plan.cost_model import GB, USABLE, helped_if_sooner, smallest_engine
 from src.plan.workload import workload
 from src.rollout.engine import Engine
 from src.rollout.several import Several
@@ -24,73 +29,95 @@ if TYPE_CHECKING:
     from src.experiment.session import Session
     from src.rollout.server import Server
 
-SETTLED_S = 5.0  # in which no memory is given back any more
+SETTLED_S, LOOKS = 5.0, 12  # how often it is looked whether processes that ended have given their memory back
+SAME = 0.2 * GB  # bytes that it moves by when they have
 
 
-@contextmanager
-def helped_engine(session: "Session", weights: str, revision: str | None, screen: Screen) -> Iterator[Engine]:
-    """What samples from the policy, which has these weights; with servers of them beside it where GPUs are idle."""
-    if not _helps(session.config):
-        yield engine_of(session)
-        return
-    servers: list[Server] = []
+class Helpers:
+    """One for each GPU that trains and has room, for one folder of weights at a time."""
 
-    def start() -> list[Engine]:
-        from src.rollout.client import WatchedClient
+    def __init__(self, session: "Session", screen: Screen) -> None:
+        self.session, self.config, self.screen = session, session.config, screen
+        self.needed = smallest_engine(workload(self.config, architecture(self.config.model)))  # bytes
+        self.servers: list[Server] = []
+        self.given_up = not _measures_sooner(self.config)
 
-        servers.extend(_servers(session, weights, revision, screen))
-        for server in servers:
+    @contextmanager
+    def engine(self, weights: str, revision: str | None) -> Iterator[Engine]:
+        """What samples from the session's policy, which has these weights; helped where GPUs are idle."""
+        if self.given_up:
+            yield engine_of(self.session)
+            return
+        try:
+            yield Several(engine_of(self.session), lambda: self._started(weights, revision), self.screen.warn)
+        finally:
+            self._stop()
+
+    def _started(self, weights: str, revision: str | None) -> list[Engine]:
+        from src.rollout.client import WatchedClient, in_thread
+
+        PACE.advance()
+        self._choose(weights, revision)
+        for server in self.servers:
             server.start()
-        return [Served(WatchedClient(base_url=server.url), session.trainer.ends) for server in servers if _ready(server, screen)]
+        waiting = [in_thread(server.wait) for server in self.servers]
+        ready = [server for server, each in zip(self.servers, waiting, strict=True) if self._came_up(each)]
+        PACE.advance()
+        self.given_up = not ready
+        return [Served(WatchedClient(base_url=server.url), self.session.trainer.ends) for server in ready]
 
-    try:
-        yield Several(engine_of(session), start, screen.warn)
-    finally:
-        for server in servers:
-            server.stop()
+    def _came_up(self, waiting) -> bool:
+        try:
+            waiting.result()
+        except RunFailed as error:
+            self.screen.warn(f"measuring without it: {error}")
+            return False
+        return True
+
+    def _choose(self, weights: str, revision: str | None) -> None:
+        torch.cuda.empty_cache()
+        self.servers = []
+        for gpu, (free, total) in _memory_of(self.config.hardware.processes).items():
+            if USABLE * free < self.needed:
+                self.screen.note(
+                    f"GPU {gpu} has {free / GB:.1f} GB left, and a server needs {self.needed / GB:.1f} GB: measured without it"
+                )
+                continue
+            log = self.session.record.folder / f"server_gpu_{gpu}.log"
+            self.servers.append(weights_server(self.config, weights, revision, gpu, USABLE * free / total, log))
+        self.screen.note(f"measuring with {len(self.servers)} more server(s), on the GPUs that train")
+
+    def _stop(self) -> None:
+        for server in self.servers:
+            server.ask_to_end()
+        for server in self.servers:
+            try:
+                server.stop()
+            except subprocess.TimeoutExpired:
+                self.screen.warn(f"the server at {server.url} did not end, and was killed")
 
 
-def _helps(config: LabConfig) -> bool:
-    """Whether such servers may be, and by the plan, where there is one, measure sooner."""
+def _measures_sooner(config: LabConfig) -> bool:
+    """Whether there may be such servers, and they measure sooner by the plan, where there is one."""
+    if not config.measured_on_idle_gpus:
+        return False
     spec = config.hardware.known_spec
-    return config.measured_on_idle_gpus and (spec is None or bool(quicker_helper(workload(config, architecture(config.model)), spec)))
-
-
-def _servers(session: "Session", weights: str, revision: str | None, screen: Screen) -> "list[Server]":
-    """One for each GPU that trains and has room for it."""
-    config, found = session.config, []
-    needed = smallest_engine(workload(config, architecture(config.model)))
-    torch.cuda.empty_cache()
-    for number, (gpu, (free, total)) in enumerate(_memory_of(config.hardware.processes).items()):
-        if USABLE * free < needed:
-            screen.note(f"GPU {gpu} has {free / GB:.1f} GB left, and a server needs {needed / GB:.1f} GB: measured without it")
-            continue
-        log = session.record.folder / f"server_{number}.log"
-        found.append(weights_server(config, weights, revision, gpu, USABLE * free / total, log))
-    if found:
-        screen.note(f"starting {len(found)} more server(s) on the GPUs that train, to measure with")
-    return found
+    return spec is None or helped_if_sooner(workload(config, architecture(config.model)), spec).helpers > 0
 
 
 def _memory_of(processes: int) -> dict[str, tuple[float, float]]:
     """Free and all bytes of the GPUs that train, once the training processes that ended have given theirs back."""
-    seen: dict[str, tuple[float, float]] = {}
-    while seen != (now := _memory_now(processes)):
-        seen = now
+    now = _memory_now(processes)
+    for _ in range(LOOKS):
         time.sleep(SETTLED_S)
+        before, now = now, _memory_now(processes)
+        if all(free - before.get(gpu, (0.0, 0.0))[0] < SAME for gpu, (free, _) in now.items()):
+            break
     return now
 
 
 def _memory_now(processes: int) -> dict[str, tuple[float, float]]:
     lines = nvidia_smi("--query-gpu=uuid,memory.free,memory.total", "--format=csv,noheader,nounits").splitlines()
-    known = {uuid: (float(free) * MIB * GB, float(total) * MIB * GB) for uuid, free, total in (line.split(", ") for line in lines)}
+    rows = [line.split(", ") for line in lines]
+    known = {uuid: (float(free) * MIB * GB, float(total) * MIB * GB) for uuid, free, total in rows if free.isdigit() and total.isdigit()}
     return {gpu.handle: known[gpu.uuid] for gpu in gpus_here()[:processes] if gpu.uuid in known}
-
-
-def _ready(server: "Server", screen: Screen) -> bool:
-    try:
-        server.wait()
-    except RunFailed as error:
-        screen.warn(f"measuring without it: {error}")
-        return False
-    return True

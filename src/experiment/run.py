@@ -17,7 +17,7 @@ from src.experiment.ending import failed, last_save, resume_command, what_next
 from src.experiment.preparing import check_machine, heed_signals, open_record, prepare_libraries
 from src.experiment.serving import server_for
 from src.experiment.watches import BudgetWatch, Heading
-from src.hardware.ranks import agree, check_world, is_first, tell_pace, world_size
+from src.hardware.ranks import agree, check_world, is_first, meet, tell_pace, world_size
 from src.plan.out_of_memory import memory_in_words
 from src.plan.plan import longest_piece_s, plan_of
 from src.record.ledger import Ledger
@@ -122,6 +122,7 @@ def carry_out(session: "Session", screen: Screen, watches: Sequence["Watch"]) ->
     try:
         session.restore()
         measurements.before()
+        meet()
         screen.start(config.scale.steps, session.progress.step)
         stop = agree(BudgetWatch(config).after(session.ledger.total()))  # measuring may have taken it all
         stop = stop or train(session, measurements.validate, screen, tracker.log, watches)
@@ -147,6 +148,7 @@ def follow(session: "Session", screen: Screen) -> None:
 
     session.restore()
     serve(session)
+    meet()
     stop = agree(None)  # rank 0 may have spent the budget already
     stop = stop or train(session, validate=None, screen=screen, log=None)
     if stop is None:

@@ -9,13 +9,13 @@ import trl
 from src.common.errors import UserError
 from src.common.secrets import is_secret
 from src.config.tree import LabConfig
+from src.hardware.ranks import PATIENCE_S
 from src.training import fsdp
 from src.training.algorithm import CONFIGS
 from src.training.length import LengthSchedule
 from src.training.lr import trainer_fields
 from src.training.reward import active
 
-PATIENCE_S = 7 * 24 * 3600  # that processes wait for each other: the others for rank 0 while it measures
 # DeepSpeed's ZeRO stage 2 (arXiv 1910.02054), as Open-RS; "auto" is filled in from TRL's config.
 ZERO2 = {
     "bf16": {"enabled": "auto"},

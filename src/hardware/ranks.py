@@ -1,7 +1,8 @@
 """Which of a run's training processes this one is, and how they agree.
 
 A run has one process, or a set of them with ranks from 0 on: started by `launch.py` beside this, `accelerate launch`,
-torchrun or Slurm's srun. Rank 0 writes the record, prints, tracks, measures and decides; the others train along.
+torchrun or Slurm's srun. Rank 0 writes the record, prints, tracks, measures and decides; the others train along, and draw
+a part of its samples where they can.
 """
 
 import os
@@ -9,6 +10,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from src.hardware.processes import die_with_parent
 
 SET_FOLDER = "GRPO_LAB_SET"  # environment: where the processes that launch.py started leave word
 LAUNCHER = "GRPO_LAB_LAUNCHER"  # environment: the process that started them
+PATIENCE_S = 7 * 24 * 3600  # that processes wait for each other: the others for rank 0 while it measures
 FIRST_PORT = 20_000  # of those that Slurm's jobs take for their rendezvous, by job number
 
 
@@ -91,6 +94,17 @@ def agree(value: Any) -> Any:
     from accelerate.utils import broadcast_object_list
 
     return broadcast_object_list([value], from_process=0)[0]
+
+
+def meet() -> None:
+    """Wait for all ranks, on the CPU: a GPU on which NCCL waits takes turns with whatever else runs there. All of them must come."""
+    if world_size() == 1:
+        return
+    import torch.distributed as dist
+
+    group = dist.new_group(backend="gloo", timeout=timedelta(seconds=PATIENCE_S))
+    dist.barrier(group)
+    dist.destroy_process_group(group)
 
 
 def gather(rows: list[Any]) -> list[Any]:

@@ -11,7 +11,7 @@ from src.common.screen import duration
 from src.config.tree import LabConfig
 from src.data.loaders import TableConfig
 from src.model.architecture import architecture
-from src.plan.cost_model import Sampling, Workload, evaluation_seconds, seconds
+from src.plan.cost_model import Sampling, Workload, evaluation_seconds, helped_if_sooner, seconds
 from src.plan.pilots import Pilot, pilots
 from src.plan.workload import workload
 from src.statistics import FEWEST_SEEDS, Design, cheapest, detectable
@@ -74,6 +74,7 @@ def answers(config: LabConfig, seeds: int = 1, known: Mapping[str, Pilot] | None
     w, spec = workload(config, architecture(config.model)), config.hardware.known_spec
     if spec is None:
         return []
+    w = helped_if_sooner(w, spec)
     known = pilots(config) if known is None else known
     whole = sum(seconds(w, spec).values())
     measured = [each for each in w.evaluations if each.name in known and each.name in config.evaluation.suites]

@@ -371,25 +371,27 @@ def seconds(w: Workload, spec: Spec) -> dict[str, float]:
         "startup": spec.startup_seconds,
         "rollout": rollout + (sync if w.engine.uses_vllm else 0.0),
         "training": training + w.steps * spec.step_seconds,
-        "evaluation": sum(evaluation_seconds(w, spec, each) for each in w.evaluations),
+        "evaluation": evaluations_seconds(helped_if_sooner(w, spec), spec),
     }
 
 
 def evaluation_seconds(w: Workload, spec: Spec, e: Sampling) -> float:
-    """Seconds that one suite's measurements take in the whole run; the start of servers that help is left out."""
-    return _measuring_seconds(w, spec, e, None if e.in_training else quicker_helper(w, spec))
-
-
-def quicker_helper(w: Workload, spec: Spec) -> Workload | None:
-    """`helper`, where suites are measured sooner with such: beside a server on several GPUs, which writes each token sooner than one
-    can, the longest completions may take them longer than it takes for all."""
-    helping, suites = helper(w, spec), [e for e in w.evaluations if not e.in_training]
-    alone, helped = (sum(_measuring_seconds(w, spec, e, each) for e in suites) for each in (None, helping))
-    return helping if helped < alone else None
-
-
-def _measuring_seconds(w: Workload, spec: Spec, e: Sampling, helping: Workload | None) -> float:
+    """Seconds that one suite's measurements take in the whole run."""
     measuring = w if w.engine.is_server or w.measured_by_all else replace(w, generators=1)  # else rank 0 measures alone
+    helping = None if e.in_training else helper(w, spec)
     engines = [measuring, *([helping] if helping else [])]
     share = math.ceil(e.completions / (1 + w.helpers if helping else 1))  # of each engine
     return e.times * max(sampling_seconds(each, spec, share, e.prompt_mean, e.limit, e.batch) for each in engines)
+
+
+def evaluations_seconds(w: Workload, spec: Spec) -> float:
+    """Seconds that all measurements take, engines that help started for each model that is measured."""
+    starts = max((e.times for e in w.evaluations if not e.in_training), default=0) if helper(w, spec) else 0
+    return sum(evaluation_seconds(w, spec, each) for each in w.evaluations) + starts * spec.startup_seconds
+
+
+def helped_if_sooner(w: Workload, spec: Spec) -> Workload:
+    """The run without engines that help, where it measures sooner so: suites may be over before these have started, and a server on
+    several GPUs writes each token sooner than one can."""
+    alone = replace(w, helpers=0)
+    return w if evaluations_seconds(w, spec) < evaluations_seconds(alone, spec) else alone

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from src.common.errors import UserError
@@ -16,6 +16,7 @@ from src.plan.cost_model import (
     Workload,
     engine_cache_per_token,
     engine_memory,
+    evaluations_seconds,
     mean_length,
     memory,
     model_flops,
@@ -47,6 +48,7 @@ class Plan:
     tokens: dict[str, float]
     flops: dict[str, float]  # by phase
     seconds: dict[str, float]  # by phase
+    alone_s: float  # that evaluation takes where no engine can be had that helps
     seconds_per_step: float  # sampling and training
     utilisation: float  # share of the peak rate in training, recomputation not counted
     hours: float
@@ -87,6 +89,7 @@ def make_plan(config: LabConfig) -> Plan:
         tokens=tokens(w),
         flops=flops(w),
         seconds=spent,
+        alone_s=evaluations_seconds(replace(w, helpers=0), spec),
         seconds_per_step=per_step,
         utilisation=sum(model_flops(w, limit) for limit in w.limits) / peak,
         hours=total / 3600,
@@ -223,7 +226,7 @@ def passes_in_words(config: LabConfig) -> str:
 def longest_piece_s(plan: Plan | None) -> float:
     """Seconds that a run may take, by its plan, before it can say that it has advanced: an engine may answer a whole measurement
     at once, and a step with all that belongs to it may take a few times what is planned."""
-    return max(plan.seconds["evaluation"], HANGS * plan.seconds_per_step) if plan else 0.0
+    return max(plan.alone_s, HANGS * plan.seconds_per_step) if plan else 0.0
 
 
 def plan_of(config: LabConfig) -> Plan | None:

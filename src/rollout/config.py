@@ -42,6 +42,11 @@ class RolloutConfig(Choice):
         """Whether the run has to start a server."""
         return False
 
+    @property
+    def has_helpers(self) -> bool:
+        """Whether that server is helped to measure suites."""
+        return False
+
     def prepare(self, device: str) -> None:
         """Set what has to be set before the engine's libraries are loaded."""
 
@@ -96,6 +101,7 @@ class VllmServer(_Vllm):
     start_server: bool  # false = it runs already
     gpu_memory_share: float = Field(gt=0, lt=1)
     timeout_s: float = Field(gt=0)  # to be ready
+    helpers: bool = True  # whether the GPUs that train have servers of their own while suites are measured
 
     @model_validator(mode="after")
     def _is_somewhere(self) -> "VllmServer":
@@ -106,6 +112,10 @@ class VllmServer(_Vllm):
     @property
     def starts_server(self) -> bool:
         return self.start_server
+
+    @property
+    def has_helpers(self) -> bool:
+        return self.start_server and self.helpers
 
     def trainer_fields(self) -> dict[str, Any]:
         return super().trainer_fields() | {

@@ -71,11 +71,16 @@ class Server:
         self.start()
         self.wait()
 
+    def ask_to_end(self) -> None:
+        """Have the command end, and all it started, without waiting for it."""
+        if self.process is not None:
+            self.process.stdin.close()
+
     def stop(self) -> None:
         """End the command and all it started; returns when they are gone."""
         if self.process is None:
             return
-        self.process.stdin.close()
+        self.ask_to_end()
         try:
             self.process.wait(PATIENCE_S + LEEWAY_S)
         finally:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from src.common.errors import in_words
+from src.common.errors import said_by
 from src.rollout.client import in_thread
 from src.rollout.engine import Engine, TokenIds, dealt_back
 
@@ -26,18 +26,28 @@ class Several:
     def room(self) -> int:
         return self.first.room
 
-    def generate(self, prompts_P: Sequence[TokenIds], samples: int, **how: Any) -> list[list[TokenIds]]:
+    def generate(
+        self, prompts_P: Sequence[TokenIds], samples: int, *, done: Callable[[int], None] = lambda number: None, **how: Any
+    ) -> list[list[TokenIds]]:
         if self.others is None:
-            self.others = list(self.start())
+            self.others = self._started()
         helping = self.others[: len(prompts_P) - 1]
         mine, *theirs = [prompts_P[place :: len(helping) + 1] for place in range(len(helping) + 1)]
         running = [in_thread(partial(other.generate, part, samples, **how)) for other, part in zip(helping, theirs, strict=True)]
-        found = [self.first.generate(mine, samples, **how)]
+        found = [self.first.generate(mine, samples, done=done, **how)]
         for other, part, answer in zip(helping, theirs, running, strict=True):
             try:
                 found.append(answer.result())
+                done(samples * len(part))  # from this thread alone
             except Exception as error:  # noqa: BLE001 - whatever it is, the first one can do it
-                self.warn(f"one engine that helps to measure failed, and is left out ({in_words(error)})")
+                self.warn(f"one engine that helps to measure failed, and is left out ({said_by(error)})")
                 self.others.remove(other)
-                found.append(self.first.generate(part, samples, **how))
+                found.append(self.first.generate(part, samples, done=done, **how))
         return dealt_back(found)
+
+    def _started(self) -> list[Engine]:
+        try:
+            return list(self.start())
+        except Exception as error:  # noqa: BLE001 - as above
+            self.warn(f"measuring with one engine alone ({said_by(error)})")
+            return []

@@ -59,9 +59,8 @@ def distinct(samples: int, temperature: float) -> int:
     return samples if temperature else 1
 
 
-def by_prompt(flat: list[TokenIds], samples: int, prompts: int) -> list[list[TokenIds]]:
+def by_prompt(flat: list[TokenIds], drawn: int, samples: int) -> list[list[TokenIds]]:
     """What was drawn for each prompt, as often as it takes for all of its samples."""
-    drawn = len(flat) // prompts
     return [flat[start : start + drawn] * (samples // drawn) for start in range(0, len(flat), drawn)]
 
 
@@ -77,7 +76,7 @@ class Served:
     ) -> list[list[TokenIds]]:
         flat = self.client.generate(prompts=list(prompts_P), **of_server(samples, **how))["completion_ids"]
         done(samples * len(prompts_P))
-        return by_prompt(flat, samples, len(prompts_P))
+        return by_prompt(flat, distinct(samples, how["temperature"]), samples)
 
 
 class VllmEngine:
@@ -103,9 +102,11 @@ class VllmEngine:
         with self.pushing_alone():
             self.generation.sync_weights()
         ask = self._ask_server if self.generation.mode == "server" else self._ask_engine
+        if not prompts_P:  # fewer prompts than processes that measure
+            return []
         flat = ask(list(prompts_P), samples, **how)
         done(samples * len(prompts_P))
-        return by_prompt(flat, samples, len(prompts_P))
+        return by_prompt(flat, distinct(samples, how["temperature"]), samples)
 
     def _ask_engine(
         self, prompts: list[TokenIds], samples: int, *, temperature: float, top_p: float, limit: int, seed: int
@@ -176,4 +177,5 @@ class VllmAlone:
         prompts = [{"prompt_token_ids": list(ids)} for ids in prompts_P]
         outputs = self.llm.generate(prompts, params, use_tqdm=False)
         done(len(outputs) * samples)
-        return by_prompt([list(each.token_ids) for output in outputs for each in output.outputs], samples, len(prompts))
+        flat = [list(each.token_ids) for output in outputs for each in output.outputs]
+        return by_prompt(flat, distinct(samples, temperature), samples)

@@ -195,6 +195,7 @@ OWN_KEYS = {
     "lr_scheduler_kwargs": "lr",
     "warmup_steps": "lr.warmup_steps",
     "warmup_ratio": "lr.warmup_fraction",
+    "vllm_tensor_parallel_size": "rollout=vllm_server, whose server takes all GPUs that do not train",
     "temperature": "rollout.temperature",
     "top_p": "rollout.top_p",
     "top_k": "rollout.top_k",

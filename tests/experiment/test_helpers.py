@@ -8,7 +8,7 @@ import pytest
 from conftest import configured
 
 from src.experiment import helpers
-from src.experiment.helpers import helped_engine
+from src.experiment.helpers import Helpers
 from src.rollout.several import Several
 
 UUIDS = [f"GPU-{number}1111111-aaaa-bbbb-cccc-000000000000" for number in range(4)]
@@ -55,23 +55,26 @@ class Notes(list):
 
 
 def test_there_is_one_on_each_gpu_that_trains_and_has_room(four_a40, tmp_path):
-    servers = helpers._servers(session_in(tmp_path), "a/folder", None, notes := Notes())
-    assert [server.environment["CUDA_VISIBLE_DEVICES"] for server in servers] == ["0", "2"]  # and 3 is the one that samples
-    given = [dict(zip(server.command[3::2], server.command[4::2], strict=True)) for server in servers]
+    helping = Helpers(session_in(tmp_path), notes := Notes())
+    helping._choose("a/folder", None)
+    assert [server.environment["CUDA_VISIBLE_DEVICES"] for server in helping.servers] == ["0", "2"]  # and 3 is the one that samples
+    given = [dict(zip(server.command[3::2], server.command[4::2], strict=True)) for server in helping.servers]
     assert [each["--gpu-memory-utilization"] for each in given] == ["0.928", "0.907"]
     assert {each["--model"] for each in given} == {"a/folder"} and len({each["--port"] for each in given}) == 2
     assert "GPU 1 has 3.1 GB left" in notes[0] and "measured without it" in notes[0]
 
 
-def test_what_cannot_be_started_is_done_without(four_a40, tmp_path):
-    with helped_engine(session_in(tmp_path), str(tmp_path / "no model"), None, notes := Notes()) as engine:
-        assert not (tmp_path / "server_0.log").exists()  # nothing is started before a sample is wanted
-        found = engine.generate([[1], [2], [3]], 2, temperature=1.0, top_p=1.0, limit=4, seed=0)
-    assert found == [[[1], [1]], [[2], [2]], [[3], [3]]]
+def test_what_cannot_be_started_is_done_without_and_not_tried_again(four_a40, tmp_path):
+    helping = Helpers(session_in(tmp_path), notes := Notes())
+    for _ in range(2):
+        with helping.engine(str(tmp_path / "no model"), None) as engine:
+            assert (tmp_path / "server_gpu_0.log").exists() == helping.given_up  # nothing is started before a sample is wanted
+            found = engine.generate([[1], [2], [3]], 2, temperature=1.0, top_p=1.0, limit=4, seed=0)
+        assert found == [[[1], [1]], [[2], [2]], [[3], [3]]]
     assert sum("measuring without it: the vLLM server ended before it was ready" in note for note in notes) == 2
 
 
-def test_nothing_is_started_where_adapters_train(tmp_path):
-    session = session_in(tmp_path, "model.lora={rank: 4, alpha: 8}")
-    with helped_engine(session, "a/folder", None, Notes()) as engine:
+@pytest.mark.parametrize("override", ["model.lora={rank: 4, alpha: 8}", "rollout.helpers=false"])
+def test_there_is_none_where_adapters_train_or_none_is_wanted(tmp_path, override):
+    with Helpers(session_in(tmp_path, override), Notes()).engine("a/folder", None) as engine:
         assert not isinstance(engine, Several)

@@ -17,6 +17,7 @@ from src.plan.cost_model import (
     engine_cache_per_token,
     engine_memory,
     evaluation_seconds,
+    helped_if_sooner,
     layer_bytes_per_token,
     layer_input_bytes,
     longest_length,
@@ -26,7 +27,6 @@ from src.plan.cost_model import (
     model_flops,
     pass_lengths,
     peak_memory,
-    quicker_helper,
     sampling_seconds,
     seconds,
     sorted_lengths,
@@ -246,7 +246,9 @@ def test_the_gpus_that_train_help_a_server_to_measure_suites():
     assert evaluation_seconds(full, spec, w.evaluations[1]) == evaluation_seconds(replace(w, helpers=0), spec, w.evaluations[1])
     assert planned("scale=open_rs", "+experiment=mix_easy_hard", "model.lora={rank: 16, alpha: 32}")[0].helpers == 0
     large = planned("scale=open_rs", "+experiment=mix_easy_hard", "hardware=h100", "hardware.gpus=6", "hardware.processes=2")
-    assert quicker_helper(w, spec) and not quicker_helper(*large)  # one server on four GPUs is the quickest by itself
+    assert helped_if_sooner(w, spec).helpers and not helped_if_sooner(*large).helpers  # one server on four GPUs is the quickest
+    short = tuple(replace(each, completions=4, limit=512) for each in w.evaluations)
+    assert not helped_if_sooner(replace(w, evaluations=short), spec).helpers  # over before others have started
 
 
 def test_vllm_takes_its_share_in_turn_or_all_the_time():

@@ -41,6 +41,14 @@ def test_the_others_are_started_by_the_first_sample_and_once():
     assert engine.generate(PROMPTS, 1) == engine.generate(PROMPTS, 1) and started == [1]
 
 
+def test_what_cannot_be_started_is_done_without():
+    def start():
+        raise OSError("no such card")
+
+    engine = Several(Counting(), start, (warnings := []).append)
+    assert engine.generate(PROMPTS, 1) == Counting().generate(PROMPTS, 1) and "no such card" in warnings[0]
+
+
 def test_what_one_cannot_do_the_first_does():
     first, bad, warnings = Counting(), Counting(fails=True), []
     engine = Several(first, lambda: [bad, Counting()], warnings.append)
