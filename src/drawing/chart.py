@@ -49,6 +49,11 @@ def chart(rows: Sequence[Row], **rest: Any) -> dict[str, Any]:
     }
 
 
+def on_front(points: Sequence[tuple[float, float]]) -> list[bool]:
+    """Of points of two numbers, the more the better, those that no other beats in both."""
+    return [not any(a >= x and b >= y and (a, b) != (x, y) for a, b in points) for x, y in points]
+
+
 def spread(name: str, interval: Interval, unit: float = 1.0, low: str = "low", high: str = "high") -> Row:
     """A mean and its interval as three numbers of a row, times a `unit`, such as 100 for per cent."""
     return {name: short(unit * interval.mean), low: short(unit * interval.low), high: short(unit * interval.high)}

@@ -5,7 +5,7 @@ from statistics import fmean
 
 import numpy as np
 
-from src.drawing.chart import FRONT, Figure, chart, crosses, spread, time_unit, zoom
+from src.drawing.chart import FRONT, Figure, chart, crosses, on_front, spread, time_unit, zoom
 from src.drawing.table import Table, share_with, table
 from src.record.measures import Measure
 from src.report.analysis import Analysis
@@ -39,14 +39,10 @@ def _front(
     analysis: Analysis, group: Group, kind: str, unit: tuple[str, str], points: Sequence[tuple[str, Interval, Interval]]
 ) -> Figure:
     """`unit`: the title of what is spent, and the format of its numbers."""
-    best, on_front = -1.0, set()
-    for label, x, y in sorted(points, key=lambda point: (point[1].mean, -point[2].mean)):
-        if y.mean > best:
-            best = y.mean
-            on_front.add(label)
+    front = on_front([(-x.mean, y.mean) for _, x, y in points])
     rows = [
-        {"configuration": label, **spread("x", x, low="x_low", high="x_high"), **spread("accuracy", y), "front": int(label in on_front)}
-        for label, x, y in points
+        {"configuration": label, **spread("x", x, low="x_low", high="x_high"), **spread("accuracy", y), "front": int(ahead)}
+        for (label, x, y), ahead in zip(points, front, strict=True)
     ]
     title, form = unit
     x = {"field": "x", "type": "quantitative", "title": title, "scale": {"zero": False, "padding": 16}, "axis": {"format": form}}
