@@ -57,7 +57,7 @@ class Group:
     @property
     def file_name(self) -> str:
         """What ends the names of its figures' files."""
-        return re.sub(r"[^A-Za-z0-9]+", "_", self.name).strip("_")
+        return in_a_file_name(self.name)
 
     @property
     def measure(self) -> Measure:
@@ -111,6 +111,10 @@ class Group:
     def base_P(self, configuration: Configuration) -> np.ndarray:
         """Accuracy of the weights that training starts from; the same for every seed but for how it was sampled."""
         return self.accuracy_SP(configuration, "before").mean(axis=0)
+
+
+def in_a_file_name(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
 
 
 def configurations(runs: Sequence[Run], default: Sequence[Path] = ()) -> tuple[list[Configuration], list[LeftOut]]:

@@ -58,6 +58,10 @@ class Effect:
     p: float
     p_of_tokens: float
 
+    @property
+    def kind(self) -> str:
+        return "interaction" if self.interaction else "main effect"
+
 
 @dataclass(frozen=True)
 class Factorial:

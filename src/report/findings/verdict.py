@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
 
+from src.drawing.table import spanned
 from src.report.findings.configurations import Configuration, Group, how_much
 from src.statistics import (
     ERROR,
@@ -206,5 +207,4 @@ def equal(difference: Difference) -> str:
 
 def signed(interval: Interval) -> str:
     """A difference of accuracies in points, with its interval."""
-    text = f"{100 * interval.mean:+.1f} points ({100 * interval.low:+.1f} to {100 * interval.high:+.1f})"
-    return text.replace("-", "−")
+    return spanned(interval, "+.1f", 100, " points")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from src.drawing.table import Cell, Table, counted, gain_with, percent, share_with, table
+from src.drawing.table import Cell, Table, counted, gain_with, percent, share_with, spanned, table, tokens_with
 from src.report.analysis import Analysis
 from src.report.findings.configurations import Group
 from src.report.findings.cut_answers import read_answers
@@ -27,7 +27,7 @@ def _trades(each: Sequence[tuple[Family, Group]], several: bool) -> Table:
         answers = read_answers(group.measures(recipes[0].configuration, "before"))
         base = trade(group, recipes[0].configuration)
         base_accuracy, base_tokens = share_of(base.base_accuracy), mean_of(base.base_tokens)
-        rows.append([suite, "base", None, None, share_with(base_accuracy), None, _tokens(base_tokens), None, None, None, None])
+        rows.append([suite, "base", None, None, share_with(base_accuracy), None, tokens_with(base_tokens, ",.0f"), None, None, None, None])
         for recipe in recipes:
             found = trade(group, recipe.configuration)
             last = trade(group, recipe.configuration, when="after")
@@ -41,7 +41,7 @@ def _trades(each: Sequence[tuple[Family, Group]], several: bool) -> Table:
                     found.seeds,
                     share_with(found.accuracy),
                     gain_with(found.gain.interval),
-                    _tokens(found.tokens),
+                    tokens_with(found.tokens, ",.0f"),
                     change_with(found.change),
                     change_with(last.change),
                     gain_with(over_cut),
@@ -112,12 +112,7 @@ def _variant(group: Group, main: Recipe, other: Recipe) -> list[object]:
 
 
 def change_with(interval: Interval) -> Cell:
-    text = f"{100 * interval.mean:+.1f} % ({100 * interval.low:+.1f} to {100 * interval.high:+.1f})"
-    return Cell(text.replace("-", "−"), round(interval.mean, 6))
-
-
-def _tokens(interval: Interval) -> Cell:
-    return Cell(f"{interval.mean:,.0f} ({interval.low:,.0f}–{interval.high:,.0f})", round(interval.mean, 3))
+    return Cell(spanned(interval, "+.1f", 100, " %"), round(interval.mean, 6))
 
 
 SECTION = Section(

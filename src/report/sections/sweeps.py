@@ -10,6 +10,7 @@ from src.drawing.chart import COLOURS, FRONT, Figure, chart, hues, intervals, nu
 from src.drawing.table import Cell, Table, p_value, plain, table
 from src.record.read import Run
 from src.report.analysis import Analysis
+from src.report.findings.configurations import in_a_file_name
 from src.report.section import Section
 from src.report.sections.factors import cells, effects, effects_figure, factor_levels
 from src.report.sections.uncertainty import UNCERTAIN, uncertain, uncertain_by
@@ -122,8 +123,8 @@ def _slice(sweep: SweepRecord, number: int, name: str) -> Figure | None:
         "color": _STATES,
         "tooltip": [{"field": f} for f in ("trial", "parameter", "value", "state")],
     }
-    ending = name.replace(".", "_").replace("/", "_")
-    return Figure(f"sweep{number}_slice_{ending}", f"{sweep.name}: {name}", "", chart(rows, mark=_DOTS, encoding=encoding))
+    spec = chart(rows, mark=_DOTS, encoding=encoding)
+    return Figure(f"sweep{number}_slice_{in_a_file_name(name)}", f"{sweep.name}: {name}", "", spec)
 
 
 def _pruned(sweep: SweepRecord, number: int) -> Figure:
