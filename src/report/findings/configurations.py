@@ -64,6 +64,11 @@ class Group:
         return self.runs[self.configurations[0].key][0].final(self.suite)
 
     @property
+    def by_accuracy(self) -> list[Configuration]:
+        """The most accurate first."""
+        return sorted(self.configurations, key=lambda c: -self.accuracy_SP(c).mean())
+
+    @property
     def samples(self) -> int:
         """Samples of the problem that has fewest, over all runs."""
         return min(m.samples for c in self.configurations for when in ("before", None) for m in self.measures(c, when))

@@ -69,7 +69,7 @@ def pairs(analysis: Analysis) -> Table:
         [
             f.group.name,
             f.first.label,
-            f.second.label if f.second else "",
+            f.against,
             gain_with(f.difference.interval),
             p_value(f.p),
             standing(f),
