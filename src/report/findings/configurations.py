@@ -78,6 +78,12 @@ class Group:
         """1, 2, 4, … and all samples."""
         return sorted({self.samples, *(2**n for n in range(self.samples.bit_length()) if 2**n <= self.samples)})
 
+    @property
+    def levels(self) -> list[tuple[str, np.ndarray]]:
+        """Each level of difficulty, with the mask of its problems (P)."""
+        levels_P = self.measure.levels_P
+        return [(level, levels_P == level) for level in sorted(set(levels_P.tolist()))]
+
     def measures(self, configuration: Configuration, when: str | None = None) -> list[Measure]:
         """By seed: the final weights, or those at a moment of training."""
         runs = self.runs[configuration.key]

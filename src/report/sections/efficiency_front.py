@@ -6,7 +6,7 @@ from src.drawing.chart import COLOURS, Figure, Row, chart, colour_of, crosses, h
 from src.report.analysis import Analysis
 from src.report.findings.configurations import Group
 from src.report.findings.cut_answers import read_answers
-from src.report.findings.efficiency import MAIN, Family, difficulties, families, named, trade
+from src.report.findings.efficiency import MAIN, Family, families, trade
 from src.statistics import Interval, mean_of, share_of
 
 BASE, CUT = "base", "base, cut at a limit"
@@ -16,18 +16,17 @@ SHADES = ("#9CD0F0", "#6DB6E3", "#3F97CE", "#1F78B4", "#0F5A94", "#08406E")  # o
 def efficiency_figures(analysis: Analysis) -> list[Figure]:
     """None where the records hold no alpha axis."""
     found = families(analysis.configurations)
-    several = len(found) > 1
     figures = []
     for number, family in enumerate(found):
         groups = [group for group in analysis.ranked if family.within(group)]
-        ending = f"_{number}" if several else ""
-        figures += [_front(family, group, named(family, group, several), ending) for group in groups]
+        ending = f"_{number}" if len(found) > 1 else ""
+        figures += [_front(family, group, ending) for group in groups]
         if groups:
-            figures.append(_levels(family, groups, f" ({family.model})" if several else "", ending))
+            figures.append(_levels(family, groups, ending))
     return figures
 
 
-def _front(family: Family, group: Group, title: str, ending: str) -> Figure:
+def _front(family: Family, group: Group, ending: str) -> Figure:
     recipes = family.within(group)
     first = trade(group, recipes[0].configuration)
     rows = [_point(BASE, BASE, mean_of(first.base_tokens), share_of(first.base_accuracy))]
@@ -74,7 +73,7 @@ def _front(family: Family, group: Group, title: str, ending: str) -> Figure:
         "Numbers are alphas. Bars: 95 % intervals over seeds and problems; differences, which are paired, are surer than they "
         "look. Dashed: the untrained base, where an answer longer than a limit counts as wrong and ends there."
     )
-    return Figure(f"efficiency_{group.file_name}{ending}", f"{title}: what shorter answers cost", caption, spec)
+    return Figure(f"efficiency_{group.file_name}{ending}", f"{group.name}{family.told}: what shorter answers cost", caption, spec)
 
 
 def _point(series: str, what: str, tokens: Interval, accuracy: Interval) -> Row:
@@ -82,12 +81,12 @@ def _point(series: str, what: str, tokens: Interval, accuracy: Interval) -> Row:
     return {"series": series, "what": what, **x, **y, "point": 1}
 
 
-def _levels(family: Family, groups: Sequence[Group], ending: str, file_ending: str) -> Figure:
+def _levels(family: Family, groups: Sequence[Group], ending: str) -> Figure:
     """The main series and the supervised control: tokens against the base's, suite by suite and level by level."""
     rows: list[Row] = []
     for group in groups:
         recipes = [recipe for recipe in family.within(group) if recipe.series == MAIN or recipe.alpha is None]
-        for level, at_P in difficulties(group):
+        for level, at_P in group.levels:
             base = mean_of(trade(group, family.within(group)[0].configuration, at_P).base_tokens).mean
             place = {"problems": f"{group.name}, {level}|{base:.0f} tokens", "base_tokens": base}
             changes = [(recipe.label, trade(group, recipe.configuration, at_P).change) for recipe in recipes]
@@ -119,4 +118,4 @@ def _levels(family: Family, groups: Sequence[Group], ending: str, file_ending: s
         "problem."
     )
     spec = chart(rows, height=240, layer=[{"encoding": encoding, "layer": [bars, points]}, zero])
-    return Figure(f"efficiency_levels{file_ending}", f"Tokens saved by difficulty{ending}", caption, spec)
+    return Figure(f"efficiency_levels{ending}", f"Tokens saved by difficulty{family.told}", caption, spec)
