@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from src.common.files import write_whole
+from src.common.screen import count
 from src.drawing.chart import colour_of
 from src.drawing.images import write_images
 from src.drawing.table import write_tables
 from src.report.analysis import Analysis
 from src.report.findings.effects import incomplete
-from src.report.findings.verdict import count
 from src.report.section import Part, parts
 from src.report.sections import SECTIONS
 from src.report.sections.problems import problem_views

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from src.common.screen import count
 from src.drawing.table import plain
 from src.record.left_out import LeftOut
 from src.record.measures import Measure
@@ -288,8 +289,7 @@ def _group_names(found: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
 
 def how_much(protocol: Mapping[str, Any]) -> str:
     """`160 problems, 2 samples`."""
-    problems, samples = protocol["problem count"], protocol["samples per problem"]
-    return f"{problems} problem{'' if problems == 1 else 's'}, {samples} sample{'' if samples == 1 else 's'}"
+    return f"{count(protocol['problem count'], 'problem')}, {count(protocol['samples per problem'], 'sample')}"
 
 
 def protocol(run: Run, suite: str, when: str = "before") -> dict[str, Any]:

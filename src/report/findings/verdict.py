@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
 
+from src.common.screen import count
 from src.drawing.table import spanned
 from src.report.findings.configurations import Configuration, Group, how_much
 from src.statistics import (
@@ -174,10 +175,6 @@ def _share(part: int, whole: int) -> str:
     if part < whole:
         return f"{part} of {whole} configurations {'is' if part == 1 else 'are'}"
     return {1: "The one configuration is", 2: "Both configurations are"}.get(whole, f"All {whole} configurations are")
-
-
-def count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def points(share: float) -> str:
