@@ -75,13 +75,19 @@ def reuse(records: Records, recipe: str, repeats: int, suite: str) -> ClaimEffec
 
 def curve_change(records: Records, recipe: Selector, metric: str, start: list[float], end: list[float]) -> ClaimEffect | None:
     """Change of a training curve between two stretches of it, in per cent; a stretch is given as shares of all steps."""
-    configuration = records.named(recipe)
-    changes = []
-    for run in configuration.measured if configuration else ():
+
+    def change(run: Run) -> float | None:
         first, last = _stretch(run, metric, start), _stretch(run, metric, end)
-        if first and last is not None:
-            changes.append(100 * (last / first - 1))
-    return effect_of(t_interval(changes), len(changes), [configuration]) if changes else None
+        return 100 * (last / first - 1) if first and last is not None else None
+
+    return _over_runs(records, recipe, change)
+
+
+def _over_runs(records: Records, recipe: Selector, of: Callable[[Run], float | None]) -> ClaimEffect | None:
+    """A number of each run of a recipe, as far as it has one."""
+    configuration = records.named(recipe)
+    values = [value for run in (configuration.measured if configuration else ()) if (value := of(run)) is not None]
+    return effect_of(t_interval(values), len(values), [configuration]) if configuration and values else None
 
 
 def _stretch(run: Run, metric: str, shares: Sequence[float]) -> float | None:
@@ -191,14 +197,12 @@ def fitted(records: Records, number: str, recipe: str) -> ClaimEffect | None:
 
 def cost(records: Records, recipe: Selector, figure: str, steps: int) -> ClaimEffect | None:
     """Cost of a run in US dollars (`usd`) or hours (`hours`), scaled to a number of steps."""
-    configuration = records.named(recipe)
-    values = []
-    for run in configuration.measured if configuration else ():
-        done = len(run.steps.get("step", []))
-        total = run.usd if figure == "usd" else run.seconds / 3600
-        if done and total:
-            values.append(total * steps / done)
-    return effect_of(t_interval(values), len(values), [configuration]) if values else None
+
+    def scaled(run: Run) -> float | None:
+        done, total = len(run.steps.get("step", [])), run.usd if figure == "usd" else run.seconds / 3600
+        return total * steps / done if done and total else None
+
+    return _over_runs(records, recipe, scaled)
 
 
 KINDS: dict[str, Callable[..., ClaimEffect | None]] = {

@@ -106,20 +106,18 @@ def sentences(groups: Sequence[Group], verdict: Judgement) -> list[tuple[str, li
     told = []
     for group in benchmarks(groups):
         heading = group.name if how_much(group.protocol) in group.name else f"{group.name}: {how_much(group.protocol)}"
-        with_base, between = ([f for f in found if f.group is group] for found in (verdict.with_base, verdict.between))
-        words = [*_on_base(with_base), *_on_each_other(between, group), _smallest(with_base, between), *_on_seeds(with_base)]
-        told.append((heading, words))
+        told.append((heading, [*_on_base(group, verdict), *on_each_other(group, verdict), *_on_limits(group, verdict)]))
     return told
 
 
-def _on_base(findings: Sequence[Finding]) -> list[str]:
-    findings = sorted(findings, key=lambda f: -f.difference.mean)
+def _on_base(group: Group, verdict: Judgement) -> list[str]:
+    findings = sorted((f for f in verdict.with_base if f.group is group), key=lambda f: -f.difference.mean)
     words = []
     for standing in ("better", "worse"):
         if sure := [f"{f.first.label} by {signed(f.difference.interval)}" for f in findings if f.standing == standing]:
-            words.append(f"{_share(len(sure), len(findings))} {standing} than the base: {_first(sure)}.")
+            words.append(f"{_share(len(sure), len(findings))} {standing} than the base: {first_of(sure)}.")
     if rest := [f for f in findings if f.standing == "not resolved"]:
-        told = _first([f"{f.first.label} {signed(f.difference.interval)}, {equal(f.difference)}" for f in rest])
+        told = first_of([f"{f.first.label} {signed(f.difference.interval)}, {equal(f.difference)}" for f in rest])
         nearly = any(f.difference.interval.low > 0 or f.difference.interval.high < 0 for f in rest)
         corrected = " once corrected for the number of comparisons" if nearly else ""
         share = "None is" if len(rest) == len(findings) else f"{_share(len(rest), len(findings))} not"
@@ -127,7 +125,8 @@ def _on_base(findings: Sequence[Finding]) -> list[str]:
     return words
 
 
-def _on_each_other(findings: Sequence[Finding], group: Group) -> list[str]:
+def on_each_other(group: Group, verdict: Judgement) -> list[str]:
+    findings = [f for f in verdict.between if f.group is group]
     if not findings:
         return []
     partly = "" if len(group.configurations) <= ALL_PAIRS_UP_TO else " with the one that measured best"
@@ -138,15 +137,20 @@ def _on_each_other(findings: Sequence[Finding], group: Group) -> list[str]:
         best = findings[0]
         against = f"{best.first.label} against {best.against} is {signed(best.difference.interval)}, {equal(best.difference)}"
         return [f"Between configurations nothing is resolved ({compared}): {against}."]
-    told = _first([f"{f.first.label} is {f.standing} than {f.against} by {signed(f.difference.interval)}" for f in sure])
+    told = first_of([f"{f.first.label} is {f.standing} than {f.against} by {signed(f.difference.interval)}" for f in sure])
     widest = equal(max(rest, key=lambda difference: difference.equal_within)) if rest else ""
     return [f"{told}." + (f" {len(rest)} of {compared} cannot be told apart, {widest} at most." if rest else "")]
 
 
-def _first(told: Sequence[str]) -> str:
+def first_of(told: Sequence[str], most: int = MOST_TOLD) -> str:
     """The first of them, and how many more there are."""
-    more = f"; and {len(told) - MOST_TOLD} more" if len(told) > MOST_TOLD else ""
-    return "; ".join(told[:MOST_TOLD]) + more
+    more = f"; and {len(told) - most} more" if len(told) > most else ""
+    return "; ".join(told[:most]) + more
+
+
+def _on_limits(group: Group, verdict: Judgement) -> list[str]:
+    with_base, between = ([f for f in found if f.group is group] for found in (verdict.with_base, verdict.between))
+    return [_smallest(with_base, between), *_on_seeds([f for f in with_base if not f.enough_seeds])]
 
 
 def _smallest(with_base: Sequence[Finding], between: Sequence[Finding]) -> str:
@@ -162,8 +166,7 @@ def _smallest(with_base: Sequence[Finding], between: Sequence[Finding]) -> str:
     return f"A gain of {points(detectable_by(widest))} is found in 4 of 5 tries{apart}; {help_most}."
 
 
-def _on_seeds(with_base: Sequence[Finding]) -> list[str]:
-    few = [f for f in with_base if not f.enough_seeds]
+def _on_seeds(few: Sequence[Finding]) -> list[str]:
     if not few:
         return []
     seeds = "/".join(str(n) for n in sorted({f.difference.seeds for f in few}))

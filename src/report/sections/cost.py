@@ -22,7 +22,7 @@ def costs(analysis: Analysis) -> Table:
     for c in analysis.configurations:
         if not (bills := _bills(c)):
             continue
-        spent = _by_phase(bills)
+        spent = _mean_seconds(bills)
         usd, gpu_hours, tokens = (fmean(bill.get(key) or 0.0 for bill in bills) for key in ("usd", "gpu_hours", "completion_tokens"))
         time, gain = sum(spent.values()), analysis.verdict.of(main, c).difference if main and c.key in main.runs else None
         gained = 100 * gain.mean if gain else 0.0
@@ -55,8 +55,8 @@ def _bills(configuration: Configuration) -> list[dict[str, Any]]:
     return [bill for run in configuration.measured or configuration.runs if (bill := run.summary.get("cost"))]
 
 
-def _by_phase(bills: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Seconds of a run, the mean."""
+def _mean_seconds(bills: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Of a run, by phase."""
     return {phase: fmean(bill.get("seconds", {}).get(phase, 0.0) for bill in bills) for phase in PHASES}
 
 
@@ -81,7 +81,7 @@ HUES = {
 def by_phase(analysis: Analysis) -> list[Figure]:
     """Time of a run by phase, the mean over the seeds of each configuration; nothing where no run kept account."""
     bills = {c.label: found for c in analysis.configurations[:MOST] if (found := _bills(c))}
-    spent = {label: _by_phase(found) for label, found in bills.items()}
+    spent = {label: _mean_seconds(found) for label, found in bills.items()}
     longest = max((sum(each.values()) for each in spent.values()), default=0.0)
     if not longest:
         return []

@@ -36,8 +36,11 @@ def _front(family: Family, group: Group, ending: str) -> Figure:
     answers = read_answers(group.measures(recipes[0].configuration, "before"))
     leftmost = min(row["x_low"] for row in rows)
     curve = [(tokens, accuracy) for _, tokens, accuracy in answers.curve() if tokens >= 0.9 * leftmost]
-    rows += [{"series": CUT, "x": short(tokens), "accuracy": short(accuracy), "point": 0} for tokens, accuracy in curve]
-    rows[len(curve) // 2 - len(curve)]["what"] = CUT  # in the middle of the curve
+    names = {len(curve) // 2: CUT}  # in its middle
+    rows += [
+        {"series": CUT, "what": names.get(at, ""), "x": short(tokens), "accuracy": short(accuracy), "point": 0}
+        for at, (tokens, accuracy) in enumerate(curve)
+    ]
     x = {"field": "x", "type": "quantitative", "title": "mean tokens", "scale": {"zero": False, "padding": 20}}
     scale = {"zero": False, "padding": 16, "nice": False}  # a rounded axis would reach beyond 100 %
     y = {"field": "accuracy", "type": "quantitative", "title": "accuracy", "scale": scale, "axis": {"format": ".0%"}}

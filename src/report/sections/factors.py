@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from statistics import fmean, median
 
-from src.drawing.chart import COLOURS, Figure, chart, hues, intervals, spread
+from src.drawing.chart import COLOURS, Figure, Row, chart, hues, intervals, spread
 from src.drawing.table import Cell, Table, gain_with, p_value, points, share_with, spanned, table, tokens_with
 from src.report.analysis import Analysis
 from src.report.findings.configurations import Configuration, in_a_file_name
@@ -128,7 +128,7 @@ def cells(factorial: Factorial) -> Figure:
         "yOffset": {"field": "rest", "type": "nominal"},
         "color": {"field": "colour", "type": "nominal", "title": coloured.name, "scale": {"range": list(COLOURS)}, "legend": legend},
     }
-    point = {"tooltip": [{"field": name} for name in ("cell", "accuracy", "low", "high")]}
+    point: Row = {"tooltip": [{"field": name} for name in ("cell", "accuracy", "low", "high")]}
     if others:
         point["shape"] = {"field": "shape", "type": "nominal", "title": others[0].name, "legend": legend}
     spec = chart(

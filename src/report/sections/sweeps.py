@@ -15,7 +15,7 @@ from src.report.section import Section
 from src.report.sections.factors import cells, effects, effects_figure, factor_levels
 from src.report.sections.uncertainty import UNCERTAIN, uncertain, uncertain_by
 from src.statistics import Difference, Interval, Side, contrast
-from src.sweep.read import Importance, SweepRecord, SweepTrial
+from src.sweep.read import Importance, SweepRecord
 
 
 def of_sweep(sweep: SweepRecord, number: int) -> list[Figure]:
@@ -43,7 +43,7 @@ def _history(sweep: SweepRecord, number: int) -> Figure:
             continue
         if trial.state == "complete":
             best = value if best is None else pick(best, value)
-        row = {"trial": trial.number, "value": value, "state": trial.state, "best": best, "params": _params(trial)}
+        row = {"trial": trial.number, "value": value, "state": trial.state, "best": best, "params": _settings(trial.params)}
         ends = {"low": value - (trial.spread or 0.0), "high": value + (trial.spread or 0.0)}
         rows.append(row | ends | {"seeds": trial.seeds})
     tooltip = [{"field": f} for f in ("trial", "value", "state", "seeds", "params")]
@@ -64,10 +64,6 @@ def _history(sweep: SweepRecord, number: int) -> Figure:
     return Figure(f"sweep{number}_history", f"{sweep.name}: history", caption, spec)
 
 
-def _params(trial: SweepTrial) -> str:
-    return ", ".join(f"{key}={plain(value)}" for key, value in trial.params.items())
-
-
 def _axis(objective: str, field: str) -> dict[str, Any]:
     title = " ".join(objective.removeprefix("evaluation.").split("."))
     axis = {"format": ".0%"} if is_share(objective) else {}
@@ -79,7 +75,7 @@ def _pareto(sweep: SweepRecord, number: int) -> Figure:
     trials = [trial for trial in sweep.complete if len(trial.values) > 1]
     front = on_front([(t.values[0] if up else -t.values[0], t.values[1] if other_up else -t.values[1]) for t in trials])
     rows = [
-        {"trial": t.number, "first": t.values[0], "second": t.values[1], "front": int(ahead), "params": _params(t)}
+        {"trial": t.number, "first": t.values[0], "second": t.values[1], "front": int(ahead), "params": _settings(t.params)}
         for t, ahead in zip(trials, front, strict=True)
     ]
     tooltip = [{"field": f} for f in ("trial", "first", "second", "params")]
@@ -155,7 +151,7 @@ def trials(analysis: Analysis) -> Table:
             trial.seeds,
             told(list(sweep.objectives)[1], trial.values[1]) if len(trial.values) > 1 else None,
             trial.step,
-            _params(trial),
+            _settings(trial.params),
             trial.reason or "",
             uncertain(found) if (found := _measured(sweep, [run for folder in trial.folders for run in runs.get(folder.resolve(), ())])) else None,
         ]
@@ -188,11 +184,16 @@ def confirmation(analysis: Analysis) -> Table:
     return table("confirmation", "The best of a search, run again", note, columns, rows, brief=True)
 
 
+def _settings(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={plain(value)}" for key, value in values.items())
+
+
 def _confirmed(sweep: SweepRecord, row: Mapping[str, Any]) -> list[Any]:
     trial = next((trial for trial in sweep.trials if trial.number == row["trial"]), None)
+    params = _settings(trial.params) if trial else ""
     against = row.get("against_default")
     return [
-        "the default recipe" if row["trial"] is None else f"trial {row['trial']}: {_params(trial) if trial else ''}",
+        "the default recipe" if row["trial"] is None else f"trial {row['trial']}: {params}",
         *(told(sweep.objective, row.get(key)) for key in ("search", "expected")),
         told(sweep.objective, *(row[key] for key in ("confirmed", "low", "high"))),
         len(row["by_seed"]),
