@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return report(options.folders or [Path("outputs")], options)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {'--plan: ' * options.plan}{error}", file=sys.stderr)
         return BAD_INPUT
 
 

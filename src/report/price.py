@@ -21,7 +21,7 @@ def priced(analysis: Analysis) -> dict[str, str]:
             found = answers(config_of(group), seeds, {group.suite: pilot})
             lines |= in_words([replace(each, suite=group.name) for each in found])
     if not lines:
-        raise UserError("--plan: these records hold no two recipes over the same two seeds; nothing is known of seeds")
+        raise UserError("these records hold no two recipes over the same two seeds; nothing is known of seeds")
     return lines
 
 

@@ -106,7 +106,9 @@ def sentences(groups: Sequence[Group], verdict: Judgement) -> list[tuple[str, li
     told = []
     for group in benchmarks(groups):
         heading = group.name if how_much(group.protocol) in group.name else f"{group.name}: {how_much(group.protocol)}"
-        told.append((heading, [*_on_base(group, verdict), *on_each_other(group, verdict), *_on_limits(group, verdict)]))
+        told.append(
+            (heading, [*_on_base(group, verdict), *on_each_other(group, verdict), *_on_limits(group, verdict)])
+        )
     return told
 
 
