@@ -3,13 +3,16 @@
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from src.statistics import Interval
 
 # Okabe & Ito's colours for all kinds of colour vision; the black one is left out, since it drowns in the dark.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C6BB1", "#A6761D")
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
+FRONT = {"type": "line", "interpolate": "step-after", "color": "#888888", "strokeDash": [4, 3]}  # the mark of a Pareto front
 
 Row = dict[str, Any]
 
@@ -44,6 +47,35 @@ def chart(rows: Sequence[Row], **rest: Any) -> dict[str, Any]:
         "data": {"values": out.getvalue(), "format": {"type": "csv", "parse": kinds}},
         **rest,
     }
+
+
+def on_front(points: Sequence[tuple[float, float]]) -> list[bool]:
+    """Of points of two numbers, the more the better, those that no other beats in both."""
+    return [not any(a >= x and b >= y and (a, b) != (x, y) for a, b in points) for x, y in points]
+
+
+def spread(name: str, interval: Interval, unit: float = 1.0, low: str = "low", high: str = "high") -> Row:
+    """A mean and its interval as three numbers of a row, times a `unit`, such as 100 for per cent."""
+    return {name: short(unit * interval.mean), low: short(unit * interval.low), high: short(unit * interval.high)}
+
+
+def hues(field: str, colours: Mapping[str, str], **legend: Any) -> Row:
+    """The encoding of a field in colours by its values, told in a legend above the figure unless `legend` says otherwise."""
+    scale = {"domain": list(colours), "range": list(colours.values())}
+    return {"field": field, "type": "nominal", "title": None, "legend": {"orient": "top"} | legend, "scale": scale}
+
+
+def crosses(size: int, tooltip: Sequence[Row]) -> list[Row]:
+    """Layers of points with their intervals both ways, from x_low to x_high and from low to high, where x, y and colour are shared."""
+    return [
+        {"mark": "rule", "encoding": {"y": {"field": "low"}, "y2": {"field": "high"}}},
+        {"mark": "rule", "encoding": {"x": {"field": "x_low"}, "x2": {"field": "x_high"}}},
+        {
+            "params": [zoom()],
+            "mark": {"type": "point", "filled": True, "size": size, "opacity": 1},
+            "encoding": {"tooltip": tooltip},
+        },
+    ]
 
 
 _WRAP = r"(.{40}\S*) "  # of a label: a line of it ends at the first space from here on

@@ -101,20 +101,23 @@ def counted(number: float) -> Cell:
     return Cell(f"{number:,.0f}", number)
 
 
+def spanned(interval: Interval, form: str, times: float = 1, unit: str = "") -> str:
+    """A mean in a format, with its interval: `50.0 % (45.1–54.9)`, and with signs `+4.2 (−1.0 to +9.4)`."""
+    mean, low, high = (f"{times * each:{form}}".replace("-", "−") for each in (interval.mean, interval.low, interval.high))
+    return f"{mean}{unit} ({low}{' to ' if form.startswith('+') else '–'}{high})"
+
+
 def share_with(interval: Interval) -> Cell:
-    text = f"{100 * interval.mean:.1f} % ({100 * interval.low:.1f}–{100 * interval.high:.1f})"
-    return Cell(text, round(interval.mean, 6))
+    return Cell(spanned(interval, ".1f", 100, " %"), round(interval.mean, 6))
 
 
 def gain_with(interval: Interval) -> Cell:
     """A difference of shares in points."""
-    text = f"{100 * interval.mean:+.1f} ({100 * interval.low:+.1f} to {100 * interval.high:+.1f})"
-    return Cell(text.replace("-", "−"), round(100 * interval.mean, 4))
+    return Cell(spanned(interval, "+.1f", 100), round(100 * interval.mean, 4))
 
 
-def tokens_with(interval: Interval) -> Cell:
-    text = f"{interval.mean:+.1f} ({interval.low:+.1f} to {interval.high:+.1f})"
-    return Cell(text.replace("-", "−"), round(interval.mean, 3))
+def tokens_with(interval: Interval, form: str = "+.1f") -> Cell:
+    return Cell(spanned(interval, form), round(interval.mean, 3))
 
 
 def p_value(p: float) -> Cell:

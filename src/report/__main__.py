@@ -6,13 +6,9 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from src.common.errors import BAD_INPUT, UserError
 from src.statistics import MOST_LOOKS
-
-if TYPE_CHECKING:
-    from src.report.analysis import Analysis
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,9 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m src.report",
         description="Turn the records of runs and sweeps into one page to decide from: index.html, report.md, figures, tables.",
     )
-    parser.add_argument(
-        "folders", nargs="*", type=Path, help="run or sweep folders, or folders that hold some (default: outputs)"
-    )
+    parser.add_argument("folders", nargs="*", type=Path, help="run or sweep folders, or folders that hold some (default: outputs)")
     parser.add_argument("--output", type=Path, default=Path("report"), help="folder to write to (default: report)")
     parser.add_argument(
         "--looks", type=int, default=1, choices=range(1, MOST_LOOKS + 1), metavar="N",
@@ -36,8 +30,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--wandb", action="store_true", help="also make the report on Weights & Biases")
     parser.add_argument("--wandb-project", help="ENTITY/PROJECT of the W&B report (default: that of the runs)")
     options = parser.parse_args(arguments)
-    folders = options.folders or [Path("outputs")]
+    try:
+        return report(options.folders or [Path("outputs")], options)
+    except UserError as error:
+        print(f"error: {'--plan: ' * options.plan}{error}", file=sys.stderr)
+        return BAD_INPUT
 
+
+def report(folders: Sequence[Path], options: argparse.Namespace) -> int:
+    """As asked. Raises UserError."""
     from src.report.analysis import analyse
     from src.report.page import write_report
 
@@ -50,15 +51,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for entry in (*analysis.left_out, *analysis.unfinished):
         print(f"left out: {entry.folder}: {entry.reason}", file=sys.stderr)
     if not (analysis.runs or analysis.sweeps or analysis.models):
-        print(f"error: nothing to report in {', '.join(map(str, folders))}; name run or sweep folders", file=sys.stderr)
-        return BAD_INPUT
+        raise UserError(f"nothing to report in {', '.join(map(str, folders))}; name run or sweep folders")
     if options.plan:
-        return plan(analysis)
+        from src.report.price import priced
+
+        print(*(f"{about}: {line}" for about, line in priced(analysis).items()), sep="\n")
+        return 0
     try:
         page = write_report(analysis, options.output)
     except OSError as error:
-        print(f"error: cannot write {options.output} ({error.strerror}); choose another with --output", file=sys.stderr)
-        return BAD_INPUT
+        raise UserError(f"cannot write {options.output} ({error.strerror}); choose another with --output") from error
     print(analysis.answer)
     for heading, words in analysis.sentences:
         print(heading, *words, sep="\n  ")
@@ -67,23 +69,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from src.report.wandb_report import publish
 
         print(publish(analysis, options.wandb_project))
-    return 0
-
-
-def plan(analysis: "Analysis") -> int:
-    """Print what the next answer costs; returns the exit code."""
-    from src.report.price import priced
-
-    try:
-        lines = priced(analysis)
-    except UserError as error:
-        print(f"error: --plan: {error}", file=sys.stderr)
-        return BAD_INPUT
-    if not lines:
-        print("error: --plan: these records hold no two recipes over the same two seeds; nothing is known of seeds", file=sys.stderr)
-        return BAD_INPUT
-    for about, line in lines.items():
-        print(f"{about}: {line}")
     return 0
 
 

@@ -1,35 +1,26 @@
 """The page: one file with everything in it, and beside it the same figures, tables and words as files."""
 
-import json
 from collections.abc import Sequence
 from functools import cache
-from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from src.common.files import write_whole
+from src.common.screen import count
 from src.drawing.chart import colour_of
 from src.drawing.images import write_images
 from src.drawing.table import write_tables
 from src.report.analysis import Analysis
 from src.report.findings.effects import incomplete
-from src.report.findings.verdict import count
+from src.report.findings.verdict import first_of
 from src.report.section import Part, parts
 from src.report.sections import SECTIONS
 from src.report.sections.problems import problem_views
 from src.report.sections.shown import SHOWN_AT_FIRST, shown_at_first
 
 OUTCOMES = (
-    "better",
-    "worse",
-    "not resolved",
-    "better, these weights",
-    "worse, these weights",
-    "supported",
-    "contradicted",
-    "undecided",
-    "not measured",
-)
+    "better", "worse", "not resolved", "better, these weights", "worse, these weights",
+    "supported", "contradicted", "undecided", "not measured",
+)  # fmt: skip
 ALARMED_NAMED = 5  # runs that went wrong, in the note on them
 TITLE = "What works, with error bars"
 
@@ -57,19 +48,16 @@ def render(analysis: Analysis, found: Sequence[Part], live: str) -> str:
     import jinja2
     from markupsafe import Markup
 
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
-    shown, problems = shown_at_first(analysis), problem_views(analysis)
+    loader = jinja2.PackageLoader("src.report", "template")
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":"), "allow_nan": False}
     content = {
         "figures": {figure.name: figure.spec for part in found for figure in part.figures},
-        "shown": shown,
+        "shown": shown_at_first(analysis),
         "configurations": [c.label for c in analysis.configurations],
-        "problems": problems,
+        "problems": problem_views(analysis),
     }
-    legend = [
-        {"label": c.label, "colour": colour_of(number), "shown": c.label in shown}
-        for number, c in enumerate(analysis.configurations)
-    ]
-    return environment.from_string(_file("page.html.j2")).render(
+    return environment.get_template("page.html.j2").render(
         title=TITLE,
         subtitle=subtitle(analysis),
         parts=found,
@@ -77,29 +65,13 @@ def render(analysis: Analysis, found: Sequence[Part], live: str) -> str:
         answer=analysis.answer,
         sentences=analysis.sentences,
         notes=notes(analysis),
-        legend=legend,
+        content=content,
+        colour_of=colour_of,
         most_shown=SHOWN_AT_FIRST,
-        problems=problems,
         outcomes=OUTCOMES,
-        data=Markup(_json(content)),
-        css=Markup(_file("page.css")),
-        js=Markup(_file("page.js")),
         bundle=Markup(bundle()),
         footer=footer(analysis),
     )
-
-
-def _json(content: Any) -> str:
-    # "</" would end the script element that holds it.
-    return (
-        json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        .replace("</", "<\\/")
-        .replace("<!--", "<\\u0021--")
-    )
-
-
-def _file(name: str) -> str:
-    return resources.files("src.report").joinpath("template", name).read_text(encoding="utf-8")
 
 
 @cache
@@ -114,10 +86,8 @@ def subtitle(analysis: Analysis) -> str:
     """What was read, in one line."""
     measured = sum(bool(run.measures) for run in analysis.runs)
     scales = ", ".join(sorted({run.summary["scale"] for run in analysis.runs}))
-    words = [
-        f"{count(len(analysis.runs), 'run')} of {count(len(analysis.configurations), 'configuration')} at scale {scales}",
-        f"{measured} measured to the end",
-    ] if analysis.runs else []
+    runs = f"{count(len(analysis.runs), 'run')} of {count(len(analysis.configurations), 'configuration')} at scale {scales}"
+    words = [runs, f"{measured} measured to the end"] if analysis.runs else []
     if models := {label for group in analysis.models for label in group.measures}:
         words.append(f"{count(len(models), 'model')} measured without training")
     if analysis.sweeps:
@@ -125,10 +95,6 @@ def subtitle(analysis: Analysis) -> str:
     if analysis.left_out:
         words.append(f"{count(len(analysis.left_out), 'record')} left out")
     return "; ".join(words)
-
-
-def _times(number: int) -> str:
-    return "once" if number == 1 else f"{number} times"
 
 
 def notes(analysis: Analysis) -> list[str]:
@@ -140,8 +106,9 @@ def notes(analysis: Analysis) -> list[str]:
         )
     found += gone_wrong(analysis)
     if analysis.ranked:
+        times = "once" if analysis.looks == 1 else f"{analysis.looks} times"
         found.append(
-            f"Verdicts are wrong in 5 % of studies that are looked at {_times(analysis.looks)}. Who then adds seeds looks once more, and "
+            f"Verdicts are wrong in 5 % of studies that are looked at {times}. Who then adds seeds looks once more, and "
             "says so with --looks."
         )
     return found
@@ -149,16 +116,10 @@ def notes(analysis: Analysis) -> list[str]:
 
 def gone_wrong(analysis: Analysis) -> list[str]:
     """A sentence on the runs that the monitor had something to say of."""
-    alarmed = [run for run in analysis.runs if run.summary.get("stability", {}).get("alarms")]
-    if not alarmed:
-        return []
-    told = []
-    for run in alarmed[:ALARMED_NAMED]:
-        first = run.summary["stability"]["alarms"][0]
-        told.append(f"{run.folder.parent.name}/{run.folder.name}: {first['says']}, since step {first['since']}")
-    rest = len(alarmed) - len(told)
-    more = f"; and {count(rest, 'other')}" if rest else ""
-    return [f"{count(len(alarmed), 'run')} of {len(analysis.runs)} went wrong on the way: {'; '.join(told)}{more}."]
+    alarmed = [(run.folder, alarms[0]) for run in analysis.runs if (alarms := run.summary.get("stability", {}).get("alarms"))]
+    told = [f"{folder.parent.name}/{folder.name}: {first['says']}, since step {first['since']}" for folder, first in alarmed]
+    went_wrong = f"{count(len(alarmed), 'run')} of {len(analysis.runs)} went wrong on the way"
+    return [f"{went_wrong}: {first_of(told, ALARMED_NAMED)}."] if told else []
 
 
 def footer(analysis: Analysis) -> str:

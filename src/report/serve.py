@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from src.common.errors import BAD_INPUT
+from src.common.errors import UserError
 
 LOOK_S = 2.0  # between two looks at the records
 IDLE = 4  # times the processor's time that writing the page took: training needs it more
@@ -77,20 +77,18 @@ class LiveHandler(SimpleHTTPRequestHandler):
 
 
 def serve(folders: Sequence[Path], folder: Path, address: tuple[str, int], write: Write) -> int:
-    """Until Ctrl-C; returns the exit code. `write` puts the page of a state into `folder`."""
+    """Until Ctrl-C; returns the exit code. `write` puts the page of a state into `folder`. Raises UserError."""
     try:
         server = LiveServer(address, folder)
     except (OSError, OverflowError) as error:
-        told = f"cannot listen on {address[0]}:{address[1]} ({getattr(error, 'strerror', error)}); choose others with --host and --port"
-        print(f"error: {told}", file=sys.stderr)
-        return BAD_INPUT
+        why = getattr(error, "strerror", error)
+        raise UserError(f"cannot listen on {address[0]}:{address[1]} ({why}); choose others with --host and --port") from error
     with server, suppress(KeyboardInterrupt):
         Thread(target=server.serve_forever, daemon=True).start()
         try:
             keep_up(server, folders, write)
         except OSError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return BAD_INPUT
+            raise UserError(str(error)) from error
     return 0
 
 

@@ -4,9 +4,11 @@ Nothing that W&B does or fails to do costs more than a line on the screen: the p
 """
 
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from src.common.screen import count
 from src.report.analysis import Analysis
 from src.report.page import TITLE, notes, subtitle
 from src.report.sections.claims import claims
@@ -19,32 +21,23 @@ SECONDS = 60.0  # in all; a server that takes longer is given up
 def publish(analysis: Analysis, project: str | None, seconds: float = SECONDS) -> str:
     """Make the report; returns the lines to print: its address, or why there is none, and how to send offline runs."""
     waiting = offline_runs(analysis)
-    lines = (
-        [
-            f"W&B: {len(waiting)} run{'' if len(waiting) == 1 else 's'} kept offline; send with: wandb sync "
-            + " ".join(map(str, waiting))
-        ]
-        if waiting
-        else []
-    )
-    try:
-        import wandb_workspaces.reports.v2  # noqa: F401 - to find out whether it is there
-    except ImportError:
-        return "\n".join([*lines, "W&B: no report made: pip install 'grpo-lab[wandb-report]'"])
+    send = f"W&B: {count(len(waiting), 'run')} kept offline; send with: wandb sync {' '.join(map(str, waiting))}"
+    return "\n".join([*[send] * bool(waiting), _made(analysis, project, seconds)])
+
+
+def _made(analysis: Analysis, project: str | None, seconds: float) -> str:
+    if not find_spec("wandb_workspaces"):
+        return "W&B: no report made: pip install 'grpo-lab[wandb-report]'"
     import wandb
 
     if not wandb.login(prompt=False, verify=False):
-        return "\n".join(
-            [*lines, "W&B: no report made: no login; set WANDB_API_KEY or run wandb login, then run this again"]
-        )
-    return "\n".join([*lines, _in_time(analysis, project, seconds)])
+        return "W&B: no report made: no login; set WANDB_API_KEY or run wandb login, then run this again"
+    return _in_time(analysis, project, seconds)
 
 
 def offline_runs(analysis: Analysis) -> list[Path]:
     """Folders of W&B runs that were kept on this machine."""
-    return [
-        path for run in analysis.runs for path in sorted((run.folder / "wandb").glob("offline-run-*")) if path.is_dir()
-    ]
+    return [path for run in analysis.runs for path in sorted((run.folder / "wandb").glob("offline-run-*")) if path.is_dir()]
 
 
 def _in_time(analysis: Analysis, project: str | None, seconds: float) -> str:
@@ -61,9 +54,7 @@ def _in_time(analysis: Analysis, project: str | None, seconds: float) -> str:
     thread = threading.Thread(target=work, name="wandb-report", daemon=True)
     thread.start()
     thread.join(seconds)
-    return (
-        outcome[0] if outcome else f"W&B: no report made: no answer in {seconds:.0f} s; the page is complete without it"
-    )
+    return outcome[0] if outcome else f"W&B: no report made: no answer in {seconds:.0f} s; the page is complete without it"
 
 
 def _save(analysis: Analysis, project: str | None) -> str:

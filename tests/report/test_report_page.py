@@ -161,7 +161,7 @@ def test_steps_zoom_in(opened):
     measured = opened.page.locator("#figure-curve_validation_accuracy svg .mark-line path").first
     assert measured.get_attribute("d").count("L") == 4  # at 0, 5, 10, 15 and 20
     before = opened.page.locator("#figure-curve_accuracy svg .mark-line path").first.get_attribute("d").count("L")
-    opened.page.locator("#curves .first-step").fill("11")
+    opened.page.locator("#curves [name=first_step]").fill("11")
     opened.page.keyboard.press("Tab")
     line = opened.page.locator("#figure-curve_accuracy svg .mark-line path").first
     opened.page.wait_for_function(

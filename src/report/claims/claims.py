@@ -5,7 +5,7 @@ of it, which says nothing of the published one. How something is measured stands
 what a recipe is in `recipes`.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -14,10 +14,11 @@ import yaml
 from pydantic import Field
 
 from src.common.base import Config
+from src.common.screen import count
 from src.record.read import Run
 from src.report.claims.decision import Outcome, TestConfig, decide
 from src.report.claims.effects import KINDS
-from src.report.claims.recipes import RecipeConfig, in_words
+from src.report.claims.recipes import RecipeConfig, Scale, in_words
 from src.report.claims.records import RECIPE, Records, Selector
 from src.report.findings.configurations import Configuration, Group
 from src.scaling.results import Fits
@@ -69,10 +70,9 @@ Tested = tuple[Outcome, str, tuple[Difference, ...]]
 
 def read_studies() -> list[StudyConfig]:
     """The studies, with all claims of the project."""
-    files = sorted(
-        (file for file in resources.files("src.report.claims").iterdir() if file.name.endswith(".yaml")), key=lambda f: f.name
-    )
-    return [StudyConfig.model_validate(yaml.safe_load(file.read_text("utf-8"))) for file in files]
+    folder = resources.files("src.report.claims")
+    names = sorted(file.name for file in folder.iterdir() if file.name.endswith(".yaml"))
+    return [StudyConfig.model_validate(yaml.safe_load(folder.joinpath(name).read_text("utf-8"))) for name in names]
 
 
 def test_claims(
@@ -81,22 +81,24 @@ def test_claims(
     """The verdict on every claim, as one of several `looks` at growing records."""
     verdicts = []
     for study in read_studies():
-        full, micro = (records_of(groups, configurations, fits, study.recipes, which) for which in (is_full, is_micro))
-        verdicts += [ClaimVerdict(claim, *_at_scale(claim, full, looks), *_at_micro(claim, micro, looks)) for claim in study.claims]
+        about = groups, configurations, fits, study.recipes
+        full, micro = records_of(*about, "full"), records_of(*about, "micro")
+        for claim in study.claims:
+            at_scale = _outcome(claim.full, full, f"needs {claim.needs}", looks)
+            at_micro = _outcome(claim.micro, micro, "needs the same runs at scale micro", looks)
+            verdicts.append(ClaimVerdict(claim, *at_scale, *at_micro))
     return verdicts
 
 
 vars(test_claims)["__test__"] = False  # for pytest, which takes it for a test by its name
 
 
-def is_micro(run: Run) -> bool:
-    """Whether a run trained an embedded model; its verdicts are never shown as those of a published one."""
-    return run.summary["scale"] == "micro" or str(run.config.get("model.path", "")).startswith("embedded/")
-
-
-def is_full(run: Run) -> bool:
-    """Whether a run trained real weights: neither an embedded model nor a random one made to measure speed."""
-    return not is_micro(run) and run.config.get("model.init") != "random"
+def scale_of(run: Run) -> Scale | None:
+    """Micro of a run that trained an embedded model, whose verdicts are never shown as those of a published one; none of one
+    that trained a random model, made to measure speed."""
+    if run.summary["scale"] == "micro" or str(run.config.get("model.path", "")).startswith("embedded/"):
+        return "micro"
+    return None if run.config.get("model.init") == "random" else "full"
 
 
 def records_of(
@@ -104,56 +106,43 @@ def records_of(
     configurations: Sequence[Configuration],
     fits: Sequence[Fits],
     recipes: Mapping[str, RecipeConfig],
-    wanted: Callable[[Run], bool],
+    scale: Scale,
 ) -> Records:
     """What is there of one scale."""
-    chosen = tuple(c for c in configurations if c.measured and wanted(c.measured[0]))
-    keys, micro = {c.key for c in chosen}, wanted is is_micro
-    of_scale = tuple(each for each in fits if each.micro == micro)
-    return Records(tuple(g for g in groups if keys & g.runs.keys()), chosen, of_scale, recipes, "micro" if micro else "full")
-
-
-def _at_scale(claim: ClaimConfig, records: Records, looks: int) -> Tested:
-    return _outcome(claim.full, records, f"needs {claim.needs}", looks)
-
-
-def _at_micro(claim: ClaimConfig, records: Records, looks: int) -> Tested:
-    if not claim.micro:
-        return "not measured", "makes no sense on the micro model", ()
-    return _outcome(claim.micro, records, "needs the same runs at scale micro", looks)
+    chosen = tuple(c for c in configurations if c.measured and scale_of(c.measured[0]) == scale)
+    keys, of_scale = {c.key for c in chosen}, tuple(each for each in fits if each.micro == (scale == "micro"))
+    return Records(tuple(g for g in groups if keys & g.runs.keys()), chosen, of_scale, recipes, scale)
 
 
 def _outcome(tests: Sequence[TestConfig], records: Records, needs: str, looks: int) -> Tested:
+    if not tests:
+        return "not measured", "makes no sense on the micro model", ()
     told: list[tuple[Outcome, str]] = []
-    differences = []
-    for test in tests:
-        effect = KINDS[test.kind](records, **test.of)
+    differences, late_runs = [], [_without_the_step(test, records) for test in tests]
+    for test, late in zip(tests, late_runs, strict=True):
+        effect = KINDS[test.kind](records.by_step(test.by_step), **test.of)
         fitted = f"{needs}, then python -m src.scaling <sweep folder>" if test.kind == "fitted" else needs
         outcome, reason = decide(test, effect, looks) if effect else ("not measured", fitted)
-        if effect and (late := _without_the_step(test, records)):
-            # Those that have it are chosen by how they went.
+        if effect and late:  # those that have it are chosen by how they went
             outcome, reason = "undecided", f"{reason}; no verdict, since {late}"
         told.append((outcome, reason))
         differences += [effect.difference] if effect and effect.difference else []
     # All parts have to hold; one that does not is enough to contradict.
     order: tuple[Outcome, ...] = ("contradicted", "not measured", "undecided", "supported")
-    worst = next(outcome for outcome in order if any(outcome == each for each, _ in told))
-    notes = [] if worst != "not measured" else [late for test in tests if (late := _without_the_step(test, records))]
+    worst = min((outcome for outcome, _ in told), key=order.index)
+    notes = [late for late in late_runs if late and worst == "not measured"]
     words = "; ".join(dict.fromkeys([*(reason for _, reason in told), *notes, *_of_other_recipes(tests, records)]))
     return worst, words, tuple(differences)
 
 
 def _without_the_step(test: TestConfig, records: Records) -> str:
     """Which runs of a test's recipes have no measurement by the step that it speaks of."""
-    if (step := test.of.get("by_step")) is None:
-        return ""
     matching = {c.key: c for wanted in _selectors(test.of) for c in records.matching(wanted)}
-    runs = [run for c in matching.values() for run in c.measured]
-    late = [run.summary.get("best_step") for run in runs if (best := run.summary.get("best_step")) is None or best > step]
-    if not late:
-        return ""
-    steps = ", ".join(dict.fromkeys("unknown" if each is None else str(each) for each in late))
-    return f"{len(late)} of {len(runs)} runs of the recipe were not measured by step {step} (their best weights are of step {steps})"
+    steps = [run.summary.get("best_step") for c in matching.values() for run in c.measured]
+    late = [step for step in steps if test.by_step is not None and (step is None or step > test.by_step)]
+    told = ", ".join(dict.fromkeys("unknown" if step is None else str(step) for step in late))
+    which = f"{len(late)} of {len(steps)} runs of the recipe were not measured by step {test.by_step}"
+    return f"{which} (their best weights are of step {told})" if late else ""
 
 
 def _of_other_recipes(tests: Sequence[TestConfig], records: Records) -> Iterator[str]:
@@ -171,8 +160,7 @@ def _of_other_recipes(tests: Sequence[TestConfig], records: Records) -> Iterator
 
 
 def _runs(*configurations: Configuration) -> str:
-    number = sum(len(c.measured) for c in configurations)
-    return f"{number} run{'' if number == 1 else 's'}"
+    return count(sum(len(c.measured) for c in configurations), "run")
 
 
 def _selectors(of: Mapping[str, Any]) -> list[Selector]:

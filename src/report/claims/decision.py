@@ -6,6 +6,7 @@ from math import ceil
 from typing import Any, Literal
 
 from src.common.base import Config
+from src.common.screen import count
 from src.statistics import (
     ERROR,
     FEWEST_SEEDS,
@@ -26,7 +27,7 @@ Outcome = Literal["supported", "contradicted", "undecided", "not measured"]
 
 
 class TestConfig(Config):
-    """What is measured (`kind` and `of`, see claim_effects.KINDS), and what would support the claim.
+    """What is measured (`kind` and `of`, see effects.KINDS), and what would support the claim.
 
     up / down: the effect is above / below `margin`; same: it is within `margin` of zero. The unit is that of the effect:
     points for accuracies, else what the kind says.
@@ -36,6 +37,7 @@ class TestConfig(Config):
 
     kind: str
     of: dict[str, Any]
+    by_step: int | None = None  # of runs whose weights are of a step up to this one
     direction: Literal["up", "down", "same"]
     margin: float
 
@@ -70,7 +72,7 @@ def decide(test: TestConfig, effect: ClaimEffect, looks: int = 1) -> tuple[Outco
     low, high = found.low, found.high
     holds = {"up": low > margin, "down": high < margin, "same": -margin < low and high < margin}[test.direction]
     fails = {"up": high < margin, "down": low > margin, "same": low > margin or high < -margin}[test.direction]
-    figure = f"{found.mean:+.3g} ({low:+.3g} to {high:+.3g}), {effect.seeds} seed{'' if effect.seeds == 1 else 's'}"
+    figure = f"{found.mean:+.3g} ({low:+.3g} to {high:+.3g}), {count(effect.seeds, 'seed')}"
     figure += f" ({effect.note})" if effect.note else ""
     if effect.seeds < FEWEST_SEEDS and (holds or fails):
         more = FEWEST_SEEDS - effect.seeds

@@ -14,7 +14,7 @@ import numpy as np
 
 from src.record.read import Run
 from src.report.claims.decision import ClaimEffect
-from src.report.claims.records import RECIPE, Along, Records, Selector, effect_of, in_hundredths
+from src.report.claims.records import RECIPE, Records, Selector, effect_of, in_hundredths, of_one
 from src.report.claims.tokens import tokens_change, tokens_contrast, tokens_difference
 from src.report.findings.configurations import Configuration
 from src.statistics import contrast, t_interval
@@ -23,19 +23,13 @@ from src.statistics import difference as less
 BUDGETS = 6  # at which the best number is looked for
 
 
-def gain(records: Records, recipe: Selector, suite: str, when: str | None = None, by_step: int | None = None) -> ClaimEffect | None:
-    """Accuracy of a recipe over its base, in points; of weights up to a step, if one is given."""
-    records = records.by_step(by_step)
-    configuration = records.named(recipe, suite)
-    group = configuration and records.group(suite, configuration)
-    if not group:
-        return None
-    return in_hundredths(less(group.side(configuration, when), group.base(configuration)), configuration)
+def gain(records: Records, recipe: Selector, suite: str) -> ClaimEffect | None:
+    """Accuracy of a recipe over its base, in points."""
+    return of_one(records, recipe, suite, lambda group, c: less(group.side(c), group.base(c)))
 
 
-def mean_gain(records: Records, recipe: Selector, suites: list[str], by_step: int | None = None) -> ClaimEffect | None:
+def mean_gain(records: Records, recipe: Selector, suites: list[str]) -> ClaimEffect | None:
     """Gain over the base averaged over suites, in points; the spread over seeds and that over each suite's problems enter."""
-    records = records.by_step(by_step)
     configuration = records.named(recipe, *suites)
     if configuration is None:
         return None
@@ -44,9 +38,9 @@ def mean_gain(records: Records, recipe: Selector, suites: list[str], by_step: in
     return in_hundredths(contrast([side.times(1 / len(groups)) for pair in pairs for side in pair]), configuration)
 
 
-def largest_gain(records: Records, recipes: list[Selector], suite: str, by_step: int | None = None) -> ClaimEffect | None:
+def largest_gain(records: Records, recipes: list[Selector], suite: str) -> ClaimEffect | None:
     """The largest gain among recipes, with an interval widened for having been chosen (Bonferroni, by t)."""
-    effects = [effect for recipe in recipes if (effect := gain(records, recipe, suite, by_step=by_step))]
+    effects = [effect for recipe in recipes if (effect := gain(records, recipe, suite))]
     if len(effects) < len(recipes):
         return None
     best = max(effects, key=lambda effect: effect.interval.mean)
@@ -55,30 +49,19 @@ def largest_gain(records: Records, recipes: list[Selector], suite: str, by_step:
 
 def late_change(records: Records, recipe: Selector, suite: str) -> ClaimEffect | None:
     """Accuracy of the last weights less that of the best by validation, in points; paired by run and problem."""
-    configuration = records.named(recipe, suite)
-    group = configuration and records.group(suite, configuration)
-    if not group:
-        return None
-    return in_hundredths(less(group.side(configuration, "after"), group.side(configuration, "best")), configuration)
+    return of_one(records, recipe, suite, lambda group, c: less(group.side(c, "after"), group.side(c, "best")))
 
 
-def accuracy(records: Records, recipe: Selector, suite: str, by_step: int | None = None) -> ClaimEffect | None:
+def accuracy(records: Records, recipe: Selector, suite: str) -> ClaimEffect | None:
     """Accuracy itself, in percent."""
-    records = records.by_step(by_step)
-    configuration = records.named(recipe, suite)
-    group = configuration and records.group(suite, configuration)
-    if not group:
-        return None
-    return in_hundredths(contrast([group.side(configuration)]), configuration)
+    return of_one(records, recipe, suite, lambda group, c: contrast([group.side(c)]))
 
 
 def difference(records: Records, first: Selector, second: Selector, suite: str) -> ClaimEffect | None:
     """Accuracy of one recipe less that of another, in points."""
     pair = records.pair(first, second, suite)
     group = pair and records.group(suite, *pair)
-    if not group:
-        return None
-    return in_hundredths(less(group.side(pair[0]), group.side(pair[1])), *pair)
+    return in_hundredths(less(group.side(pair[0]), group.side(pair[1])), *pair) if pair and group else None
 
 
 def reuse(records: Records, recipe: str, repeats: int, suite: str) -> ClaimEffect | None:
@@ -90,17 +73,21 @@ def reuse(records: Records, recipe: str, repeats: int, suite: str) -> ClaimEffec
     return replace(effect, note=f"{repeats} times over are {presented // repeats} problems") if effect and presented else effect
 
 
-def curve_change(
-    records: Records, recipe: Selector, metric: str, start: list[float], end: list[float]
-) -> ClaimEffect | None:
+def curve_change(records: Records, recipe: Selector, metric: str, start: list[float], end: list[float]) -> ClaimEffect | None:
     """Change of a training curve between two stretches of it, in per cent; a stretch is given as shares of all steps."""
-    configuration = records.named(recipe)
-    changes = []
-    for run in configuration.measured if configuration else ():
+
+    def change(run: Run) -> float | None:
         first, last = _stretch(run, metric, start), _stretch(run, metric, end)
-        if first and last is not None:
-            changes.append(100 * (last / first - 1))
-    return effect_of(t_interval(changes), len(changes), [configuration]) if changes else None
+        return 100 * (last / first - 1) if first and last is not None else None
+
+    return _over_runs(records, recipe, change)
+
+
+def _over_runs(records: Records, recipe: Selector, of: Callable[[Run], float | None]) -> ClaimEffect | None:
+    """A number of each run of a recipe, as far as it has one."""
+    configuration = records.named(recipe)
+    values = [value for run in (configuration.measured if configuration else ()) if (value := of(run)) is not None]
+    return effect_of(t_interval(values), len(values), [configuration]) if configuration and values else None
 
 
 def _stretch(run: Run, metric: str, shares: Sequence[float]) -> float | None:
@@ -115,14 +102,22 @@ def slope(records: Records, key: str, figure: str, suite: str, where: Selector) 
 
     Needs at least three values of the setting in one experiment, measured under the same seeds.
     """
+    from scipy.stats import kendalltau
+
     by_seed: dict[int, list[tuple[float, float]]] = {}
     used = []
-    for configuration, value in records.along(Along(key), where):
+    for configuration, value in records.along(key, where):
         if group := records.group(suite, configuration):
             used.append(configuration)
             for run, measure in zip(group.runs[configuration.key], group.measures(configuration), strict=True):
                 by_seed.setdefault(run.seed, []).append((value, getattr(measure, figure)))
-    return _rank_correlation(by_seed, used)
+    taus = [
+        float(kendalltau(*zip(*points, strict=True)).statistic)
+        for points in by_seed.values()
+        if len({x for x, _ in points}) >= 3 and len({y for _, y in points}) > 1
+    ]
+    step = _step(min(map(len, by_seed.values()), default=0))
+    return effect_of(t_interval(taus, step), len(taus), used) if taus else None
 
 
 def won_at_equal(records: Records, key: str, axis: str, where: Selector, besides: Sequence[str] = ()) -> ClaimEffect | None:
@@ -133,14 +128,14 @@ def won_at_equal(records: Records, key: str, axis: str, where: Selector, besides
     Two runs are compared where both have come equally far along `axis`, a growing column of metrics.jsonl: as far as the
     one that came less far. Pairs that have no such place do not count. Needs at least three values of the number.
     """
-    return _over_seeds(records.along(Along(key, tuple(besides)), where), axis, _won)
+    return _over_seeds(records.along(key, where, besides), axis, _won)
 
 
 def best_grows(records: Records, key: str, axis: str, where: Selector, besides: Sequence[str] = ()) -> ClaimEffect | None:
     """Rank correlation (Kendall's tau, -1 to 1) of a budget along `axis` with the number that has the best validation
     accuracy at it, 0 where it is always the same one; over budgets that all runs of a seed have been measured at, one
     value for each seed. Needs at least three values of the number."""
-    return _over_seeds(records.along(Along(key, tuple(besides)), where), axis, _growth_of_best)
+    return _over_seeds(records.along(key, where, besides), axis, _growth_of_best)
 
 
 Curve = tuple[float, np.ndarray, np.ndarray]  # of a run: the number, how far it had come, its accuracies
@@ -189,18 +184,6 @@ def _growth_of_best(curves: Sequence[Curve]) -> float | None:
     return float(kendalltau(budgets, best).statistic) if len(set(best)) > 1 else 0.0
 
 
-def _rank_correlation(by_seed: dict[int, list[tuple[float, float]]], used: Sequence[Configuration]) -> ClaimEffect | None:
-    from scipy.stats import kendalltau
-
-    taus = [
-        float(kendalltau(*zip(*points, strict=True)).statistic)
-        for points in by_seed.values()
-        if len({x for x, _ in points}) >= 3 and len({y for _, y in points}) > 1
-    ]
-    step = _step(min((len(points) for points in by_seed.values()), default=0))
-    return effect_of(t_interval(taus, step), len(taus), used) if taus else None
-
-
 def _step(values: int) -> float:
     """Between two rank correlations of so many values: a pair more or less."""
     return 4 / (values * (values - 1)) if values > 1 else 0.0
@@ -214,31 +197,18 @@ def fitted(records: Records, number: str, recipe: str) -> ClaimEffect | None:
 
 def cost(records: Records, recipe: Selector, figure: str, steps: int) -> ClaimEffect | None:
     """Cost of a run in US dollars (`usd`) or hours (`hours`), scaled to a number of steps."""
-    configuration = records.named(recipe)
-    values = []
-    for run in configuration.measured if configuration else ():
-        done = len(run.steps.get("step", []))
-        total = run.usd if figure == "usd" else run.seconds / 3600
-        if done and total:
-            values.append(total * steps / done)
-    return effect_of(t_interval(values), len(values), [configuration]) if values else None
+
+    def scaled(run: Run) -> float | None:
+        done, total = len(run.steps.get("step", [])), run.usd if figure == "usd" else run.seconds / 3600
+        return total * steps / done if done and total else None
+
+    return _over_runs(records, recipe, scaled)
 
 
 KINDS: dict[str, Callable[..., ClaimEffect | None]] = {
-    "gain": gain,
-    "mean_gain": mean_gain,
-    "largest_gain": largest_gain,
-    "late_change": late_change,
-    "accuracy": accuracy,
-    "difference": difference,
-    "reuse": reuse,
-    "tokens_change": tokens_change,
-    "tokens_contrast": tokens_contrast,
-    "tokens_difference": tokens_difference,
-    "curve_change": curve_change,
-    "slope": slope,
-    "won_at_equal": won_at_equal,
-    "best_grows": best_grows,
-    "fitted": fitted,
-    "cost": cost,
-}
+    kind.__name__: kind
+    for kind in (
+        gain, mean_gain, largest_gain, late_change, accuracy, difference, reuse, tokens_change, tokens_contrast, tokens_difference,
+        curve_change, slope, won_at_equal, best_grows, fitted, cost,
+    )
+}  # fmt: skip

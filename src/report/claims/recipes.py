@@ -36,7 +36,7 @@ class RecipeConfig(Config):
     def _faults(self, config: Mapping[str, Any], wanted: Settings) -> list[str]:
         told = [fault for key, values in wanted.items() for fault in _differing(config, key, values)]
         known = (*wanted, *self.may_differ)
-        others = [key for key, value in recipe_of(config, AMONG_SEEDS).items() if _on(value) and not within(key, known)]
+        others = [key for key, value in recipe_of(config, AMONG_SEEDS).items() if value and not within(key, known)]
         return [*told, *(f"{key} {plain(config[key])}, which it does not have" for key in others)]
 
 
@@ -45,7 +45,7 @@ def _differing(config: Mapping[str, Any], key: str, values: Any) -> Iterable[str
     if not any(isinstance(choice, dict) for choice in choices):
         found = config.get(key)
         return [] if found in choices else [f"{key} {plain(found)} for {' or '.join(map(plain, choices))}"]
-    found = {name.removeprefix(f"{key}."): value for name, value in config.items() if name.startswith(f"{key}.") and _on(value)}
+    found = {name.removeprefix(f"{key}."): value for name, value in config.items() if name.startswith(f"{key}.") and value}
     return min((list(_in_group(found, key, choice)) for choice in choices), key=len)
 
 
@@ -54,12 +54,8 @@ def _in_group(found: Settings, key: str, wanted: Settings) -> Iterable[str]:
         values = wanted.get(name)
         choices = values if isinstance(values, list) else [values]
         value = found.get(name)
-        if value not in choices and (_on(value) or all(map(_on, choices))):
+        if value not in choices and (value or all(choices)):
             yield f"{key}.{name} {plain(value)} for {' or '.join(map(plain, choices))}"
-
-
-def _on(value: Any) -> bool:
-    return bool(value)
 
 
 def in_words(faults: Iterable[str]) -> str:

@@ -1,7 +1,7 @@
 """What a test of a claim may look at: the runs of one scale, chosen by recipe or settings; and what it makes of them."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -77,14 +77,14 @@ class Records:
             default=None,
         )
 
-    def along(self, number: "Along", where: Selector) -> list[tuple[Configuration, float]]:
-        """Configurations that differ in a number, and in what goes with it, alone, each with its value: of one experiment the
-        ones with most values."""
+    def along(self, key: str, where: Selector, besides: Sequence[str] = ()) -> list[tuple[Configuration, float]]:
+        """Configurations that differ in a number, and in the keys and groups that go with it, alone, each with its value: of
+        one experiment the ones with most values."""
         found: dict[str, list[tuple[Configuration, float]]] = {}
         for configuration in self.matching(where):
-            value = _number(configuration.measured[0], number.key)
+            value = _number(configuration.measured[0], key)
             if value is not None:
-                rest = recipe_of(configuration.config, (*AMONG_SEEDS, number.key, *number.besides))
+                rest = recipe_of(configuration.config, (*AMONG_SEEDS, key, *besides))
                 same = json.dumps([configuration.measured[0].name, rest], sort_keys=True, default=str)
                 found.setdefault(same, []).append((configuration, value))
         return max(found.values(), key=lambda each: len({value for _, value in each}), default=[])
@@ -105,14 +105,6 @@ class Records:
         return [fits for fits in self.fits if (keys := {c.key for c in self.runs_of(fits)}) and keys <= matching]
 
 
-@dataclass(frozen=True)
-class Along:
-    """A number that configurations differ in, and the keys and groups that go with it."""
-
-    key: str
-    besides: tuple[str, ...] = ()
-
-
 def _by(runs: Sequence[Run], step: int) -> tuple[Run, ...]:
     return tuple(run for run in runs if (best := run.summary.get("best_step")) is not None and best <= step)
 
@@ -120,6 +112,15 @@ def _by(runs: Sequence[Run], step: int) -> tuple[Run, ...]:
 def _group_by(group: Group, step: int) -> Group:
     runs = {key: kept for key, runs in group.runs.items() if (kept := _by(runs, step))}
     return replace(group, configurations=tuple(c for c in group.configurations if c.key in runs), runs=runs)
+
+
+def of_one(
+    records: Records, recipe: Selector, suite: str, measured: Callable[[Group, Configuration], Difference]
+) -> ClaimEffect | None:
+    """What is measured of the runs of a recipe on a suite, in hundredths."""
+    configuration = records.named(recipe, suite)
+    group = configuration and records.group(suite, configuration)
+    return in_hundredths(measured(group, configuration), configuration) if configuration and group else None
 
 
 def in_hundredths(difference: Difference, *configurations: Configuration) -> ClaimEffect:

@@ -3,18 +3,14 @@
 from dataclasses import replace
 
 from src.report.claims.decision import ClaimEffect
-from src.report.claims.records import Records, Selector, in_hundredths
+from src.report.claims.records import Records, Selector, in_hundredths, of_one
 from src.report.findings.efficiency import ratio_sides, relative_change, token_contrast
 from src.statistics import contrast
 
 
 def tokens_change(records: Records, recipe: Selector, suite: str) -> ClaimEffect | None:
     """Mean completion length against the base's, in per cent of it; over problems and seeds."""
-    configuration = records.named(recipe, suite)
-    group = configuration and records.group(suite, configuration)
-    if not group:
-        return None
-    return in_hundredths(relative_change(group.tokens_side(configuration), group.base_tokens(configuration)), configuration)
+    return of_one(records, recipe, suite, lambda group, c: relative_change(group.tokens_side(c), group.base_tokens(c)))
 
 
 def tokens_contrast(records: Records, recipe: Selector, easier: str, harder: str) -> ClaimEffect | None:

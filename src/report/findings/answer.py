@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from src.common.screen import duration
+from src.common.screen import count, duration
 from src.record.read import Run
 from src.report.findings.configurations import Configuration, Group
 from src.report.findings.models import ModelGroup
-from src.report.findings.verdict import Finding, Judgement, benchmarks, count, signed
+from src.report.findings.verdict import Finding, Judgement, benchmarks, signed
 from src.statistics import FEWEST_SEEDS, Difference
 from src.sweep.read import SweepRecord
 

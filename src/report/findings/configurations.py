@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from src.common.screen import count
 from src.drawing.table import plain
 from src.record.left_out import LeftOut
 from src.record.measures import Measure
@@ -31,7 +32,6 @@ class Configuration:
 
     key: str
     label: str
-    short: str  # a letter or two for charts and tables
     config: dict[str, Any]
     runs: tuple[Run, ...]
 
@@ -57,11 +57,16 @@ class Group:
     @property
     def file_name(self) -> str:
         """What ends the names of its figures' files."""
-        return re.sub(r"[^A-Za-z0-9]+", "_", self.name).strip("_")
+        return in_a_file_name(self.name)
 
     @property
     def measure(self) -> Measure:
         return self.runs[self.configurations[0].key][0].final(self.suite)
+
+    @property
+    def by_accuracy(self) -> list[Configuration]:
+        """The most accurate first."""
+        return sorted(self.configurations, key=lambda c: -self.accuracy_SP(c).mean())
 
     @property
     def samples(self) -> int:
@@ -72,6 +77,12 @@ class Group:
     def ks(self) -> list[int]:
         """1, 2, 4, … and all samples."""
         return sorted({self.samples, *(2**n for n in range(self.samples.bit_length()) if 2**n <= self.samples)})
+
+    @property
+    def levels(self) -> list[tuple[str, np.ndarray]]:
+        """Each level of difficulty, with the mask of its problems (P)."""
+        levels_P = self.measure.levels_P
+        return [(level, levels_P == level) for level in sorted(set(levels_P.tolist()))]
 
     def measures(self, configuration: Configuration, when: str | None = None) -> list[Measure]:
         """By seed: the final weights, or those at a moment of training."""
@@ -92,9 +103,9 @@ class Group:
 
     def tokens_side(self, configuration: Configuration, when: str | None = None) -> Side:
         """Mean completion tokens as a side of a comparison."""
-        return self._side(configuration, self.tokens_SP(configuration, when), 0)
+        return self._side(configuration, self.tokens_SP(configuration, when))
 
-    def _side(self, configuration: Configuration, values_SP: np.ndarray, samples: int) -> Side:
+    def _side(self, configuration: Configuration, values_SP: np.ndarray, samples: int = 0) -> Side:
         return Side(values_SP, tuple(run.seed for run in self.runs[configuration.key]), samples=samples, problems=self.name)
 
     def _effective_samples(self, configuration: Configuration, when: str | None) -> int:
@@ -113,6 +124,10 @@ class Group:
         return self.accuracy_SP(configuration, "before").mean(axis=0)
 
 
+def in_a_file_name(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
+
+
 def configurations(runs: Sequence[Run], default: Sequence[Path] = ()) -> tuple[list[Configuration], list[LeftOut]]:
     """Configurations in the order of their first run. Repeats of a configuration with the same seed are left out:
     they are no further evidence. Runs in a folder of `default` are of a sweep's recipe with nothing varied, and are called so."""
@@ -125,16 +140,11 @@ def configurations(runs: Sequence[Run], default: Sequence[Path] = ()) -> tuple[l
         elif run.measures:
             left_out.append(LeftOut(str(run.folder), f"a repeat of {known.folder}: same configuration, same seed"))
     unvaried = {key for key, seeds in by_key.items() if any(run.folder.parent in default for run in seeds.values())}
-    labels = _labels({key: next(iter(seeds.values())) for key, seeds in by_key.items()}, unvaried)
+    first = {key: next(iter(seeds.values())) for key, seeds in by_key.items()}
+    labels = _labels(first, unvaried)
     return [
-        Configuration(
-            key,
-            labels[key],
-            _letters(number),
-            next(iter(seeds.values())).config,
-            tuple(seeds[seed] for seed in sorted(seeds)),
-        )
-        for number, (key, seeds) in enumerate(by_key.items())
+        Configuration(key, labels[key], first[key].config, tuple(seeds[seed] for seed in sorted(seeds)))
+        for key, seeds in by_key.items()
     ], left_out
 
 
@@ -162,10 +172,7 @@ def _labels(first: dict[str, Run], unvaried: set[str]) -> dict[str, str]:
             text = ", ".join([DEFAULT] * (key in unvaried) + parts) + (", …" if len(told) > MOST_TOLD else "")
             labels[key] = text if len(by_name) == 1 and text else f"{text} ({name})" if text else name
     taken = Counter(labels.values())
-    return {
-        key: f"{label} #{number}" if taken[label] > 1 else label
-        for number, (key, label) in enumerate(labels.items(), 1)
-    }
+    return {key: f"{label} #{at}" if taken[label] > 1 else label for at, (key, label) in enumerate(labels.items(), 1)}
 
 
 def _told(configs: Sequence[dict[str, Any]]) -> list[str]:
@@ -225,18 +232,10 @@ def _tail(key: str) -> str:
     return ".".join(key.removeprefix("choices.").split(".")[-2:])
 
 
-def _letters(number: int) -> str:
-    letters = ""
-    while number >= 0:
-        letters, number = chr(65 + number % 26) + letters, number // 26 - 1
-    return letters
-
-
 def groups(found: Sequence[Configuration]) -> list[Group]:
     """What can be compared: by suite, benchmarks first, and by protocol; of a suite the group with most evidence first."""
     runs: dict[tuple[str, str], dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
     protocols: dict[str, dict[str, Any]] = {}
-    by_key = {configuration.key: configuration for configuration in found}
     for configuration in found:
         for run in configuration.measured:
             for suite in run.suites:
@@ -245,19 +244,13 @@ def groups(found: Sequence[Configuration]) -> list[Group]:
                 protocols[text] = content
                 runs[suite, text][configuration.key].append(run)
     suites = list(dict.fromkeys(suite for suite, _ in runs))
-    order = sorted(
-        runs, key=lambda pair: (pair[0] == "validation", suites.index(pair[0]), -_evidence(pair[0], runs[pair]))
-    )
-    return [
-        Group(
-            name,
-            suite,
-            protocols[text],
-            tuple(by_key[key] for key in runs[suite, text]),
-            {key: tuple(measured) for key, measured in runs[suite, text].items()},
-        )
-        for (suite, text), name in zip(order, _group_names([(suite, protocols[text]) for suite, text in order]), strict=True)
-    ]
+    order = sorted(runs, key=lambda pair: (pair[0] == "validation", suites.index(pair[0]), -_evidence(pair[0], runs[pair])))
+    names = _group_names([(suite, protocols[text]) for suite, text in order])
+    made = []
+    for (suite, text), name in zip(order, names, strict=True):
+        measured = {key: tuple(each) for key, each in runs[suite, text].items()}
+        made.append(Group(name, suite, protocols[text], tuple(c for c in found if c.key in measured), measured))
+    return made
 
 
 def _evidence(suite: str, runs: dict[str, list[Run]]) -> int:
@@ -273,21 +266,17 @@ def _group_names(found: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
 
 def how_much(protocol: Mapping[str, Any]) -> str:
     """`160 problems, 2 samples`."""
-    problems, samples = protocol["problem count"], protocol["samples per problem"]
-    return f"{problems} problem{'' if problems == 1 else 's'}, {samples} sample{'' if samples == 1 else 's'}"
+    return f"{count(protocol['problem count'], 'problem')}, {count(protocol['samples per problem'], 'sample')}"
 
 
 def protocol(run: Run, suite: str, when: str = "before") -> dict[str, Any]:
     """How a suite was measured: what must agree before two accuracies are compared."""
     measure = run.measures[suite, when]
     half_width, most = (run.config.get(f"evaluation.{key}") for key in ("until.half_width", f"suites.{suite}.samples"))
-    versions = run.summary["versions"]
+    versions, start = run.summary["versions"], "evaluation.sampling."
     grader = versions.get("grader") or f"math-verify {versions.get('math-verify', 'of unknown version')}"
-    sampling = {
-        key.removeprefix("evaluation.sampling."): value
-        for key, value in run.config.items()
-        if key.startswith("evaluation.sampling.") and not key.endswith("batch_size")
-    }
+    sampling = {key.removeprefix(start): value for key, value in run.config.items() if key.startswith(start)}
+    sampling.pop("batch_size", None)
     return {
         SET: hashlib.sha256("\n".join(measure.problems).encode()).hexdigest()[:8],
         "problem count": len(measure.problems),
@@ -315,12 +304,9 @@ def why_apart(found: Sequence[Group]) -> list[str]:
                 "nor against these by another suite."
             )
         if len(parts) > 1:
-            keys = differing([part.protocol for part in parts])
             told = "; ".join(
                 "other problems" if key == SET else f"{key}: {' or '.join(dict.fromkeys(plain(p.protocol[key]) for p in parts))}"
-                for key in keys
+                for key in differing([part.protocol for part in parts])
             )
-            sentences.append(
-                f"{suite} was measured in {len(parts)} ways that cannot be ranked against each other ({told})."
-            )
+            sentences.append(f"{suite} was measured in {len(parts)} ways that cannot be ranked against each other ({told}).")
     return sentences

@@ -3,13 +3,12 @@
 On accuracy, and on the completion tokens. P-values are corrected for the number of effects of a design (Holm).
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import inf, prod
 
-from src.drawing.table import plain
+from src.drawing.table import plain, spanned
 from src.report.findings.configurations import Configuration, Group, follows, together
 from src.statistics import ERROR, FEWEST_SEEDS, Difference, Side, contrast, corrected, error_at_each_of, steady_p_values
 
@@ -58,6 +57,10 @@ class Effect:
     p: float
     p_of_tokens: float
 
+    @property
+    def kind(self) -> str:
+        return "interaction" if self.interaction else "main effect"
+
 
 @dataclass(frozen=True)
 class Factorial:
@@ -88,16 +91,12 @@ def factorials(groups: Sequence[Group], looks: int = 1) -> list[Factorial]:
 def incomplete(groups: Sequence[Group]) -> list[str]:
     """A sentence for each experiment that looks like a factorial design of which cells are missing."""
     sentences = []
-    for group in groups[:1]:
-        for name, cells in _candidates(group):
-            factors, seen = factors_of(cells), 0
-            if len(factors) >= 2 and len(factors) == len(_varied(cells)):
-                seen = len(_seen(cells, factors))
-            if seen == len(cells) and _combinations(factors) / 2 <= seen < _combinations(factors):
-                told = " × ".join(factor.name for factor in factors)
-                sentences.append(
-                    f"{name}: {seen} of {_combinations(factors)} cells of {told} were measured; effects follow when all are."
-                )
+    for name, cells in _candidates(groups[0]) if groups else ():
+        factors = factors_of(cells)
+        seen, whole = len(_seen(cells, factors)), _combinations(factors)
+        if 2 <= len(factors) == len(_varied(cells)) and seen == len(cells) and whole / 2 <= seen < whole:
+            told = " × ".join(factor.name for factor in factors)
+            sentences.append(f"{name}: {seen} of {whole} cells of {told} were measured; effects follow when all are.")
     return sentences
 
 
@@ -158,10 +157,8 @@ def _effects(group: Group, cells: Sequence[Configuration], factors: Sequence[Fac
     dimensions = min(len(cells) - 1, len(chosen))
     p_values = [corrected(found, steady_p_values(found, dimensions)) for found in (accuracy, tokens)]
     return [
-        Effect(name, interaction, *found, _by_seed(group, cells, changed), *p)
-        for (name, interaction, changed), found, p in zip(
-            chosen, zip(accuracy, tokens, strict=True), zip(*p_values, strict=True), strict=True
-        )
+        Effect(name, interaction, of_accuracy, of_tokens, _by_seed(group, cells, changed), *p)
+        for (name, interaction, changed), of_accuracy, of_tokens, *p in zip(chosen, accuracy, tokens, *p_values, strict=True)
     ]
 
 
@@ -174,32 +171,24 @@ def in_words(factorial: Factorial) -> tuple[str, list[str]]:
         few = f"Seeds are too few to claim anything of a factor ({seeds} of at least {FEWEST_SEEDS}): effects are of these weights."
         return heading, [few]
     error = factorial.error
-    accuracy = _which(
-        [(e.name, e.difference, e.p < error) for e in alone], "accuracy", lambda x: f"{100 * x:+.1f}", " points"
-    )
-    tokens = _which(
-        [(e.name, e.tokens, e.p_of_tokens < error) for e in alone], "completion length", lambda x: f"{x:+.1f}", " tokens"
-    )
+    accuracy = _which([(e.name, e.difference, e.p < error) for e in alone], "accuracy", 100, "points")
+    tokens = _which([(e.name, e.tokens, e.p_of_tokens < error) for e in alone], "completion length", 1, "tokens")
     pairs = [e for e in factorial.effects if e.interaction and e.p < error]
     together = f"Interactions on accuracy: {'; '.join(e.name for e in pairs) or 'none is shown'}."
     return heading, [accuracy, tokens, together]
 
 
-def _which(found: Sequence[tuple[str, Difference, bool]], what: str, shown: Callable[[float], str], unit: str) -> str:
+def _which(found: Sequence[tuple[str, Difference, bool]], what: str, times: float, unit: str) -> str:
     """`found`: names, effects, and whether each is resolved."""
-    rest = [effect for _, effect, sure in found if not sure]
     told = [
-        f"{name} changes {what} by {shown(effect.mean)} ({shown(effect.interval.low)} to {shown(effect.interval.high)}){unit}"
+        f"{name} changes {what} by {spanned(effect.interval, '+.1f', times)} {unit}"
         for name, effect, sure in sorted(found, key=lambda each: each[1].p)
         if sure
     ]
-    if rest:
-        within = f"±{shown(max(effect.equal_within for effect in rest))[1:]}{unit}, by two one-sided tests each"
-        if told:
-            told.append(f"the rest is not shown to, and lies within {within}")
-        else:
-            told.append(f"No factor is shown to change {what}; each effect lies within {within}")
-    return re.sub(r"-(?=\d)", "−", "; ".join(told)) + "."
+    if rest := [effect.equal_within for _, effect, sure in found if not sure]:
+        least = "the rest is not shown to, and" if told else f"No factor is shown to change {what}; each effect"
+        told.append(f"{least} lies within ±{times * max(rest):.1f} {unit}, by two one-sided tests each")
+    return "; ".join(told) + "."
 
 
 def _contrast(side: Callable[[Configuration], Side], cells: Sequence[Configuration], changes: Sequence[Change]) -> Difference:

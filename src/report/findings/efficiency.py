@@ -5,7 +5,7 @@ Study C of the claims, arXiv 2502.04463. Shapes: S seeds, P problems.
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -37,10 +37,11 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Family:
-    """The recipes that started from one model, in the order of their series and alphas."""
+    """The recipes that started from one model, in the order of their series and alphas; `told`: which, where there are several."""
 
     model: str
     recipes: tuple[Recipe, ...]
+    told: str = ""
 
     def within(self, group: Group) -> list[Recipe]:
         return [recipe for recipe in self.recipes if recipe.configuration.key in group.runs]
@@ -52,7 +53,8 @@ def families(configurations: Sequence[Configuration]) -> list[Family]:
     for configuration in configurations:
         if configuration.measured and (_pressed(configuration) or _supervised(configuration)):
             by_model[str(configuration.config.get("model.path", "the base"))].append(configuration)
-    return [Family(model, recipes) for model, found in by_model.items() if (recipes := _recipes(found))]
+    found = [Family(model, recipes) for model, members in by_model.items() if (recipes := _recipes(members))]
+    return [replace(family, told=f" ({family.model})") for family in found] if len(found) > 1 else found
 
 
 def _pressed(configuration: Configuration) -> bool:
@@ -157,15 +159,3 @@ def token_contrast(group: Group, sides: Sequence[tuple[float, Configuration]]) -
     """Weighted sum of mean tokens, in shares of the mean of the first side's base; over seeds and problems."""
     tokens = [group.tokens_side(configuration).times(weight) for weight, configuration in sides]
     return ratio(tokens, group.base_tokens(sides[0][1]))
-
-
-def named(family: Family, group: Group, several: bool) -> str:
-    """The suite, and where there are several models, which."""
-    return f"{group.name} ({family.model})" if several else group.name
-
-
-def difficulties(group: Group) -> Iterator[tuple[str, np.ndarray]]:
-    """The levels of a suite, each with the mask of its problems (P)."""
-    levels_P = group.measure.levels_P
-    for level in sorted(set(levels_P.tolist())):
-        yield level, levels_P == level

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+from src.drawing.table import spanned
 from src.record.measures import Measure
 from src.record.read import Run
 from src.report.findings.configurations import how_much, protocol
@@ -70,10 +71,7 @@ def _ranked(measures: dict[str, Measure]) -> list[str]:
 
 def compared(group: ModelGroup) -> tuple[str, list[str]]:
     """The group in words: its heading, and what its models come to."""
-    told = [
-        f"{name}: {100 * share.mean:.1f} % ({100 * share.low:.1f} to {100 * share.high:.1f})."
-        for name, share in ((name, share_of(side(measure))) for name, measure in group.measures.items())
-    ]
+    told = [f"{name}: {spanned(share_of(side(measure)), '.1f', 100, ' %')}." for name, measure in group.measures.items()]
     for pair in group.pairs[:MOST_TOLD]:
         resolved = f"{pair.standing} (p = {pair.p:.2g}, corrected for all pairs)"
         standing = equal(pair.difference) if pair.standing == "not resolved" else resolved

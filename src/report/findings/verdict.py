@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
 
+from src.common.screen import count
+from src.drawing.table import spanned
 from src.report.findings.configurations import Configuration, Group, how_much
 from src.statistics import (
     ERROR,
@@ -41,6 +43,10 @@ class Finding:
         return "not resolved"
 
     @property
+    def against(self) -> str:
+        return self.second.label if self.second else "the base"
+
+    @property
     def enough_seeds(self) -> bool:
         return self.difference.seeds >= FEWEST_SEEDS
 
@@ -65,7 +71,7 @@ def judge(groups: Sequence[Group], looks: int = 1) -> Judgement:
     counted = benchmarks(groups)
     parts = [counted, [group for group in groups if all(group is not other for other in counted)]]
     with_base, between = ([each for part in parts for each in _corrected(part, of, looks)] for of in (_with_base, _between))
-    best = {id(group): _ranked(group)[0].key for group in groups if len(group.configurations) > ALL_PAIRS_UP_TO}
+    best = {id(group): group.by_accuracy[0].key for group in groups if len(group.configurations) > ALL_PAIRS_UP_TO}
     return Judgement(tuple(with_base), tuple(f for f in between if best.get(id(f.group), f.first.key) == f.first.key))
 
 
@@ -82,14 +88,10 @@ def _with_base(group: Group) -> list[Finding]:
 
 def _between(group: Group) -> list[Finding]:
     sides = {c.key: group.side(c) for c in group.configurations}
-    pairs = list(combinations(_ranked(group), 2))
+    pairs = list(combinations(group.by_accuracy, 2))
     differences = [difference(sides[a.key], sides[b.key]) for a, b in pairs]
     p_values = steady_p_values(differences, len(sides) - 1)
     return [Finding(group, a, b, d, p) for (a, b), d, p in zip(pairs, differences, p_values, strict=True)]
-
-
-def _ranked(group: Group) -> list[Configuration]:
-    return sorted(group.configurations, key=lambda c: -group.accuracy_SP(c).mean())
 
 
 def _corrected(groups: Sequence[Group], compared: Callable[[Group], list[Finding]], looks: int) -> list[Finding]:
@@ -105,71 +107,65 @@ def sentences(groups: Sequence[Group], verdict: Judgement) -> list[tuple[str, li
     for group in benchmarks(groups):
         heading = group.name if how_much(group.protocol) in group.name else f"{group.name}: {how_much(group.protocol)}"
         told.append(
-            (heading, [*_on_base(group, verdict), *_on_each_other(group, verdict), *_on_limits(group, verdict)])
+            (heading, [*_on_base(group, verdict), *on_each_other(group, verdict), *_on_limits(group, verdict)])
         )
     return told
 
 
 def _on_base(group: Group, verdict: Judgement) -> list[str]:
-    findings = sorted((f for f in verdict.with_base if f.group is group), key=lambda f: -f.difference.interval.mean)
+    findings = sorted((f for f in verdict.with_base if f.group is group), key=lambda f: -f.difference.mean)
     words = []
     for standing in ("better", "worse"):
-        sure = [f for f in findings if f.standing == standing]
-        told = "; ".join(f"{f.first.label} by {signed(f.difference.interval)}" for f in sure[:MOST_TOLD])
-        more = f"; and {len(sure) - MOST_TOLD} more" if len(sure) > MOST_TOLD else ""
-        if sure:
-            words.append(f"{_share(len(sure), len(findings))} {standing} than the base: {told}{more}.")
-    rest = [f for f in findings if f.standing == "not resolved"]
-    if rest:
-        told = "; ".join(f"{f.first.label} {signed(f.difference.interval)}, {equal(f.difference)}" for f in rest[:MOST_TOLD])
-        more = f"; and {len(rest) - MOST_TOLD} more" if len(rest) > MOST_TOLD else ""
+        if sure := [f"{f.first.label} by {signed(f.difference.interval)}" for f in findings if f.standing == standing]:
+            words.append(f"{_share(len(sure), len(findings))} {standing} than the base: {first_of(sure)}.")
+    if rest := [f for f in findings if f.standing == "not resolved"]:
+        told = first_of([f"{f.first.label} {signed(f.difference.interval)}, {equal(f.difference)}" for f in rest])
         nearly = any(f.difference.interval.low > 0 or f.difference.interval.high < 0 for f in rest)
         corrected = " once corrected for the number of comparisons" if nearly else ""
-        share = "None is" if len(rest) == len(findings) else _share(len(rest), len(findings))
-        words.append(f"{share} {'shown' if share == 'None is' else 'not shown'} to differ from the base{corrected}: {told}{more}.")
+        share = "None is" if len(rest) == len(findings) else f"{_share(len(rest), len(findings))} not"
+        words.append(f"{share} shown to differ from the base{corrected}: {told}.")
     return words
 
 
-def _on_each_other(group: Group, verdict: Judgement) -> list[str]:
+def on_each_other(group: Group, verdict: Judgement) -> list[str]:
     findings = [f for f in verdict.between if f.group is group]
     if not findings:
         return []
-    sure = [f for f in findings if f.standing != "not resolved"]
     partly = "" if len(group.configurations) <= ALL_PAIRS_UP_TO else " with the one that measured best"
+    compared = f"{count(len(findings), 'comparison')}{partly}"
+    sure = [f for f in findings if f.standing != "not resolved"]
+    rest = [f.difference for f in findings if f.standing == "not resolved"]
     if not sure:
         best = findings[0]
-        against = (
-            f"{best.first.label} against {best.second.label if best.second else ''} is {signed(best.difference.interval)}, "
-            f"{equal(best.difference)}."
-        )
-        return [f"Between configurations nothing is resolved ({count(len(findings), 'comparison')}{partly}): {against}"]
-    told = "; ".join(
-        f"{f.first.label} is {f.standing} than {f.second.label if f.second else ''} by {signed(f.difference.interval)}"
-        for f in sure[:MOST_TOLD]
-    )
-    more = f"; and {len(sure) - MOST_TOLD} more" if len(sure) > MOST_TOLD else ""
-    rest = [f.difference for f in findings if f.standing == "not resolved"]
-    if not rest:
-        return [f"{told}{more}."]
-    widest = equal(max(rest, key=lambda difference: difference.equal_within))
-    return [f"{told}{more}. {len(rest)} of {count(len(findings), 'comparison')}{partly} cannot be told apart, {widest} at most."]
+        against = f"{best.first.label} against {best.against} is {signed(best.difference.interval)}, {equal(best.difference)}"
+        return [f"Between configurations nothing is resolved ({compared}): {against}."]
+    told = first_of([f"{f.first.label} is {f.standing} than {f.against} by {signed(f.difference.interval)}" for f in sure])
+    widest = equal(max(rest, key=lambda difference: difference.equal_within)) if rest else ""
+    return [f"{told}." + (f" {len(rest)} of {compared} cannot be told apart, {widest} at most." if rest else "")]
+
+
+def first_of(told: Sequence[str], most: int = MOST_TOLD) -> str:
+    """The first of them, and how many more there are."""
+    more = f"; and {len(told) - most} more" if len(told) > most else ""
+    return "; ".join(told[:most]) + more
 
 
 def _on_limits(group: Group, verdict: Judgement) -> list[str]:
-    return [_smallest(group, verdict), *_on_seeds([f for f in verdict.with_base if f.group is group and not f.enough_seeds])]
+    with_base, between = ([f for f in found if f.group is group] for found in (verdict.with_base, verdict.between))
+    return [_smallest(with_base, between), *_on_seeds([f for f in with_base if not f.enough_seeds])]
 
 
-def _smallest(group: Group, verdict: Judgement) -> str:
+def _smallest(with_base: Sequence[Finding], between: Sequence[Finding]) -> str:
     """How small a difference the measurement can show."""
-    widest = max((f.difference for f in verdict.with_base if f.group is group), key=detectable_by)
+    widest = max((f.difference for f in with_base), key=detectable_by)
     shares = widest.split.shares()
     if not shares:
         return "Nothing varied between these problems: how small a difference they show is unknown."
-    base, most = detectable_by(widest), max(shares, key=shares.__getitem__)
-    pairs = [detectable_by(f.difference) for f in verdict.between if f.group is group and f.difference.split.shares()]
-    between = f", and between configurations {points(max(pairs))}" if pairs else ""
+    most = max(shares, key=shares.__getitem__)
+    pairs = [detectable_by(f.difference) for f in between if f.difference.split.shares()]
+    apart = f", and between configurations {points(max(pairs))}" if pairs else ""
     help_most = f"more {most} would help most ({100 * shares[most]:.0f} % of the variance)"
-    return f"A gain of {points(base)} is found in 4 of 5 tries{between}; {help_most}."
+    return f"A gain of {points(detectable_by(widest))} is found in 4 of 5 tries{apart}; {help_most}."
 
 
 def _on_seeds(few: Sequence[Finding]) -> list[str]:
@@ -181,17 +177,9 @@ def _on_seeds(few: Sequence[Finding]) -> list[str]:
 
 
 def _share(part: int, whole: int) -> str:
-    if part == whole:
-        return (
-            "The one configuration is"
-            if whole == 1
-            else f"{'Both' if whole == 2 else f'All {whole}'} configurations are"
-        )
-    return f"{part} of {whole} configurations {'is' if part == 1 else 'are'}"
-
-
-def count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"
+    if part < whole:
+        return f"{part} of {whole} configurations {'is' if part == 1 else 'are'}"
+    return {1: "The one configuration is", 2: "Both configurations are"}.get(whole, f"All {whole} configurations are")
 
 
 def points(share: float) -> str:
@@ -206,5 +194,4 @@ def equal(difference: Difference) -> str:
 
 def signed(interval: Interval) -> str:
     """A difference of accuracies in points, with its interval."""
-    text = f"{100 * interval.mean:+.1f} points ({100 * interval.low:+.1f} to {100 * interval.high:+.1f})"
-    return text.replace("-", "−")
+    return spanned(interval, "+.1f", 100, " points")

@@ -1,11 +1,11 @@
 """The answer as a picture: what each configuration gained over the base, or how much each model solves."""
 
-from src.drawing.chart import Figure, intervals
+from src.drawing.chart import Figure, Row, hues, intervals, spread
 from src.report.analysis import Analysis
 from src.report.findings.configurations import Configuration, Group, how_much
 from src.report.findings.models import side
 from src.report.section import Section
-from src.statistics import Interval, share_of
+from src.statistics import share_of
 
 MOST = 24  # lines of the picture
 HUES = {"better": "#009E73", "worse": "#D55E00", "not resolved": "#888888", "too few seeds": "#56B4E9"}
@@ -25,9 +25,8 @@ def _gains(analysis: Analysis) -> Figure:
     left = len(analysis.configurations) - len({c.key for _, c in found})
     where = "" if several else f" on {analysis.ranked[0].name}"
     caption = "Points, with 95 % intervals; dashed: no gain." + (f" The best; {left} more in the table." if left else "")
-    hues = {name: hue for name, hue in HUES.items() if any(row["standing"] == name for row in rows)}
-    scale = {"domain": list(hues), "range": list(hues.values())}
-    colour = {"field": "standing", "type": "nominal", "title": None, "legend": {"orient": "top"}, "scale": scale}
+    there = {row["standing"] for row in rows}
+    colour = hues("standing", {name: hue for name, hue in HUES.items() if name in there})
     spec = intervals(rows, "what", {"field": "gain", "title": "points gained"}, colour)
     return Figure("answer", f"Gain over the base{where}", caption, spec)
 
@@ -39,22 +38,18 @@ def _best(analysis: Analysis) -> list[Configuration]:
     return [*ranked, *rest][: max(MOST // len(analysis.ranked), 3)]
 
 
-def _row(analysis: Analysis, group: Group, configuration: Configuration, what: str) -> dict[str, object]:
+def _row(analysis: Analysis, group: Group, configuration: Configuration, what: str) -> Row:
     finding = analysis.verdict.of(group, configuration)
     sure = finding.enough_seeds or finding.standing == "not resolved"
-    row = _interval(finding.difference.interval, "gain")
-    return {"what": what, **row, "standing": finding.standing if sure else "too few seeds", "seeds": finding.difference.seeds}
-
-
-def _interval(interval: Interval, name: str) -> dict[str, object]:
-    values = {name: interval.mean, "low": interval.low, "high": interval.high}
-    return {key: round(100 * value, 3) for key, value in values.items()}
+    told = {"standing": finding.standing if sure else "too few seeds", "seeds": finding.difference.seeds}
+    return {"what": what, **spread("gain", finding.difference.interval, 100), **told}
 
 
 def _models(analysis: Analysis) -> Figure:
     several = len(analysis.models) > 1
     rows = [
-        {"what": f"{name} · {group.suite}, {how_much(group.protocol)}" if several else name, **_interval(share_of(side(measure)), "accuracy")}
+        {"what": f"{name} · {group.suite}, {how_much(group.protocol)}" if several else name}
+        | spread("accuracy", share_of(side(measure)), 100)
         for group in analysis.models
         for name, measure in group.measures.items()
     ][:MOST]

@@ -1,11 +1,14 @@
 """Where time and money went: by phase, for each point gained, and the published costs."""
 
+from collections.abc import Sequence
 from statistics import fmean
+from typing import Any
 
-from src.drawing.chart import Figure, chart, lines, short, time_unit
+from src.drawing.chart import Figure, chart, hues, lines, short, time_unit
 from src.drawing.table import Cell, Table, counted, dollars, gain_with, seconds, table
 from src.record.ledger import PHASES
 from src.report.analysis import Analysis
+from src.report.findings.configurations import Configuration
 from src.report.reference.read import reference
 from src.report.section import Section
 from src.report.sections.uncertainty import UNCERTAIN, uncertain
@@ -17,9 +20,9 @@ def costs(analysis: Analysis) -> Table:
     main = analysis.ranked[0] if analysis.ranked else None
     rows = []
     for c in analysis.configurations:
-        if not (bills := [run.summary["cost"] for run in c.measured or c.runs if run.summary.get("cost")]):
+        if not (bills := _bills(c)):
             continue
-        spent = {phase: fmean(bill.get("seconds", {}).get(phase, 0.0) for bill in bills) for phase in PHASES}
+        spent = _mean_seconds(bills)
         usd, gpu_hours, tokens = (fmean(bill.get(key) or 0.0 for bill in bills) for key in ("usd", "gpu_hours", "completion_tokens"))
         time, gain = sum(spent.values()), analysis.verdict.of(main, c).difference if main and c.key in main.runs else None
         gained = 100 * gain.mean if gain else 0.0
@@ -48,26 +51,23 @@ def costs(analysis: Analysis) -> Table:
     return table("costs", "What it cost", note, columns, rows)
 
 
+def _bills(configuration: Configuration) -> list[dict[str, Any]]:
+    return [bill for run in configuration.measured or configuration.runs if (bill := run.summary.get("cost"))]
+
+
+def _mean_seconds(bills: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Of a run, by phase."""
+    return {phase: fmean(bill.get("seconds", {}).get(phase, 0.0) for bill in bills) for phase in PHASES}
+
+
 def published_costs(analysis: Analysis) -> Table:
     rows = [
-        [
-            r["model"],
-            float(r["gpus"]),
-            r["gpu"],
-            float(r["hours"]),
-            dollars(float(r["cost_usd"])),
-            r["source"],
-        ]
+        [r["model"], float(r["gpus"]), r["gpu"], float(r["hours"]), dollars(float(r["cost_usd"])), r["source"]]
         for r in reference("costs")
     ]
-    return table(
-        "published_costs",
-        "Published costs",
-        "As their authors give them.",
-        "model, #GPUs, GPU, #hours, #cost, source",
-        rows,
-        closed="A" not in analysis.studies,
-    )
+    columns = "model, #GPUs, GPU, #hours, #cost, source"
+    closed = "A" not in analysis.studies
+    return table("published_costs", "Published costs", "As their authors give them.", columns, rows, closed=closed)
 
 
 MOST = 40  # configurations
@@ -80,19 +80,18 @@ HUES = {
 
 def by_phase(analysis: Analysis) -> list[Figure]:
     """Time of a run by phase, the mean over the seeds of each configuration; nothing where no run kept account."""
-    accounts = {
-        c.label: [bill["seconds"] for run in c.runs if "seconds" in (bill := run.summary.get("cost", {}))] for c in analysis.configurations[:MOST]
-    }
-    accounts = {label: found for label, found in accounts.items() if found}
-    if not accounts:
+    bills = {c.label: found for c in analysis.configurations[:MOST] if (found := _bills(c))}
+    spent = {label: _mean_seconds(found) for label, found in bills.items()}
+    longest = max((sum(each.values()) for each in spent.values()), default=0.0)
+    if not longest:
         return []
-    size, unit = time_unit(max(sum(account.values()) for found in accounts.values() for account in found))
+    size, unit = time_unit(longest)
     rows = [
-        {"configuration": label, "phase": phase, "time": short(fmean(account.get(phase, 0.0) for account in found) / size), "seeds": len(found)}
-        for label, found in accounts.items()
-        for phase in PHASES
+        {"configuration": label, "phase": phase, "order": order, "time": short(each[phase] / size), "seeds": len(bills[label])}
+        for label, each in spent.items()
+        for order, phase in enumerate(HUES)
     ]
-    place = lines("configuration", list(accounts))
+    place = lines("configuration", list(spent))
     spec = chart(
         rows,
         height=place.height,
@@ -100,15 +99,11 @@ def by_phase(analysis: Analysis) -> list[Figure]:
         encoding={
             "y": place.y,
             "x": {"field": "time", "type": "quantitative", "title": f"{unit} a run"},
-            "color": {
-                "field": "phase", "type": "nominal", "title": None, "legend": {"orient": "top", "columns": 4},
-                "scale": {"domain": list(HUES), "range": list(HUES.values())},
-            },
-            "order": {"field": "phase_order", "type": "quantitative"},
+            "color": hues("phase", HUES, columns=4),
+            "order": {"field": "order", "type": "quantitative"},
             "tooltip": [{"field": "configuration"}, {"field": "phase"}, {"field": "time", "title": unit}, {"field": "seeds"}],
         },
-        transform=[{"calculate": f"indexof({list(HUES)}, datum.phase)", "as": "phase_order"}],
-    )  # fmt: skip
+    )
     left = len(analysis.configurations) - MOST
     caption = "Wall-clock time, the mean over seeds." + (f" The first {MOST}; {left} more in the table." if left > 0 else "")
     return [Figure("cost_by_phase", "Where the time went", caption, spec)]

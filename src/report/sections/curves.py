@@ -1,6 +1,8 @@
 """Learning curves: one figure for each number of metrics.jsonl that tells how training went."""
 
+import re
 from collections.abc import Iterable, Sequence
+from statistics import fmean
 from typing import Any
 
 from src.drawing.chart import Figure, Row, short, zoom
@@ -9,7 +11,8 @@ from src.report.findings.configurations import Configuration
 from src.report.section import Section
 from src.report.sections.shown import chart_of, colour
 
-POINTS = 24_000  # of all configurations' curves in one figure; longer ones are averaged over neighbouring steps
+POINTS = 2_400  # of all configurations' curves in one figure; longer ones are averaged over neighbouring steps
+FEWEST = 20  # of one curve
 
 ACCURACY = "accuracy"
 SHARES = (ACCURACY, "truncated")  # axes of shares, in %
@@ -27,13 +30,9 @@ _CURVES = (
 
 def told(analysis: Analysis) -> list[tuple[str, str, str]]:
     """Column, title and axis of each curve, those of the reward's terms last."""
-    terms = dict.fromkeys(
-        key
-        for run in analysis.runs
-        for key in run.steps
-        if key.startswith("reward/") and key.endswith("/mean") and key != "reward/mean"
-    )
-    return [*_CURVES, *((key, f"Reward term: {key.split('/')[1]}", "reward") for key in terms)]
+    found = [re.fullmatch(r"reward/([^/]+)/mean", key) for run in analysis.runs for key in run.steps]
+    terms = dict.fromkeys(term[1] for term in found if term)
+    return [*_CURVES, *((f"reward/{term}/mean", f"Reward term: {term}", "reward") for term in terms)]
 
 
 def curves(analysis: Analysis) -> list[Figure]:
@@ -42,8 +41,7 @@ def curves(analysis: Analysis) -> list[Figure]:
     for metric, title, unit in told(analysis):
         rows = [row for c in analysis.configurations for row in _curve(c, metric, len(analysis.configurations))]
         if rows:
-            name = "curve_" + metric.replace("/", "_")
-            figures.append(Figure(name, title, "", _curve_spec(analysis, rows, title, unit)))
+            figures.append(Figure("curve_" + metric.replace("/", "_"), title, "", _curve_spec(analysis, rows, title, unit)))
     return figures
 
 
@@ -59,81 +57,42 @@ def _curve(configuration: Configuration, metric: str, configurations: int) -> It
                 by_step.setdefault(step, []).append(value)
                 limits[step] = most
     steps = sorted(by_step)
-    stride = max(1, -(-len(steps) * configurations // POINTS), -(-len(steps) // 250) if configurations > 8 else 1)
-    stride = max(stride, -(-len(steps) // max(20, 2400 // configurations)))
+    stride = max(1, -(-len(steps) // max(FEWEST, POINTS // configurations)))
     for start in range(0, len(steps), stride):
         part = steps[start : start + stride]
-        values = [by_step[step] for step in part]
-        row = {
-            "configuration": configuration.label,
-            "step": part[len(part) // 2],
-            "value": short(sum(sum(v) / len(v) for v in values) / len(values)),
-        }
+        step, values = part[len(part) // 2], [by_step[each] for each in part]
+        row = {"configuration": configuration.label, "step": step, "value": short(fmean(map(fmean, values)))}
         if len(configuration.runs) > 1:
-            row |= {
-                "low": short(sum(map(min, values)) / len(values)),
-                "high": short(sum(map(max, values)) / len(values)),
-            }
+            row |= {"low": short(fmean(map(min, values))), "high": short(fmean(map(max, values)))}
         if metric == "completion_tokens/mean":
-            row["limit"] = limits[part[len(part) // 2]]
+            row["limit"] = limits[step]
         yield row
 
 
 def _curve_spec(analysis: Analysis, rows: Sequence[Row], title: str, unit: str) -> dict[str, Any]:
-    x = {
-        "field": "step",
-        "type": "quantitative",
-        "title": "step",
-        "axis": {"tickMinStep": 1},
-        "scale": {"domainMin": {"expr": "first_step"}, "nice": False},
-    }
-    share = unit in SHARES
-    y = {"type": "quantitative", "title": unit, "scale": {"zero": False}} | ({"axis": {"format": ".0%"}} if share else {})
+    share, steps = unit in SHARES, [row["step"] for row in rows]
+    few = sum(row["configuration"] == rows[0]["configuration"] for row in rows) <= 30
+    domain = {"domainMin": {"expr": "first_step"}, "nice": False}
+    x = {"field": "step", "type": "quantitative", "title": "step", "axis": {"tickMinStep": 1}, "scale": domain}
+    y = {"field": "value", "type": "quantitative", "title": unit, "scale": {"zero": False}, "axis": {"format": ".0%"} if share else {}}
     value = {"field": "value", "title": title, "format": ".1%" if share else ".4~g"}
-    tooltip = [{"field": "configuration"}, {"field": "step"}, value]
-    hue = colour(analysis)
-    few = max(sum(row["configuration"] == rows[0]["configuration"] for row in rows), 1) <= 30
-    layers = []
-    if any("low" in row for row in rows):
-        layers.append(
-            {
-                "mark": {"type": "area", "opacity": 0.18},
-                "encoding": {
-                    "x": x,
-                    "y": {**y, "field": "low"},
-                    "y2": {"field": "high"},
-                    "color": hue,
-                },
-            }
-        )
-    if any("limit" in row for row in rows):
-        layers.append(
-            {
-                "mark": {"type": "line", "strokeDash": [5, 4], "opacity": 0.7, "interpolate": "step-after"},
-                "encoding": {
-                    "x": x,
-                    "y": {**y, "field": "limit"},
-                    "color": hue,
-                    "detail": {"field": "configuration"},
-                },
-            }
-        )
-    layers.append(
-        {
-            "params": [zoom()],
-            "mark": {"type": "line", "point": {"size": 28} if few else False, "strokeWidth": 1.8},
-            "encoding": {"x": x, "y": {**y, "field": "value"}, "color": hue, "tooltip": tooltip},
-        }
-    )
-    steps = [row["step"] for row in rows]
+    band = {"mark": {"type": "area", "opacity": 0.18}, "encoding": {"y": {"field": "low"}, "y2": {"field": "high"}}}
+    dashed = {"type": "line", "strokeDash": [5, 4], "opacity": 0.7, "interpolate": "step-after"}
+    curve = {
+        "params": [zoom()],
+        "mark": {"type": "line", "point": {"size": 28} if few else False, "strokeWidth": 1.8},
+        "encoding": {"tooltip": [{"field": "configuration"}, {"field": "step"}, value]},
+    }
     spec = chart_of(
         analysis,
         rows,
-        layer=layers,
-        params=[
-            {"name": "first_step", "value": 0},
-            {"name": "last_step", "value": max(steps)},
+        encoding={"x": x, "y": y, "color": colour(analysis)},
+        layer=[
+            *[band] * any("low" in row for row in rows),
+            *[{"mark": dashed, "encoding": {"y": {"field": "limit"}}}] * any("limit" in row for row in rows),
+            curve,
         ],
+        params=[{"name": "first_step", "value": 0}, {"name": "last_step", "value": max(steps)}],
     )
     spec["transform"].append({"filter": "datum.step >= first_step && datum.step <= last_step"})
     return spec

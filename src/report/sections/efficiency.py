@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from src.drawing.table import Cell, Table, counted, gain_with, percent, share_with, table
+from src.drawing.table import Cell, Table, counted, gain_with, percent, share_with, spanned, table, tokens_with
 from src.report.analysis import Analysis
 from src.report.findings.configurations import Group
 from src.report.findings.cut_answers import read_answers
-from src.report.findings.efficiency import MAIN, Family, Recipe, difficulties, families, named, token_contrast, trade
+from src.report.findings.efficiency import MAIN, Family, Recipe, families, token_contrast, trade
 from src.report.section import Section
 from src.report.sections.efficiency_front import efficiency_figures
 from src.report.sections.uncertainty import UNCERTAIN, uncertain
@@ -17,17 +17,17 @@ def efficiency_tables(analysis: Analysis) -> list[Table]:
     """Empty where the records hold no alpha axis."""
     found = families(analysis.configurations)
     each = [(family, group) for family in found for group in analysis.groups if family.within(group)]
-    return [_trades(each, len(found) > 1), _levels(each, len(found) > 1), _variants(each, len(found) > 1)]
+    return [_trades(each), _levels(each), _variants(each)]
 
 
-def _trades(each: Sequence[tuple[Family, Group]], several: bool) -> Table:
+def _trades(each: Sequence[tuple[Family, Group]]) -> Table:
     rows = []
     for family, group in each:
-        recipes, suite = family.within(group), named(family, group, several)
+        recipes, suite = family.within(group), group.name + family.told
         answers = read_answers(group.measures(recipes[0].configuration, "before"))
         base = trade(group, recipes[0].configuration)
         base_accuracy, base_tokens = share_of(base.base_accuracy), mean_of(base.base_tokens)
-        rows.append([suite, "base", None, None, share_with(base_accuracy), None, _tokens(base_tokens), None, None, None, None])
+        rows.append([suite, "base", None, None, share_with(base_accuracy), None, tokens_with(base_tokens, ",.0f"), None, None, None, None])
         for recipe in recipes:
             found = trade(group, recipe.configuration)
             last = trade(group, recipe.configuration, when="after")
@@ -41,7 +41,7 @@ def _trades(each: Sequence[tuple[Family, Group]], several: bool) -> Table:
                     found.seeds,
                     share_with(found.accuracy),
                     gain_with(found.gain.interval),
-                    _tokens(found.tokens),
+                    tokens_with(found.tokens, ",.0f"),
                     change_with(found.change),
                     change_with(last.change),
                     gain_with(over_cut),
@@ -60,15 +60,15 @@ def _trades(each: Sequence[tuple[Family, Group]], several: bool) -> Table:
     return table("efficiency", "Accuracy and tokens by alpha", note, columns, rows, brief=True)
 
 
-def _levels(each: Sequence[tuple[Family, Group]], several: bool) -> Table:
+def _levels(each: Sequence[tuple[Family, Group]]) -> Table:
     parts = []
     for family, group in each:
         recipes = family.within(group)
-        for level, at_P in difficulties(group):
+        for level, at_P in group.levels:
             trades = [(recipe, trade(group, recipe.configuration, at_P)) for recipe in recipes]
             rows = [
                 [
-                    named(family, group, several),
+                    group.name + family.told,
                     level,
                     int(at_P.sum()),
                     percent(float(found.base_accuracy.values_SP.mean())),
@@ -87,7 +87,7 @@ def _levels(each: Sequence[tuple[Family, Group]], several: bool) -> Table:
     return table("efficiency_levels", "Tokens saved by difficulty", note, columns, rows)
 
 
-def _variants(each: Sequence[tuple[Family, Group]], several: bool) -> Table:
+def _variants(each: Sequence[tuple[Family, Group]]) -> Table:
     """Series that differ from the main one in another setting, at each alpha that both have."""
     rows = []
     for family, group in each:
@@ -95,7 +95,7 @@ def _variants(each: Sequence[tuple[Family, Group]], several: bool) -> Table:
         main = {recipe.alpha: recipe for recipe in recipes if recipe.series == MAIN}
         for other in recipes:
             if other.series != MAIN and other.alpha in main:
-                rows.append([named(family, group, several), other.alpha, *_variant(group, main[other.alpha], other)])
+                rows.append([group.name + family.told, other.alpha, *_variant(group, main[other.alpha], other)])
     note = (
         "What another loss or another normalisation of the advantages changes at the same alpha; tokens in % of the base's. "
         "Paired by problem; intervals are 95 %, not corrected."
@@ -112,12 +112,7 @@ def _variant(group: Group, main: Recipe, other: Recipe) -> list[object]:
 
 
 def change_with(interval: Interval) -> Cell:
-    text = f"{100 * interval.mean:+.1f} % ({100 * interval.low:+.1f} to {100 * interval.high:+.1f})"
-    return Cell(text.replace("-", "−"), round(interval.mean, 6))
-
-
-def _tokens(interval: Interval) -> Cell:
-    return Cell(f"{interval.mean:,.0f} ({interval.low:,.0f}–{interval.high:,.0f})", round(interval.mean, 3))
+    return Cell(spanned(interval, "+.1f", 100, " %"), round(interval.mean, 6))
 
 
 SECTION = Section(

@@ -1,14 +1,12 @@
 """A factorial: its effects, its cells, and what each level of its factors came to."""
 
-import re
 from collections.abc import Sequence
 from statistics import fmean, median
 
-from src.drawing.chart import COLOURS, Figure, chart, intervals, short
-from src.drawing.table import Cell, Table, gain_with, p_value, points, share_with, table, tokens_with
-from src.record.read import Run
+from src.drawing.chart import COLOURS, Figure, Row, chart, hues, intervals, spread
+from src.drawing.table import Cell, Table, gain_with, p_value, points, share_with, spanned, table, tokens_with
 from src.report.analysis import Analysis
-from src.report.findings.configurations import Configuration
+from src.report.findings.configurations import Configuration, in_a_file_name
 from src.report.findings.effects import Factor, Factorial
 from src.report.sections.uncertainty import UNCERTAIN, found, uncertain
 from src.statistics import Interval, contrast, pooled_deviation, share_of, t_interval
@@ -36,28 +34,26 @@ def factor_levels(analysis: Analysis) -> Table:
 def _level(f: Factorial, factor: Factor, level: str) -> list:
     cells = [cell for cell in f.cells if factor.of_cell[cell.key] == level]
     runs = [run for cell in cells for run in f.group.runs[cell.key]]
-    accuracies = [f.group.accuracy_SP(cell) for cell in cells]
-    mean_of_cells = contrast([f.group.side(cell).times(1 / len(cells)) for cell in cells])
-    mean = mean_of_cells.interval
-    steps = [step for run in runs if (step := _went_wrong_at(run)) is not None]
+    mean = contrast([f.group.side(cell).times(1 / len(cells)) for cell in cells])
+    within = mean.interval
+    alarms = [found for run in runs if (found := run.summary.get("stability", {}).get("alarms"))]
     return [
         len(runs),
-        share_with(Interval(mean.mean, max(0.0, mean.low), min(1.0, mean.high))),
-        _spread([accuracy.mean(axis=1) for accuracy in accuracies]),
+        share_with(Interval(within.mean, max(0.0, within.low), min(1.0, within.high))),
+        _spread([f.group.accuracy_SP(cell).mean(axis=1) for cell in cells]),
         round(fmean(float(f.group.tokens_SP(cell).mean()) for cell in cells), 1),
         _written(f, cells),
-        len(steps),
-        median(steps) if steps else None,
-        uncertain(mean_of_cells),
+        len(alarms),
+        median(first["step"] for first, *_ in alarms) if alarms else None,
+        uncertain(mean),
     ]
 
 
 def _spread(by_cell: Sequence[Sequence[float]]) -> Cell | None:
     if all(len(accuracies) < 2 for accuracies in by_cell):
         return None
-    spread = pooled_deviation(by_cell)
-    text = f"{100 * spread.mean:.1f} ({100 * spread.low:.1f}–{100 * spread.high:.1f})"
-    return Cell(text, round(100 * spread.mean, 4))
+    deviation = pooled_deviation(by_cell)
+    return Cell(spanned(deviation, ".1f", 100), round(100 * deviation.mean, 4))
 
 
 def _written(f: Factorial, cells: Sequence[Configuration]) -> Cell | None:
@@ -67,14 +63,7 @@ def _written(f: Factorial, cells: Sequence[Configuration]) -> Cell | None:
     if not seeds:
         return None
     written = t_interval([fmean(cell[seed] for cell in by_cell) / 1000 for seed in seeds])
-    text = f"{written.mean:.1f} ({written.low:.1f}–{written.high:.1f})"
-    return Cell(text if len(seeds) > 1 else f"{written.mean:.1f}", round(written.mean, 3))
-
-
-def _went_wrong_at(run: Run) -> int | None:
-    """The step of the monitor's first alarm."""
-    alarms = run.summary.get("stability", {}).get("alarms")
-    return alarms[0]["step"] if alarms else None
+    return tokens_with(written, ".1f") if len(seeds) > 1 else Cell(f"{written.mean:.1f}", round(written.mean, 3))
 
 
 def effects(analysis: Analysis) -> Table:
@@ -82,7 +71,7 @@ def effects(analysis: Analysis) -> Table:
         [
             f.name,
             e.name,
-            "interaction" if e.interaction else "main effect",
+            e.kind,
             gain_with(e.difference.interval),
             p_value(e.p),
             "; ".join(f"{100 * effect:+.1f}" for effect in e.by_seed).replace("-", "−"),
@@ -110,28 +99,12 @@ def effects(analysis: Analysis) -> Table:
 
 def effects_figure(factorial: Factorial) -> Figure:
     """Main effects and interactions with intervals."""
-    rows = [
-        {
-            "effect": e.name,
-            "kind": "interaction" if e.interaction else "main effect",
-            "points": short(100 * e.difference.interval.mean),
-            "low": short(100 * e.difference.interval.low),
-            "high": short(100 * e.difference.interval.high),
-        }
-        for e in factorial.effects
-    ]
-    hue = {
-        "field": "kind",
-        "type": "nominal",
-        "title": None,
-        "scale": {"range": list(COLOURS[:2])},
-        "legend": {"orient": "top"},
-    }
-    spec = intervals(rows, "effect", {"field": "points", "title": "effect on accuracy, points"}, hue)
-    name = _named("effects", factorial)
+    rows = [{"effect": e.name, "kind": e.kind, **spread("points", e.difference.interval, 100)} for e in factorial.effects]
+    colours = {"interaction": COLOURS[0], "main effect": COLOURS[1]}
+    spec = intervals(rows, "effect", {"field": "points", "title": "effect on accuracy, points"}, hues("kind", colours))
     factors = ", ".join(factor.name for factor in factorial.factors)
     caption = f"Factors: {factors}; {len(factorial.cells)} cells; 95 % intervals over problems and seeds."
-    return Figure(name, f"{factorial.name}: what each factor does", caption, spec)
+    return Figure(f"effects_{in_a_file_name(factorial.name)}", f"{factorial.name}: what each factor does", caption, spec)
 
 
 def cells(factorial: Factorial) -> Figure:
@@ -140,44 +113,38 @@ def cells(factorial: Factorial) -> Figure:
     by_effect = sorted(factorial.factors, key=lambda factor: -_largest(factorial, factor))
     rows_of = max(by_effect, key=lambda factor: len(factor.levels))
     coloured, *others = [factor for factor in by_effect if factor is not rows_of]
-    rows = []
-    for cell in factorial.cells:
-        interval = share_of(factorial.group.side(cell))
-        values = {"accuracy": interval.mean, "low": interval.low, "high": interval.high}
-        levels = {"level": rows_of, "colour": coloured} | ({"shape": others[0]} if others else {})
-        told = ", ".join(f"{factor.name}={factor.of_cell[cell.key]}" for factor in factorial.factors)
-        rows.append(
-            {name: factor.of_cell[cell.key] for name, factor in levels.items()}
-            | {"cell": told, "rest": " ".join(factor.of_cell[cell.key] for factor in (coloured, *others))}
-            | {key: short(100 * value) for key, value in values.items()}
-        )
+    levels = {"level": rows_of, "colour": coloured} | ({"shape": others[0]} if others else {})
+    rows = [
+        {name: factor.of_cell[cell.key] for name, factor in levels.items()}
+        | {"cell": ", ".join(f"{factor.name}={factor.of_cell[cell.key]}" for factor in factorial.factors)}
+        | {"rest": " ".join(factor.of_cell[cell.key] for factor in (coloured, *others))}
+        | spread("accuracy", share_of(factorial.group.side(cell)), 100)
+        for cell in factorial.cells
+    ]
     legend = {"orient": "top", "titleLimit": 400}
-    y = {"field": "level", "type": "nominal", "title": rows_of.name, "axis": {"labelLimit": 240}}
-    place = {"y": y, "yOffset": {"field": "rest", "type": "nominal"}}
-    hue = {"field": "colour", "type": "nominal", "title": coloured.name, "scale": {"range": list(COLOURS)}, "legend": legend}
-    shape = {"shape": {"field": "shape", "type": "nominal", "title": others[0].name, "legend": legend}} if others else {}
-    x = {"type": "quantitative", "title": "accuracy, %", "scale": {"zero": False}}
-    tooltip = [{"field": name} for name in ("cell", "accuracy", "low", "high")]
-    whisker = {"x": {**x, "field": "low"}, "x2": {"field": "high"}}
-    point = {"x": {**x, "field": "accuracy"}, **shape, "tooltip": tooltip}
+    encoding = {
+        "x": {"field": "accuracy", "type": "quantitative", "title": "accuracy, %", "scale": {"zero": False}},
+        "y": {"field": "level", "type": "nominal", "title": rows_of.name, "axis": {"labelLimit": 240}},
+        "yOffset": {"field": "rest", "type": "nominal"},
+        "color": {"field": "colour", "type": "nominal", "title": coloured.name, "scale": {"range": list(COLOURS)}, "legend": legend},
+    }
+    point: Row = {"tooltip": [{"field": name} for name in ("cell", "accuracy", "low", "high")]}
+    if others:
+        point["shape"] = {"field": "shape", "type": "nominal", "title": others[0].name, "legend": legend}
     spec = chart(
         rows,
         height={"step": 14},
-        encoding={**place, "color": hue},
+        encoding=encoding,
         layer=[
-            {"mark": {"type": "rule", "strokeWidth": 2}, "encoding": whisker},
+            {"mark": {"type": "rule", "strokeWidth": 2}, "encoding": {"x": {"field": "low"}, "x2": {"field": "high"}}},
             {"mark": {"type": "point", "filled": True, "size": 70, "opacity": 1}, "encoding": point},
         ],
     )
     caption = "Mean over seeds of the weights best by validation; 95 % intervals over problems and seeds, not of differences."
-    return Figure(_named("cells", factorial), f"{factorial.name}: the cells", caption, spec)
+    return Figure(f"cells_{in_a_file_name(factorial.name)}", f"{factorial.name}: the cells", caption, spec)
 
 
 def _largest(factorial: Factorial, factor: Factor) -> float:
     """The largest effect on accuracy of a change of this factor alone."""
     alone = (e for e in factorial.effects if not e.interaction and e.name.startswith(f"{factor.name}: "))
     return max(abs(e.difference.interval.mean) for e in alone)
-
-
-def _named(kind: str, factorial: Factorial) -> str:
-    return f"{kind}_{re.sub(r'[^A-Za-z0-9]+', '_', factorial.name).strip('_')}"

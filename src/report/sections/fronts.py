@@ -1,14 +1,15 @@
 """What accuracy costs: against mean tokens and against money or time, with the Pareto front, and with several samples."""
 
 from collections.abc import Sequence
+from statistics import fmean
 
 import numpy as np
 
-from src.drawing.chart import Figure, chart, short, time_unit, zoom
+from src.drawing.chart import FRONT, Figure, chart, crosses, on_front, spread, time_unit, zoom
 from src.drawing.table import Table, share_with, table
 from src.record.measures import Measure
 from src.report.analysis import Analysis
-from src.report.findings.configurations import Configuration, Group
+from src.report.findings.configurations import Group
 from src.report.section import Section
 from src.report.sections.shown import chart_of, colour, shown_at_first
 from src.statistics import Interval, Side, mean_of, share_of
@@ -16,107 +17,50 @@ from src.statistics import Interval, Side, mean_of, share_of
 
 def fronts(analysis: Analysis, group: Group) -> list[Figure]:
     """Accuracy against mean tokens, and against cost where anything cost something, else against time."""
-    accuracy = {c.key: share_of(group.side(c)) for c in group.configurations}
-    tokens = {c.key: mean_of(group.tokens_side(c)) for c in group.configurations}
+    labels = [c.label for c in group.configurations]
+    accuracy = [share_of(group.side(c)) for c in group.configurations]
+    tokens = [mean_of(group.tokens_side(c)) for c in group.configurations]
     base = group.measures(group.configurations[0], "before")[0]
-    with_base = [("base", Interval(base.tokens, base.tokens, base.tokens), share_of(Side(base.accuracy_P, samples=base.effective_samples)))]
-    points = [(c.label, tokens[c.key], accuracy[c.key]) for c in group.configurations]
-    figures = [_front(analysis, group, "tokens", ("mean tokens", ",~f"), [*with_base, *points])]
-    spent = {c.key: _spent(group, c) for c in group.configurations}
-    priced = any(usd for usd, _ in spent.values())
-    size, name = time_unit(max(seconds for _, seconds in spent.values()))
-    unit = ("cost a run", "$.2f") if priced else (f"{name} a run", ",~f")
-    paid = {key: usd if priced else seconds / size for key, (usd, seconds) in spent.items()}
-    costs = [(c.label, Interval(*[paid[c.key]] * 3), accuracy[c.key]) for c in group.configurations]
-    figures.append(_front(analysis, group, "cost", unit, costs))
-    return figures
+    start = ("base", _exactly(base.tokens), share_of(Side(base.accuracy_P, samples=base.effective_samples)))
+    usd, seconds = ([fmean(getattr(run, of) for run in group.runs[c.key]) for c in group.configurations] for of in ("usd", "seconds"))
+    size, name = time_unit(max(seconds))
+    unit, paid = (("cost a run", "$.2f"), usd) if any(usd) else ((f"{name} a run", ",~f"), [each / size for each in seconds])
+    return [
+        _front(analysis, group, "tokens", ("mean tokens", ",~f"), [start, *zip(labels, tokens, accuracy, strict=True)]),
+        _front(analysis, group, "cost", unit, list(zip(labels, map(_exactly, paid), accuracy, strict=True))),
+    ]
 
 
-def _spent(group: Group, configuration: Configuration) -> tuple[float, float]:
-    runs = group.runs[configuration.key]
-    return float(np.mean([run.usd for run in runs])), float(np.mean([run.seconds for run in runs]))
+def _exactly(value: float) -> Interval:
+    return Interval(value, value, value)
 
 
 def _front(
     analysis: Analysis, group: Group, kind: str, unit: tuple[str, str], points: Sequence[tuple[str, Interval, Interval]]
 ) -> Figure:
     """`unit`: the title of what is spent, and the format of its numbers."""
-    best, on_front = -1.0, set()
-    for label, x, y in sorted(points, key=lambda point: (point[1].mean, -point[2].mean)):
-        if y.mean > best:
-            best = y.mean
-            on_front.add(label)
+    front = on_front([(-x.mean, y.mean) for _, x, y in points])
     rows = [
-        {
-            "configuration": label,
-            "x": short(x.mean),
-            "x_low": short(x.low),
-            "x_high": short(x.high),
-            "accuracy": short(y.mean),
-            "low": short(y.low),
-            "high": short(y.high),
-            "front": int(label in on_front),
-        }
-        for label, x, y in points
+        {"configuration": label, **spread("x", x, low="x_low", high="x_high"), **spread("accuracy", y), "front": int(ahead)}
+        for (label, x, y), ahead in zip(points, front, strict=True)
     ]
     title, form = unit
-    x = {"type": "quantitative", "title": title, "scale": {"zero": False, "padding": 16}, "axis": {"format": form}}
-    y = {
-        "type": "quantitative",
-        "title": "accuracy",
-        "scale": {"zero": False, "padding": 12},
-        "axis": {"format": ".0%"},
-    }
-    tooltip = [
-        {"field": "configuration"},
-        {"field": "accuracy", "format": ".1%"},
-        {"field": "low", "format": ".1%"},
-        {"field": "high", "format": ".1%"},
-        {"field": "x", "title": title, "format": form},
-    ]
-    faded = {
-        "condition": {"test": "indexof(shown, datum.configuration) >= 0 || datum.configuration == 'base'", "value": 1},
-        "value": 0.12,
-    }
-    layers = [
-        {
-            "transform": [{"filter": "datum.front == 1"}],
-            "mark": {"type": "line", "interpolate": "step-after", "color": "#888888", "strokeDash": [4, 3]},
-            "encoding": {"x": {**x, "field": "x"}, "y": {**y, "field": "accuracy"}},
-        },
-        {
-            "mark": "rule",
-            "encoding": {
-                "x": {**x, "field": "x"},
-                "y": {**y, "field": "low"},
-                "y2": {"field": "high"},
-                "color": colour(analysis),
-                "opacity": faded,
-            },
-        },
-        {
-            "mark": "rule",
-            "encoding": {
-                "x": {**x, "field": "x_low"},
-                "x2": {"field": "x_high"},
-                "y": {**y, "field": "accuracy"},
-                "color": colour(analysis),
-                "opacity": faded,
-            },
-        },
-        {
-            "params": [zoom()],
-            "mark": {"type": "point", "filled": True, "size": 90},
-            "encoding": {
-                "x": {**x, "field": "x"},
-                "y": {**y, "field": "accuracy"},
-                "color": colour(analysis),
-                "opacity": faded,
-                "tooltip": tooltip,
-            },
-        },
-    ]
-    spec = chart(rows, layer=layers, height=260, params=[{"name": "shown", "value": shown_at_first(analysis)}])
+    x = {"field": "x", "type": "quantitative", "title": title, "scale": {"zero": False, "padding": 16}, "axis": {"format": form}}
+    y = {"type": "quantitative", "title": "accuracy", "scale": {"zero": False, "padding": 12}, "axis": {"format": ".0%"}}
+    shares = [{"field": field, "format": ".1%"} for field in ("accuracy", "low", "high")]
+    tooltip = [{"field": "configuration"}, *shares, {"field": "x", "title": title, "format": form}]
+    shown = "indexof(shown, datum.configuration) >= 0 || datum.configuration == 'base'"
+    faded = {"condition": {"test": shown, "value": 1}, "value": 0.12}
+    spec = chart(
+        rows,
+        height=260,
+        params=[{"name": "shown", "value": shown_at_first(analysis)}],
+        encoding={"x": x, "y": y | {"field": "accuracy"}},
+        layer=[
+            {"transform": [{"filter": "datum.front == 1"}], "mark": FRONT},
+            {"encoding": {"color": colour(analysis), "opacity": faded}, "layer": crosses(90, tooltip)},
+        ],
+    )
     caption = "Bars: 95 % intervals. Dashed: the Pareto front, more accurate than all that is cheaper."
     return Figure(f"{kind}_{group.file_name}", f"{group.name}: accuracy against {title}", caption, spec)
 
@@ -150,27 +94,26 @@ def _over_seeds(values_SP: Sequence[np.ndarray]) -> Interval:
 
 def several_samples_figure(analysis: Analysis, group: Group) -> Figure:
     """pass@k over k, of the base and of each configuration."""
-    rows = []
-    for label, found in _measured(group):
-        for k in group.ks:
-            interval = _over_seeds([m.pass_at_P(k) for m in found])
-            low, high = short(interval.low), short(interval.high)
-            rows.append({"configuration": label, "k": k, "share": short(interval.mean), "low": low, "high": high})
-    x = {"field": "k", "type": "quantitative", "scale": {"type": "log", "base": 2}, "axis": {"values": group.ks, "format": "d"}}
-    y = {"type": "quantitative", "title": "pass@k", "scale": {"zero": False}, "axis": {"format": ".0%"}}
-    tooltip = [{"field": "configuration"}, {"field": "k"}, *({"field": f, "format": ".1%"} for f in ("share", "low", "high"))]
-    hue = colour(analysis)
-    layers = [
-        {"mark": {"type": "area", "opacity": 0.12}, "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": hue}},
-        {
-            "params": [zoom()],
-            "mark": {"type": "line", "point": {"size": 40}},
-            "encoding": {"x": x, "y": {**y, "field": "share"}, "color": hue, "tooltip": tooltip},
-        },
+    rows = [
+        {"configuration": label, "k": k, **spread("share", _over_seeds([m.pass_at_P(k) for m in found]))}
+        for label, found in _measured(group)
+        for k in group.ks
     ]
-    name = f"pass_at_k_{group.file_name}"
+    x = {"field": "k", "type": "quantitative", "scale": {"type": "log", "base": 2}, "axis": {"values": group.ks, "format": "d"}}
+    y = {"field": "share", "type": "quantitative", "title": "pass@k", "scale": {"zero": False}, "axis": {"format": ".0%"}}
+    tooltip = [{"field": "configuration"}, {"field": "k"}, *({"field": f, "format": ".1%"} for f in ("share", "low", "high"))]
+    spec = chart_of(
+        analysis,
+        rows,
+        height=240,
+        encoding={"x": x, "y": y, "color": colour(analysis)},
+        layer=[
+            {"mark": {"type": "area", "opacity": 0.12}, "encoding": {"y": {"field": "low"}, "y2": {"field": "high"}}},
+            {"params": [zoom()], "mark": {"type": "line", "point": {"size": 40}}, "encoding": {"tooltip": tooltip}},
+        ],
+    )
     caption = "The chance that one of k samples is correct. Grey: the base. Bands: 95 % intervals."
-    return Figure(name, f"{group.name}: pass@k", caption, chart_of(analysis, rows, layer=layers, height=240))
+    return Figure(f"pass_at_k_{group.file_name}", f"{group.name}: pass@k", caption, spec)
 
 
 def figures(analysis: Analysis) -> list[Figure]:
@@ -178,10 +121,4 @@ def figures(analysis: Analysis) -> list[Figure]:
     return [figure for group in analysis.ranked for figure in fronts(analysis, group)] + several
 
 
-SECTION = Section(
-    "fronts",
-    "Accuracy and cost",
-    figures=figures,
-    tables=lambda analysis: [several_samples(analysis)],
-    legend=True,
-)
+SECTION = Section("fronts", "Accuracy and cost", figures=figures, tables=lambda analysis: [several_samples(analysis)], legend=True)

@@ -1,11 +1,11 @@
 """Models that were measured without training (`python -m src.evaluate`): each by itself, and each against each other one."""
 
-from src.drawing.table import Table, counted, gain_with, p_value, percent, points, share_with, table
+from src.drawing.table import Table, counted, percent, share_with, table
 from src.report.analysis import Analysis
 from src.report.findings.configurations import how_much
 from src.report.findings.models import ModelGroup, side
 from src.report.section import Section
-from src.report.sections.uncertainty import UNCERTAIN, found, uncertain
+from src.report.sections.uncertainty import COMPARED, compared
 from src.statistics import share_of
 
 
@@ -35,17 +35,7 @@ def asked(group: ModelGroup) -> str:
 
 def model_pairs(analysis: Analysis) -> Table:
     rows = [
-        [
-            group.suite,
-            pair.first,
-            pair.second,
-            gain_with(pair.difference.interval),
-            p_value(pair.p),
-            pair.standing,
-            found(pair.difference),
-            points(pair.difference.equal_within),
-            uncertain(pair.difference),
-        ]
+        [group.suite, pair.first, pair.second, *compared(pair.difference, pair.p, pair.standing)]
         for group in analysis.models
         for pair in group.pairs
     ]
@@ -53,8 +43,7 @@ def model_pairs(analysis: Analysis) -> Table:
         "First minus second, paired by problem; only what was measured on the same problems in the same way. p is corrected for all "
         "pairs (Holm). The difference is one of these weights: it says nothing of the recipe that another seed would give."
     )
-    columns = f"suite, first, second, #difference in points, #p, first is, #detectable in points, #equal within points, {UNCERTAIN}"
-    return table("model_pairs", "Models against each other", note, columns, rows, brief=True)
+    return table("model_pairs", "Models against each other", note, f"suite, first, second, {COMPARED}", rows, brief=True)
 
 
 SECTION = Section("models", "Models", tables=lambda analysis: [models(analysis), model_pairs(analysis)])

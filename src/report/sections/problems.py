@@ -31,14 +31,8 @@ def problem_views(analysis: Analysis) -> list[dict[str, Any]]:
                 pairs = _told(before, after) if told else {}
                 room -= sum(len(one.get("text", "")) for pair in pairs.values() for one in pair)
                 asked |= read_questions(run.folder) if told else {}
-                runs.append(
-                    {
-                        "label": f"{configuration.label}, seed {run.seed}",
-                        "pairs": pairs,
-                        "before": _digits(before, samples),
-                        "after": _digits(after, samples),
-                    }
-                )
+                solved = {"before": _digits(before, samples), "after": _digits(after, samples)}
+                runs.append({"label": f"{configuration.label}, seed {run.seed}", "pairs": pairs, **solved})
         views.append(
             {
                 "name": group.name,

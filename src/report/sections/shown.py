@@ -1,27 +1,21 @@
 """Which configurations the figures show at first, and in which colour."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from src.drawing.chart import Row, chart, colour_of
-
-if TYPE_CHECKING:
-    from src.report.analysis import Analysis
+from src.report.analysis import Analysis
 
 SHOWN_AT_FIRST = 8  # configurations; the others are chosen in the legend
 
 
-def shown_at_first(analysis: "Analysis") -> list[str]:
+def shown_at_first(analysis: Analysis) -> list[str]:
     """The configurations that figures show before anyone chooses: those that measured best."""
-    if not analysis.ranked:
-        return [c.label for c in analysis.configurations[:SHOWN_AT_FIRST]]
-    group = analysis.ranked[0]
-    ranked = sorted(group.configurations, key=lambda c: -group.accuracy_SP(c).mean())
-    rest = [c for c in analysis.configurations if c not in ranked]
-    return [c.label for c in (*ranked, *rest)][:SHOWN_AT_FIRST]
+    ranked = analysis.ranked[0].by_accuracy if analysis.ranked else []
+    return list(dict.fromkeys(c.label for c in (*ranked, *analysis.configurations)))[:SHOWN_AT_FIRST]
 
 
-def chart_of(analysis: "Analysis", rows: Sequence[Row], **rest: Any) -> dict[str, Any]:
+def chart_of(analysis: Analysis, rows: Sequence[Row], **rest: Any) -> dict[str, Any]:
     """A chart of configurations, of which it shows those chosen in the legend."""
     spec = chart(rows, **rest)
     spec["params"] = [{"name": "shown", "value": shown_at_first(analysis)}, *spec.get("params", [])]
@@ -30,7 +24,7 @@ def chart_of(analysis: "Analysis", rows: Sequence[Row], **rest: Any) -> dict[str
     return spec
 
 
-def colour(analysis: "Analysis") -> dict[str, Any]:
+def colour(analysis: Analysis) -> dict[str, Any]:
     labels = [c.label for c in analysis.configurations]
     return {
         "field": "configuration",

@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from src.drawing.chart import COLOURS, Figure, chart, lines, numeric, short, zoom
+from src.drawing.chart import COLOURS, FRONT, Figure, chart, hues, intervals, numeric, on_front, spread, zoom
 from src.drawing.table import Cell, Table, p_value, plain, table
 from src.record.read import Run
 from src.report.analysis import Analysis
+from src.report.findings.configurations import in_a_file_name
 from src.report.section import Section
 from src.report.sections.factors import cells, effects, effects_figure, factor_levels
 from src.report.sections.uncertainty import UNCERTAIN, uncertain, uncertain_by
-from src.statistics import Difference, Side, contrast
-from src.sweep.read import Importance, SweepRecord, SweepTrial
+from src.statistics import Difference, Interval, Side, contrast
+from src.sweep.read import Importance, SweepRecord
 
 
 def of_sweep(sweep: SweepRecord, number: int) -> list[Figure]:
@@ -31,55 +32,31 @@ def of_sweep(sweep: SweepRecord, number: int) -> list[Figure]:
     return figures
 
 
-_STATES = {
-    "field": "state",
-    "type": "nominal",
-    "title": None,
-    "legend": {"orient": "top"},
-    "scale": {
-        "domain": ["complete", "pruned", "fail", "running"],
-        "range": ["#0072B2", "#E69F00", "#D55E00", "#888888"],
-    },
-}
+_STATES = hues("state", {"complete": "#0072B2", "pruned": "#E69F00", "fail": "#D55E00", "running": "#888888"})
+_DOTS = {"type": "point", "filled": True, "size": 60}
 
 
 def _history(sweep: SweepRecord, number: int) -> Figure:
-    rows, best = [], None
+    pick, best, rows = max if sweep.maximise else min, None, []
     for trial in sweep.trials:
-        if trial.value is None:
+        if (value := trial.value) is None:
             continue
         if trial.state == "complete":
-            better = best is None or (trial.value > best if sweep.maximise else trial.value < best)
-            best = trial.value if better else best
-        params = ", ".join(f"{key}={value}" for key, value in trial.params.items())
-        row = {"trial": trial.number, "value": trial.value, "state": trial.state, "best": best, "params": params}
-        spread = trial.spread or 0.0
-        rows.append(row | {"low": trial.value - spread, "high": trial.value + spread, "seeds": trial.seeds})
+            best = value if best is None else pick(best, value)
+        row = {"trial": trial.number, "value": value, "state": trial.state, "best": best, "params": _settings(trial.params)}
+        ends = {"low": value - (trial.spread or 0.0), "high": value + (trial.spread or 0.0)}
+        rows.append(row | ends | {"seeds": trial.seeds})
+    tooltip = [{"field": f} for f in ("trial", "value", "state", "seeds", "params")]
     x = {"field": "trial", "type": "quantitative", "axis": {"tickMinStep": 1}}
-    y = _axis(sweep.objective)
     spec = chart(
         rows,
-        layer=[
-            {
-                "mark": {"type": "line", "interpolate": "step-after", "color": "#009E73"},
-                "encoding": {"x": x, "y": {**y, "field": "best"}},
-            },
-            {
-                "mark": "rule",
-                "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": _STATES},
-            },
-            {
-                "params": [zoom()],
-                "mark": {"type": "point", "filled": True, "size": 60},
-                "encoding": {
-                    "x": x,
-                    "y": {**y, "field": "value"},
-                    "color": _STATES,
-                    "tooltip": [{"field": f} for f in ("trial", "value", "state", "seeds", "params")],
-                },
-            },
-        ],
         height=240,
+        encoding={"x": x, "y": _axis(sweep.objective, "value")},
+        layer=[
+            {"mark": {"type": "line", "interpolate": "step-after", "color": "#009E73"}, "encoding": {"y": {"field": "best"}}},
+            {"mark": "rule", "encoding": {"y": {"field": "low"}, "y2": {"field": "high"}, "color": _STATES}},
+            {"params": [zoom()], "mark": _DOTS, "encoding": {"color": _STATES, "tooltip": tooltip}},
+        ],
     )
     caption = "Line: the best so far of complete trials."
     if any(trial.spread for trial in sweep.trials):
@@ -87,91 +64,42 @@ def _history(sweep: SweepRecord, number: int) -> Figure:
     return Figure(f"sweep{number}_history", f"{sweep.name}: history", caption, spec)
 
 
-def _axis(objective: str) -> dict[str, Any]:
-    axis = {"axis": {"format": ".0%"}} if is_share(objective) else {}
-    return {"type": "quantitative", "title": " ".join(objective.removeprefix("evaluation.").split(".")), "scale": {"zero": False}} | axis
+def _axis(objective: str, field: str) -> dict[str, Any]:
+    title = " ".join(objective.removeprefix("evaluation.").split("."))
+    axis = {"format": ".0%"} if is_share(objective) else {}
+    return {"field": field, "type": "quantitative", "title": title, "scale": {"zero": False}, "axis": axis}
 
 
 def _pareto(sweep: SweepRecord, number: int) -> Figure:
-    (of_first, up), (second, other_up) = list(sweep.objectives.items())[:2]
+    (of_first, up), (of_second, other_up) = list(sweep.objectives.items())[:2]
     trials = [trial for trial in sweep.complete if len(trial.values) > 1]
-
-    def beaten(trial: SweepTrial) -> bool:
-        mine = _upwards(trial, up, other_up)
-        theirs = [_upwards(other, up, other_up) for other in trials]
-        return any(a >= mine[0] and b >= mine[1] and (a, b) != mine for a, b in theirs)
-
+    front = on_front([(t.values[0] if up else -t.values[0], t.values[1] if other_up else -t.values[1]) for t in trials])
     rows = [
-        {
-            "trial": t.number,
-            "first": t.values[0],
-            "second": t.values[1],
-            "front": int(not beaten(t)),
-            "params": ", ".join(f"{key}={value}" for key, value in t.params.items()),
-        }
-        for t in trials
+        {"trial": t.number, "first": t.values[0], "second": t.values[1], "front": int(ahead), "params": _settings(t.params)}
+        for t, ahead in zip(trials, front, strict=True)
     ]
-    x, y = {**_axis(second), "field": "second"}, {**_axis(of_first), "field": "first"}
+    tooltip = [{"field": f} for f in ("trial", "first", "second", "params")]
+    colour = {"condition": {"test": "datum.front == 1", "value": COLOURS[4]}, "value": COLOURS[0]}
     spec = chart(
         rows,
         height=260,
+        encoding={"x": _axis(of_second, "second"), "y": _axis(of_first, "first")},
         layer=[
-            {
-                "transform": [{"filter": "datum.front == 1"}],
-                "encoding": {"x": x, "y": y},
-                "mark": {"type": "line", "interpolate": "step-after", "color": "#888888", "strokeDash": [4, 3]},
-            },
-            {
-                "params": [zoom()],
-                "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1},
-                "encoding": {
-                    "x": x,
-                    "y": y,
-                    "tooltip": [{"field": f} for f in ("trial", "first", "second", "params")],
-                    "color": {"condition": {"test": "datum.front == 1", "value": COLOURS[4]}, "value": COLOURS[0]},
-                },
-            },
+            {"transform": [{"filter": "datum.front == 1"}], "mark": FRONT},
+            {"params": [zoom()], "mark": _DOTS | {"opacity": 1}, "encoding": {"tooltip": tooltip, "color": colour}},
         ],
     )
     caption = "Dashed: the Pareto front, trials that no other beats in both objectives."
     return Figure(f"sweep{number}_pareto", f"{sweep.name}: Pareto front", caption, spec)
 
 
-def _upwards(trial: SweepTrial, *up: bool) -> tuple[float, ...]:
-    return tuple(value if more else -value for value, more in zip(trial.values, up, strict=False))
-
-
 def _importances(sweep: SweepRecord, number: int, found: Mapping[str, Importance]) -> Figure:
     rows = [
-        {
-            "parameter": name,
-            "importance": short(each.share),
-            "low": short(each.share - each.spread),
-            "high": short(each.share + each.spread),
-        }
+        {"parameter": name, **spread("importance", Interval(each.share, each.share - each.spread, each.share + each.spread), 100)}
         for name, each in found.items()
     ]
-    place = lines("parameter", list(found))
-    y, share = place.y, {"type": "quantitative", "title": "share in what decides", "axis": {"format": ".0%"}}
-    spec = chart(
-        rows,
-        height=place.height,
-        layer=[
-            {
-                "mark": {"type": "bar", "color": "#0072B2", "opacity": 0.75, "size": 12, "yOffset": place.below},
-                "encoding": {
-                    "y": y,
-                    "x": {**share, "field": "importance"},
-                    "tooltip": [{"field": "parameter"}, *({"field": f, "format": ".0%"} for f in ("importance", "low", "high"))],
-                },
-            },
-            {
-                "mark": {"type": "rule", "strokeWidth": 2, "color": "#888888", "yOffset": place.below},
-                "encoding": {"y": y, "x": {**share, "field": "low"}, "x2": {"field": "high"}},
-            },
-        ],
-    )
-    caption = "PED-ANOVA over complete trials; grey: one standard deviation over resampled trials, either way."
+    spec = intervals(rows, "parameter", {"field": "importance", "title": "share in what decides, %"}, {"value": COLOURS[0]})
+    caption = "PED-ANOVA over complete trials; bars: one standard deviation over resampled trials, either way."
     return Figure(f"sweep{number}_importances", f"{sweep.name}: importances", caption, spec)
 
 
@@ -183,26 +111,16 @@ def _slice(sweep: SweepRecord, number: int, name: str) -> Figure | None:
     ]
     if len({str(row["parameter"]) for row in rows}) < 2:
         return None
-    continuous = numeric(rows, "parameter")
     scale = {"type": "log"} if name in sweep.logarithmic else {"zero": False}
-    x = (
-        {"field": "parameter", "title": name, "type": "quantitative", "scale": scale}
-        if continuous
-        else {"field": "parameter", "title": name, "type": "nominal"}
-    )
-    spec = chart(
-        rows,
-        mark={"type": "point", "filled": True, "size": 60},
-        encoding={
-            "x": x,
-            "y": {**_axis(sweep.objective), "field": "value"},
-            "color": _STATES,
-            "tooltip": [{"field": f} for f in ("trial", "parameter", "value", "state")],
-        },
-    )
-    return Figure(
-        f"sweep{number}_slice_{name.replace('.', '_').replace('/', '_')}", f"{sweep.name}: {name}", "", spec
-    )
+    kind = {"type": "quantitative", "scale": scale} if numeric(rows, "parameter") else {"type": "nominal"}
+    encoding = {
+        "x": {"field": "parameter", "title": name} | kind,
+        "y": _axis(sweep.objective, "value"),
+        "color": _STATES,
+        "tooltip": [{"field": f} for f in ("trial", "parameter", "value", "state")],
+    }
+    spec = chart(rows, mark=_DOTS, encoding=encoding)
+    return Figure(f"sweep{number}_slice_{in_a_file_name(name)}", f"{sweep.name}: {name}", "", spec)
 
 
 def _pruned(sweep: SweepRecord, number: int) -> Figure:
@@ -211,17 +129,14 @@ def _pruned(sweep: SweepRecord, number: int) -> Figure:
         for trial in sweep.trials
         if trial.step is not None
     ]
-    spec = chart(
-        rows,
-        mark={"type": "bar"},
-        encoding={
-            "x": {"field": "trial", "type": "ordinal", "axis": {"labelOverlap": True}},
-            "y": {"field": "step", "type": "quantitative", "title": "last step"},
-            "color": _STATES,
-            "tooltip": [{"field": f} for f in ("trial", "step", "state", "reason")],
-        },
-    )
-    return Figure(f"sweep{number}_pruned", f"{sweep.name}: what was pruned, and when", "", spec)
+    encoding = {
+        "x": {"field": "trial", "type": "ordinal", "axis": {"labelOverlap": True}},
+        "y": {"field": "step", "type": "quantitative", "title": "last step"},
+        "color": _STATES,
+        "tooltip": [{"field": f} for f in ("trial", "step", "state", "reason")],
+    }
+    title = f"{sweep.name}: what was pruned, and when"
+    return Figure(f"sweep{number}_pruned", title, "", chart(rows, mark="bar", encoding=encoding))
 
 
 def trials(analysis: Analysis) -> Table:
@@ -236,7 +151,7 @@ def trials(analysis: Analysis) -> Table:
             trial.seeds,
             told(list(sweep.objectives)[1], trial.values[1]) if len(trial.values) > 1 else None,
             trial.step,
-            ", ".join(f"{key}={plain(value)}" for key, value in trial.params.items()),
+            _settings(trial.params),
             trial.reason or "",
             uncertain(found) if (found := _measured(sweep, [run for folder in trial.folders for run in runs.get(folder.resolve(), ())])) else None,
         ]
@@ -269,17 +184,21 @@ def confirmation(analysis: Analysis) -> Table:
     return table("confirmation", "The best of a search, run again", note, columns, rows, brief=True)
 
 
+def _settings(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={plain(value)}" for key, value in values.items())
+
+
 def _confirmed(sweep: SweepRecord, row: Mapping[str, Any]) -> list[Any]:
     trial = next((trial for trial in sweep.trials if trial.number == row["trial"]), None)
-    params = ", ".join(f"{key}={plain(value)}" for key, value in trial.params.items()) if trial else ""
+    params = _settings(trial.params) if trial else ""
     against = row.get("against_default")
     return [
         "the default recipe" if row["trial"] is None else f"trial {row['trial']}: {params}",
         *(told(sweep.objective, row.get(key)) for key in ("search", "expected")),
-        spanned(sweep.objective, *(row[key] for key in ("confirmed", "low", "high"))),
+        told(sweep.objective, *(row[key] for key in ("confirmed", "low", "high"))),
         len(row["by_seed"]),
         told(sweep.objective, row.get("flattered_by"), points="+"),
-        spanned(sweep.objective, *(against[key] for key in ("mean", "low", "high")), points="+") if against else None,
+        told(sweep.objective, *(against[key] for key in ("mean", "low", "high")), points="+") if against else None,
         p_value(against["p"]) if against else None,
         uncertain_by(against["shares"], len(row["by_seed"])) if against and "shares" in against else None,
     ]
@@ -290,19 +209,15 @@ def is_share(objective: str) -> bool:
     return objective.endswith(("accuracy", "_share"))
 
 
-def told(objective: str, value: float | None, points: str | None = None) -> Cell | None:
-    """A value of an objective; or a difference of two, with the format of its sign in `points`."""
+def told(objective: str, value: float | None, *ends: float, points: str | None = None) -> Cell | None:
+    """A value of an objective, with the ends of its interval; or a difference of two, with the format of its sign in `points`."""
     if value is None:
         return None
-    unit = "%" if points is None else "points"
-    text = f"{100 * value:{points or ''}.1f} {unit}" if is_share(objective) else f"{value:{points or ''}.4g}"
+    share = is_share(objective)
+    texts = [f"{100 * each:{points or ''}.1f}" if share else f"{each:{points or ''}.4g}" for each in (value, *ends)]
+    unit = "" if not share else " %" if points is None else " points"
+    text = f"{texts[0]} ({texts[1]} to {texts[2]}){unit}" if ends else texts[0] + unit
     return Cell(text.replace("-", "−"), value)
-
-
-def spanned(objective: str, mean: float, low: float, high: float, points: str | None = None) -> Cell:
-    """The same with its interval."""
-    texts = [cell.text.partition(" ") for cell in (told(objective, each, points) for each in (mean, low, high)) if cell]
-    return Cell(f"{texts[0][0]} ({texts[1][0]} to {texts[2][0]}) {texts[0][2]}".rstrip(), mean)
 
 
 def _runs_of_trials(analysis: Analysis) -> dict[Path, list[Run]]:

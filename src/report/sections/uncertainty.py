@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from src.drawing.table import Cell, points
+from src.drawing.table import Cell, gain_with, p_value, points
 from src.statistics import Difference, Source, detectable_by
 
 SOURCES: tuple[Source, ...] = ("samples", "problems", "seeds")
@@ -26,6 +26,15 @@ def found(difference: Difference) -> Cell:
 def uncertain(difference: Difference) -> Cell:
     """The same in one cell: `12/38/50 %: seeds`."""
     return uncertain_by(difference.split.shares(), difference.seeds)
+
+
+COMPARED = f"#difference in points, #p, first is, #detectable in points, #equal within points, {UNCERTAIN}"
+
+
+def compared(difference: Difference, p: float, standing: str) -> list[Cell | str]:
+    """The columns of COMPARED."""
+    within = points(difference.equal_within)
+    return [gain_with(difference.interval), p_value(p), standing, found(difference), within, uncertain(difference)]
 
 
 def uncertain_by(shares: Mapping[Source, float], seeds: int) -> Cell:

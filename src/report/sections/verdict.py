@@ -7,7 +7,7 @@ from src.report.analysis import Analysis
 from src.report.findings.configurations import Configuration, Group
 from src.report.findings.verdict import Finding
 from src.report.section import Section
-from src.report.sections.uncertainty import UNCERTAIN, found, sources, uncertain
+from src.report.sections.uncertainty import COMPARED, UNCERTAIN, compared, found, sources, uncertain
 from src.statistics import FEWEST_SEEDS, detectable_by, share_of
 
 
@@ -66,18 +66,7 @@ def standing(finding: Finding) -> str:
 
 def pairs(analysis: Analysis) -> Table:
     rows = [
-        [
-            f.group.name,
-            f.first.label,
-            f.second.label if f.second else "",
-            gain_with(f.difference.interval),
-            p_value(f.p),
-            standing(f),
-            found(f.difference),
-            points(f.difference.equal_within),
-            uncertain(f.difference),
-            f.difference.seeds,
-        ]
+        [f.group.name, f.first.label, f.against, *compared(f.difference, f.p, standing(f)), f.difference.seeds]
         for f in analysis.verdict.between
     ]
     note = (
@@ -85,10 +74,7 @@ def pairs(analysis: Analysis) -> Table:
         "corrected for all pairs (Holm). Equal within: shown by two one-sided tests, not corrected. A side with one seed is taken to "
         f"spread as the other does; with fewer than {FEWEST_SEEDS} seeds a difference is one of weights, not of recipes."
     )
-    columns = (
-        f"suite, first, second, #difference in points, #p, first is, #detectable in points, #equal within points, {UNCERTAIN}, #seeds"
-    )
-    return table("pairs", "Configurations against each other", note, columns, rows)
+    return table("pairs", "Configurations against each other", note, f"suite, first, second, {COMPARED}, #seeds", rows)
 
 
 def limits(analysis: Analysis) -> Table:

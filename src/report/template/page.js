@@ -33,11 +33,7 @@
   function draw(name) {
     const place = document.querySelector(`[data-figure="${CSS.escape(name)}"] .plot`);
     const spec = structuredClone(data.figures[name]);
-    for (const parameter of spec.params || []) {
-      if (parameter.name === "shown") parameter.value = state.shown;
-      if (parameter.name === "first_step" && state.first !== null) parameter.value = state.first;
-      if (parameter.name === "last_step" && state.last !== null) parameter.value = state.last;
-    }
+    for (const p of spec.params || []) if (p.name in state) p.value = state[p.name] ?? p.value;
     if (place.clientWidth < 420) narrow(spec);
     views.get(name)?.finalize();
     const task = vegaEmbed(place, spec, { actions: false, renderer: "svg", logLevel: 1 /* errors */, config: LOOK })
@@ -65,51 +61,30 @@
     }
   }
 
-  // The legend: which configurations figures show, and which steps.
-  const state = { shown: data.shown, first: null, last: null };
-  function set(signal, value) {
+  // The legend: which configurations figures show, and which steps; by the names of the figures' parameters.
+  const state = { shown: data.shown, first_step: null, last_step: null };
+  function choose(chosen) {
+    Object.assign(state, chosen);
+    for (const input of all(".legend input[type=number]")) input.value = state[input.name] ?? "";
+    for (const box of all(".legend input[type=checkbox]")) box.checked = state.shown.includes(box.value);
+    for (const out of all(".legend output")) out.textContent = `${state.shown.length} of ${data.configurations.length}`;
     for (const [name, view] of views) {
-      if ((data.figures[name].params || []).some((p) => p.name === signal)) view.signal(signal, value).runAsync();
-    }
-  }
-  const boxes = () => all(".legend input[type=checkbox]");
-  function show(labels) {
-    state.shown = labels;
-    const wanted = new Set(labels);
-    for (const box of boxes()) box.checked = wanted.has(box.value);
-    for (const out of all(".legend output")) out.textContent = `${labels.length} of ${data.configurations.length}`;
-    set("shown", labels);
-  }
-  function steps(first, last) {
-    state.first = first; state.last = last;
-    for (const input of all(".first-step")) input.value = first ?? "";
-    for (const input of all(".last-step")) input.value = last ?? "";
-    for (const [name, view] of views) {
-      for (const p of data.figures[name].params || []) {
-        if (p.name === "first_step") view.signal(p.name, first ?? p.value);
-        if (p.name === "last_step") view.signal(p.name, last ?? p.value);
-      }
+      for (const p of data.figures[name].params || []) if (p.name in state) view.signal(p.name, state[p.name] ?? p.value);
       view.runAsync();
     }
   }
+  const redraw = () => { for (const name of [...views.keys()]) draw(name); };
   document.addEventListener("change", (event) => {
     const it = event.target;
+    if (it.matches(".legend input[type=number]")) choose({ [it.name]: it.value === "" ? null : +it.value });
     if (it.matches(".legend input[type=checkbox]")) {
-      const labels = new Set(state.shown);
-      it.checked ? labels.add(it.value) : labels.delete(it.value);
-      show(data.configurations.filter((label) => labels.has(label)));
-    }
-    if (it.matches(".first-step, .last-step")) {
-      const box = it.closest(".legend"), read = (c) => { const v = box.querySelector(c).value; return v === "" ? null : +v; };
-      steps(read(".first-step"), read(".last-step"));
+      choose({ shown: data.configurations.filter((label) => (label === it.value ? it.checked : state.shown.includes(label))) });
     }
   });
   document.addEventListener("click", (event) => {
-    const choice = event.target.dataset?.choose;
-    if (choice === "best") show(data.shown);
-    if (choice === "all") show(data.configurations);
-    if (choice === "none") show([]);
-    if (choice === "reset") { steps(null, null); for (const name of [...views.keys()]) draw(name); }
+    const choice = event.target.dataset?.choose, shown = { best: data.shown, all: data.configurations, none: [] }[choice];
+    if (shown) choose({ shown });
+    if (choice === "reset") { choose({ first_step: null, last_step: null }); redraw(); }
   });
 
   // Tables: a heading sorts.
@@ -167,13 +142,9 @@
   // Problems: gained and lost, and the completions side by side.
   const problems = data.problems;
   const digit = (text, at) => parseInt(text[at], 36);
-  function fill(select, entries) {
-    select.replaceChildren(...entries.map(([value, text]) => new Option(text, value)));
-  }
-  function runs() {
-    const suite = problems[+by("p-suite").value];
-    fill(by("p-run"), suite.runs.map((run, number) => [number, run.label]));
-  }
+  const made = (tag, textContent = "", className = "") => Object.assign(document.createElement(tag), { textContent, className });
+  const fill = (select, texts) => select.replaceChildren(...texts.map((text, value) => new Option(text, value)));
+  const runs = () => fill(by("p-run"), problems[+by("p-suite").value].runs.map((run) => run.label));
   function list() {
     const suite = problems[+by("p-suite").value], run = suite.runs[+by("p-run").value], kind = by("p-kind").value;
     const rows = suite.ids.map((id, at) => ({ id, at, level: suite.levels[at], before: digit(run.before, at), after: digit(run.after, at) }))
@@ -188,8 +159,8 @@
   }
   const cut = (text, most) => (text.length > most ? `${text.slice(0, most)}…` : text);
   function listed(suite, run, row) {
-    const tr = document.createElement("tr"), asked = suite.questions[row.id], pair = run.pairs[row.id];
-    const cell = (text, name = "text") => { const td = tr.insertCell(); td.textContent = text; td.className = name; return td; };
+    const tr = made("tr"), asked = suite.questions[row.id], pair = run.pairs[row.id];
+    const cell = (text, name = "text") => tr.appendChild(made("td", text, name));
     cell(asked ? cut(asked[0], 160) : `${row.id} (${row.level}; its question is not in the record)`);
     cell(asked ? asked[1] : "–");
     for (const [at, solved] of [row.before, row.after].entries()) {
@@ -198,25 +169,14 @@
     }
     cell((row.change > 0 ? "+" : "") + row.change, `number ${row.change > 0 ? "right" : row.change < 0 ? "wrong" : ""}`).dataset.v = row.change;
     if (!pair?.[0].text) { cell(pair ? "in the record" : "answers are in the record"); return tr; }
-    const button = document.createElement("button");
-    button.type = "button"; button.textContent = "compare";
-    button.addEventListener("click", () => compare(suite, run, row.id));
-    cell("").append(button);
+    cell("").append(Object.assign(made("button", "compare"), { type: "button", onclick: () => compare(suite, run, row.id) }));
     return tr;
   }
   function compare(suite, run, id) {
-    const made = (tag, text, name) => { const e = document.createElement(tag); e.textContent = text; if (name) e.className = name; return e; };
-    const parts = [];
-    const asked = suite.questions[id];
-    if (asked) {
-      const box = document.createElement("article");
-      box.className = "question";
-      box.append(made("h3", `Question; right answer: ${asked[1]}`), made("pre", asked[0]));
-      parts.push(box);
-    }
+    const asked = suite.questions[id], parts = asked ? [made("article", "", "question")] : [];
+    if (asked) parts[0].append(made("h3", `Question; right answer: ${asked[1]}`), made("pre", asked[0]));
     run.pairs[id].forEach((one, at) => {
-      const box = document.createElement("article");
-      const found = one.answer === "" ? "no answer found" : `answer found: ${one.answer}`;
+      const box = made("article"), found = one.answer === "" ? "no answer found" : `answer found: ${one.answer}`;
       box.append(made("h3", `${at === 0 ? "Before" : "After"}: ${one.correct ? "correct" : "wrong"}`, one.correct ? "right" : "wrong"),
         made("p", `Problem ${id}, sample ${one.sample + 1}. ${found}; verdict: ${one.reason}; ${one.tokens} tokens${one.truncated ? ", cut off at the limit" : ""}.`, "note"),
         made("pre", one.text));
@@ -226,7 +186,7 @@
     by("p-view").scrollIntoView({ block: "nearest" });
   }
   if (problems.length && by("p-suite")) {
-    fill(by("p-suite"), problems.map((suite, number) => [number, suite.name]));
+    fill(by("p-suite"), problems.map((suite) => suite.name));
     runs(); list();
     by("p-suite").addEventListener("change", () => { runs(); list(); });
     by("p-run").addEventListener("change", list);
@@ -244,7 +204,7 @@
   }, 2000);
   const [searched, unseen, top] = JSON.parse((served && sessionStorage.getItem("kept")) || "[\"\", null, 0]");
   by("search").value = searched;
-  show(unseen ? data.configurations.filter((label) => !unseen.includes(label)) : data.shown);
+  choose({ shown: unseen ? data.configurations.filter((label) => !unseen.includes(label)) : data.shown });
   search();
   for (const plot of all(".plot")) { // room for what is drawn later: what one looks at stays where it is
     const { height } = data.figures[plot.parentNode.dataset.figure];
@@ -255,6 +215,6 @@
   let width = innerWidth, timer;
   addEventListener("resize", () => {
     clearTimeout(timer);
-    timer = setTimeout(() => { if (innerWidth !== width) { width = innerWidth; for (const name of [...views.keys()]) draw(name); } }, 250);
+    timer = setTimeout(() => { if (innerWidth !== width) { width = innerWidth; redraw(); } }, 250);
   });
 })();
