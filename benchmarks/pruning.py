@@ -56,27 +56,37 @@ TRIALS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """How validations before the last are drawn: for which pruner, in how many rounds, and what is enough to end them: by what the
-    pruner says at the low and at the high end, and whether an earlier one of the trial is better than the high end."""
+Enough = Callable[[bool, bool, bool], bool]  # of what is known of a validation: whether that ends it, see Drawing
 
-    pruner: str
-    rounds: int = 1
-    enough: Callable[[bool, bool, bool], bool] = lambda low, high, beaten: low == high
+
+def plain(low: bool, high: bool, beaten: bool) -> bool:
+    return low == high
 
 
 def careful(low: bool, high: bool, beaten: bool) -> bool:
     return low == high and (low or beaten)
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """How validations before the last are drawn and judged: by which pruner, in how many rounds, and what is enough to end them: by
+    what the pruner says at the low and at the high end, and whether an earlier one of the trial is better than the high end."""
+
+    pruner: str
+    doubt: float = 0.0  # standard errors that are added to a validation before the pruner judges it
+    rounds: int = 1
+    enough: Enough = plain
+
+
+RACES = {"racing": plain, "careful racing": careful}
 DRAWINGS = {name: Drawing(name) for name in PRUNERS} | {
-    "median, racing in 2 rounds": Drawing("median", 2),
-    "median, racing in 4 rounds": Drawing("median", 4),
-    "median, careful racing in 2 rounds": Drawing("median", 2, careful),
-    "median, careful racing in 4 rounds": Drawing("median", 4, careful),
-    "median, a quarter of the samples": Drawing("median", 4, lambda *_: True),
-    "likely, k 1, 0.02, racing in 4 rounds": Drawing("likely, k 1, 0.02", 4),
+    "median, by the upper end of the interval": Drawing("median", doubt=1.96),
+    **{
+        f"median, {kind} in {rounds} rounds": Drawing("median", rounds=rounds, enough=enough)
+        for kind, enough in RACES.items() for rounds in (2, 4)
+    },
+    "median, a quarter of the samples": Drawing("median", rounds=4, enough=lambda *_: True),
+    "likely, k 1, 0.02, racing in 4 rounds": Drawing("likely, k 1, 0.02", rounds=4),
 }
 
 
@@ -150,19 +160,20 @@ def replayed(curves_NT: np.ndarray, solved_RNT: np.ndarray, drawing: Drawing) ->
         while waiting and len(running) < SLOTS:
             running.append((study.ask(), waiting.pop(0), 0))
         trial, number, step = running.pop(0)  # by turns
-        last = step + 1 == curves_NT.shape[1]
-        drawn = SAMPLES if last else samples_needed(study, trial, step + 1, solved_RNT[:, number, step], drawing)
+        at, last = step + 1, step + 1 == curves_NT.shape[1]
+        drawn = SAMPLES if last else samples_needed(study, trial, at, solved_RNT[:, number, step], drawing)
         value = float(solved_RNT[drawn * ROUNDS // SAMPLES - 1, number, step] / drawn)
         seen_NT[number, step], drawn_NT[number, step] = value, drawn
-        trial.set_user_attr(ERRORS, trial.user_attrs.get(ERRORS, {}) | {str(step + 1): error_of(value, drawn)})
-        trial.report(value, step + 1)
+        error = error_of(value, drawn)
+        trial.set_user_attr(ERRORS, trial.user_attrs.get(ERRORS, {}) | {str(at): error})
+        trial.report(value, at)
         if last:
             complete.append(number)
             study.tell(trial, value)
-        elif trial.should_prune():
+        elif says(study, trial, at, value + drawing.doubt * error, error):
             study.tell(trial, state=TrialState.PRUNED)
         else:
-            running.append((trial, number, step + 1))
+            running.append((trial, number, at))
     return _judged(curves_NT, solved_RNT[-1], seen_NT, drawn_NT, complete)
 
 
@@ -220,9 +231,9 @@ def main() -> None:
         all_S5, base_S5 = np.array(results), np.array(found[against.get(name, "median")])
         own, differences = ([interval(column) for column in values.T] for values in (all_S5, all_S5 - base_S5))
         print(f"| {' | '.join([name, *own[:4], against.get(name, 'median'), *differences[:3]])} |", flush=True)
-    print(f"\n| of a trial's planned time saved by | {' | '.join(TRIALS)} |\n|{'---|' * (len(TRIALS) + 1)}")
-    for kind in ("racing", "careful racing"):
-        if {f"median, {kind} in {rounds} rounds" for rounds in (2, 4)} <= found.keys():
+    if {f"median, {kind} in {rounds} rounds" for kind in RACES for rounds in (2, 4)} <= found.keys():
+        print(f"\n| of a trial's planned time saved by | {' | '.join(TRIALS)} |\n|{'---|' * (len(TRIALS) + 1)}")
+        for kind in RACES:
             print(f"| {kind} | {' | '.join(time_saved(overrides, kind, found) for overrides in TRIALS.values())} |")
 
 
