@@ -54,9 +54,7 @@ TRIALS = {
     "micro": ("+experiment=mix_easy_hard",), "micro, validated every 5 steps, no suites": SIZE,
     **{scale: ("+experiment=mix_easy_hard", f"scale={scale}") for scale in ("h200", "open_rs")},
 }  # fmt: skip
-
-
-Enough = Callable[[bool, bool, bool], bool]  # of what is known of a validation: whether that ends it, see Drawing
+Enough = Callable[[bool, bool, bool], bool]  # of what the pruner says at both ends, and whether the high one is beaten, see Drawing
 
 
 def plain(low: bool, high: bool, beaten: bool) -> bool:
