@@ -20,7 +20,7 @@ from src.sweep.curves import Curves, chance_among_best
 
 OUTCOMES = "outcomes"  # user attribute: by step, the share of samples solved of each problem
 ERRORS = "errors"  # user attribute: by step, the standard error of the value
-REFIT_AT = 1.1  # times the trials that had ended at the last fit of the curves, which takes as long as 48 answers
+REFIT_AT = 1.1  # times the trials that had ended at the last fit of the curves, which solves 48 times what an answer solves once
 KEPT = {"wilcoxon": OUTCOMES, "likely": ERRORS}  # what a pruner wants kept of a report besides the value
 
 
