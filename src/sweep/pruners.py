@@ -20,6 +20,7 @@ from src.sweep.curves import Curves, chance_among_best
 
 OUTCOMES = "outcomes"  # user attribute: by step, the share of samples solved of each problem
 ERRORS = "errors"  # user attribute: by step, the standard error of the value
+REFIT_AT = 1.1  # times the trials that had ended at the last fit of the curves, which solves 48 times what an answer solves once
 KEPT = {"wilcoxon": OUTCOMES, "likely": ERRORS}  # what a pruner wants kept of a report besides the value
 
 
@@ -51,7 +52,8 @@ class WilcoxonOnProblems(BasePruner):
 class LikelyPruner(BasePruner):
     """Stops a trial that is unlikely, by the probability that is stated, to be among the best `k` at the end: see `curves`.
 
-    Of those that were stopped none will be, so they only tell how curves go. `said` is what it thought of the last trial.
+    Of those that were stopped none will be, so they only tell how curves go. It looks at the last `most` trials, so in a longer
+    study the best are the best of these. `said` is what it thought of the last one.
     """
 
     def __init__(self, k: int = 1, probability: float = 0.02, n_startup_trials: int = 4, most: int = 100) -> None:
@@ -65,10 +67,11 @@ class LikelyPruner(BasePruner):
         told = [t for t in study.get_trials(deepcopy=False) if t.intermediate_values and t.number != trial.number]
         if sum(t.state == TrialState.COMPLETE for t in told) < self.n_startup_trials:
             return False
+        ended = sum(t.state.is_finished() for t in told)  # of all: among the last `most` it would grow no more
         told = [*told[-self.most :], trial]
         sign = 1 if study.direction == optuna.study.StudyDirection.MAXIMIZE else -1
-        curves, ended = curves_of(told, sign), sum(t.state.is_finished() for t in told)
-        if ended > 1.1 * self.fit[0]:
+        curves = curves_of(told, sign)
+        if ended > REFIT_AT * self.fit[0]:
             self.fit = ended, curves.fitted()
         means, variances = curves.ends(*self.fit[1])
         living = [place for place, t in enumerate(told) if t.state != TrialState.PRUNED and t.state != TrialState.FAIL]

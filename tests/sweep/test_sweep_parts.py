@@ -132,6 +132,29 @@ def test_a_trial_is_stopped_when_it_is_unlikely_to_be_among_the_best_and_noise_s
         build_pruner({"name": "likely", "probability": 5})
 
 
+def test_the_likely_pruner_learns_how_curves_go_from_the_last_trials_however_many_went_before():
+    pruner = build_pruner({"name": "likely", "most": 8})
+    study = optuna.create_study(direction="maximize", pruner=pruner)
+
+    def reported(*values):
+        trial = study.ask()
+        trial.set_user_attr(ERRORS, {str(step): 0.01 for step in (1, 2, 3)})
+        said = []
+        for step, value in enumerate(values, 1):
+            trial.report(value, step)
+            said.append(trial.should_prune())
+        study.tell(trial, state=TrialState.PRUNED) if len(values) < 3 else study.tell(trial, values[-1])
+        return said[-1]
+
+    levels = [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85]
+    for level in levels * 2:
+        reported(level, level, level)
+    assert reported(0.6)  # they stay where they begin
+    for place in range(16):
+        reported(levels[place % 8], levels[3 * place % 8], levels[(5 * place + 3) % 8])
+    assert not reported(0.6)  # where they begin says nothing of their end
+
+
 def test_pruning_with_two_objectives_looks_at_the_named_one():
     study = optuna.create_study(directions=["minimize", "maximize"])
     mirror = Mirror(study, 1, build_pruner({"name": "median", "n_startup_trials": 1}))
