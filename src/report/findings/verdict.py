@@ -105,7 +105,7 @@ def sentences(groups: Sequence[Group], verdict: Judgement) -> list[tuple[str, li
     for group in benchmarks(groups):
         heading = group.name if how_much(group.protocol) in group.name else f"{group.name}: {how_much(group.protocol)}"
         told.append(
-            (heading, [*_on_base(group, verdict), *_on_each_other(group, verdict), *_on_limits(group, verdict)])
+            (heading, [*_on_base(group, verdict), *on_each_other(group, verdict), *_on_limits(group, verdict)])
         )
     return told
 
@@ -130,7 +130,7 @@ def _on_base(group: Group, verdict: Judgement) -> list[str]:
     return words
 
 
-def _on_each_other(group: Group, verdict: Judgement) -> list[str]:
+def on_each_other(group: Group, verdict: Judgement) -> list[str]:
     findings = [f for f in verdict.between if f.group is group]
     if not findings:
         return []

@@ -77,7 +77,7 @@ def _went_wrong_at(run: Run) -> int | None:
     return alarms[0]["step"] if alarms else None
 
 
-def effects(analysis: Analysis) -> Table:
+def effects(name: str, title: str, factorials: Sequence[Factorial]) -> Table:
     rows = [
         [
             f.name,
@@ -93,7 +93,7 @@ def effects(analysis: Analysis) -> Table:
             e.difference.seeds,
             uncertain(e.difference),
         ]
-        for f in analysis.factorials
+        for f in factorials
         for e in f.effects
     ]
     note = (
@@ -105,7 +105,7 @@ def effects(analysis: Analysis) -> Table:
         "suite, change, kind, #effect in points, #p, by seed, #detectable in points, #equal within points, "
         f"#effect in tokens, #p of tokens, #seeds per cell, {UNCERTAIN}"
     )
-    return table("effects", "Factorial effects", note, columns, rows, brief=True)
+    return table(name, title, note, columns, rows, brief=True)
 
 
 def effects_figure(factorial: Factorial) -> Figure:

@@ -1,5 +1,7 @@
 """The verdict: gains over the base, results by suite, configurations against each other, and what can be resolved."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from src.drawing.table import Cell, Table, counted, gain_with, p_value, percent, points, share_with, table
@@ -64,7 +66,7 @@ def standing(finding: Finding) -> str:
     return f"{finding.standing}, these weights"
 
 
-def pairs(analysis: Analysis) -> Table:
+def pairs(name: str, title: str, findings: Sequence[Finding]) -> Table:
     rows = [
         [
             f.group.name,
@@ -78,7 +80,7 @@ def pairs(analysis: Analysis) -> Table:
             uncertain(f.difference),
             f.difference.seeds,
         ]
-        for f in analysis.verdict.between
+        for f in findings
     ]
     note = (
         "First minus second, paired by problem, and by seed where both have the same; of many, the best against each other one. p is "
@@ -88,7 +90,7 @@ def pairs(analysis: Analysis) -> Table:
     columns = (
         f"suite, first, second, #difference in points, #p, first is, #detectable in points, #equal within points, {UNCERTAIN}, #seeds"
     )
-    return table("pairs", "Configurations against each other", note, columns, rows)
+    return table(name, title, note, columns, rows)
 
 
 def limits(analysis: Analysis) -> Table:
@@ -121,6 +123,8 @@ def limits(analysis: Analysis) -> Table:
 SECTION = Section(
     "verdict",
     "Verdict",
-    tables=lambda analysis: [results(analysis), pairs(analysis), limits(analysis)],
+    tables=lambda analysis: [
+        results(analysis), pairs("pairs", "Configurations against each other", analysis.verdict.between), limits(analysis),
+    ],
     besides=lambda analysis: True,  # its words
 )
