@@ -408,6 +408,15 @@ def test_groups_of_their_own_size_fill_the_same_batch(tmp_path):
     assert all(2 <= size < 6 if problem in hard else 6 < size <= 12 for problem, size in sizes[1].items())
 
 
+def test_a_run_whose_selection_starves_says_so_in_that_step_and_goes_on(tmp_path, capsys):
+    band = ("selection=pass_rate", "selection.draw.aim=band", "selection.draw.band=[0.45,0.55]", "mix.size=4", "scale.steps=2")
+    summary = run(configured(*SHORT, *band, f"output_root={tmp_path}", f"run_dir={tmp_path}/run"))
+    first, second = lines(tmp_path / "run")
+    assert "selection/starved" not in first and 0 < (missing := second["selection/starved"]) <= 4 == second["samples"] - first["samples"]
+    assert f"selection starves: at step 2 {missing} of 4 problems are not as asked" in " ".join(capsys.readouterr().out.split())
+    assert summary["status"] == "complete"
+
+
 def test_completions_are_cut_at_their_problem_s_limit(tmp_path):
     folder = tmp_path / "run"
     own = "length.per_problem={slack: 1, floor: 0.1, correct: 1}"
