@@ -92,9 +92,8 @@ def test_a_run_that_was_stopped_goes_on_with_the_weights_it_had(tmp_path):
 
 def test_groups_are_learnt_from_again_by_what_vllm_made_of_them(tmp_path):
     """Their ratio is of the policy to the sampler as it then was, and capped by TRL's correction."""
-    replay = ("length=fixed", "selection=replay", "selection.replay.share=0.5", "trainer.vllm_importance_sampling_mode=token_truncate")
-    result = command(*WITH_VLLM[:-6], *replay, "lr=constant", "lr.peak=1e-3", "trainer.vllm_importance_sampling_correction=true",
-                     f"output_root={tmp_path}", f"run_dir={tmp_path}/run", cwd=tmp_path, patience_s=900, OMP_NUM_THREADS="1")
+    replay = ("selection=replay", "selection.replay.share=0.5", "trainer.vllm_importance_sampling_mode=token_truncate")
+    result = command(*WITH_VLLM, *replay, f"output_root={tmp_path}", f"run_dir={tmp_path}/run", cwd=tmp_path, patience_s=900, OMP_NUM_THREADS="1")
     assert result.returncode == 0, result.stderr[-3000:]
     again = [line for line in lines(tmp_path / "run") if line["selection/replayed"]]
     fresh = [line for line in lines(tmp_path / "run") if not line["selection/replayed"]]
