@@ -27,7 +27,8 @@ PLACES = "def places(batch, config):\n    return [float(place) for place in rang
 SETTINGS = (
     "+experiment=mix_easy_hard", "~evaluation.suites.chains", "~evaluation.suites.chains_long", "evaluation.validation.problems_per_level=1",
     "evaluation.validation.samples=1", "evaluation.validation.every_steps=100000", "record.checkpoint_every_steps=100000",
-    "record.completions_every_steps=100000", "tracking=none",
+    "record.completions_every_steps=100000", "hardware.cpu_threads=1",
+    "tracking=none",
 )  # fmt: skip
 
 

@@ -433,93 +433,84 @@ def test_completions_are_cut_at_their_problem_s_limit(tmp_path):
     assert any(line["truncated_share"] > 0.3 for line in lines(folder)[1:])
 
 
-# What is drawn with one process and with two, by name of the run.
-DRAWING = {"fixed": (), "schedule": ("selection=schedule",), "resample": ("selection=resample",), "everything": EVERYTHING}
+# What is drawn with one process and with two, by name of the run; `fixed` is in tests/hardware/test_launch.py.
+DRAWING = {"resample": ("selection=resample",), "everything": EVERYTHING}
 
 
-def drawn(folder: Path) -> dict[str, Selection]:
-    """Do the runs of DRAWING, and have each process write down what its selection drew and saw, step by step."""
-    draw, saw, found = Selection.draw, Selection.saw, {}
-    for name, overrides in DRAWING.items():
+def drawing(name: str, *rest: str):
+    return configured(*SHORT, *DRAWING[name], "scale.steps=3", *rest)
+
+
+def drawn(folder: Path, *names: str) -> None:
+    """Do some runs, and have each process write down what its selection drew and saw, step by step."""
+    draw, saw = Selection.draw, Selection.saw
+    for name in names:
         calls: list[list] = []
 
-        def drawing(self, step, number, calls=calls):
+        def drew(self, step, number, calls=calls):
             calls.append(["draw", step, number, draw(self, step, number)])
             return calls[-1][-1]
 
-        def seeing(self, step, groups, calls=calls, name=name):
-            found[name] = self
+        def seen(self, step, groups, calls=calls):
             calls.append(["saw", step, [[problem, sum(c.verdict.correct for c in group), len(group)] for problem, group in groups]])
             saw(self, step, groups)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Selection, "draw", drawing)
-            patch.setattr(Selection, "saw", seeing)
-            run(configured(*SHORT, *overrides, "scale.steps=3", f"hardware.processes={world_size()}", f"output_root={folder}",
-                           f"run_dir={folder}/{name}"))  # fmt: skip
-        (folder / f"{name}_{rank()}.json").write_text(json.dumps({"calls": calls, "presented": found[name].presented}))
-    return found
+            patch.setattr(torch.distributed, "destroy_process_group", lambda *_: None)  # the next run is of the same processes
+            patch.setattr(Selection, "draw", drew)
+            patch.setattr(Selection, "saw", seen)
+            run(drawing(name, f"hardware.processes={world_size()}", f"output_root={folder}", f"run_dir={folder}/{name}"))
+        (folder / f"{name}_{rank()}.json").write_text(json.dumps(calls))
 
 
-@pytest.fixture(scope="module")
-def one_and_two(tmp_path_factory) -> tuple[Path, Path, dict[str, Selection]]:
-    """The folders of the runs with one process and with two, and the selections of the former."""
-    one, two = (tmp_path_factory.mktemp(name) for name in ("one", "two"))
-    code = f"import pathlib, test_selection; test_selection.drawn(pathlib.Path({str(two)!r}))"
-    launched = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python", sys.executable, "-c", code]
-    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1]), str(ROOT), os.environ.get("PYTHONPATH", "")])
-    result = subprocess.run(launched, env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}, cwd=two, capture_output=True, text=True,
-                            timeout=600, check=False)  # fmt: skip
-    assert result.returncode == 0, result.stderr[-3000:]
-    return one, two, drawn(one)
-
-
-def noted(folder: Path, name: str, process: int = 0) -> dict:
+def noted(folder: Path, name: str, process: int = 0) -> list:
     return json.loads((folder / f"{name}_{process}.json").read_text())
 
 
+@pytest.fixture(scope="module")
+def two(tmp_path_factory) -> Path:
+    """The folder of the runs with two processes."""
+    folder = tmp_path_factory.mktemp("two")
+    code = f"import pathlib, test_selection; test_selection.drawn(pathlib.Path({str(folder)!r}), *test_selection.DRAWING)"
+    launched = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python", sys.executable, "-c", code]
+    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1]), str(ROOT), os.environ.get("PYTHONPATH", "")])
+    result = subprocess.run(launched, env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}, cwd=folder, capture_output=True, text=True,
+                            timeout=600, check=False)  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]
+    return folder
+
+
 @pytest.mark.parametrize("name", DRAWING)
-def test_all_processes_of_a_run_draw_and_see_the_same(one_and_two, name):
-    _, two, _ = one_and_two
-    assert noted(two, name, 0) == noted(two, name, 1) and noted(two, name)["presented"]
+def test_both_processes_of_a_run_draw_and_see_the_same(two, name):
+    assert noted(two, name, 0) == noted(two, name, 1) and {call[0] for call in noted(two, name)} == {"draw", "saw"}
 
 
-@pytest.mark.parametrize("name", ["fixed", "schedule"])
-def test_what_goes_by_the_step_alone_is_the_same_with_any_number_of_processes(one_and_two, name):
-    one, two, _ = one_and_two
-    assert noted(one, name)["presented"] == noted(two, name)["presented"] and len(noted(one, name)["presented"]) == 12
-    tables = [pd.read_parquet(folder / name / "problems.parquet") for folder in (one, two)]
-    assert tables[0].equals(tables[1])
-
-
-def test_prompts_drawn_anew_come_in_the_same_order_with_any_number_of_processes(one_and_two):
+def test_prompts_drawn_anew_come_in_the_same_order_with_any_number_of_processes(two, tmp_path):
     """How many are drawn follows the completions, which differ."""
-    one, two, _ = one_and_two
-    orders = [[problem for call in noted(folder, "resample")["calls"] if call[0] == "draw" for problem in call[3]] for folder in (one, two)]
+    drawn(tmp_path, "resample")
+    orders = [[problem for call in noted(folder, "resample") if call[0] == "draw" for problem in call[3]] for folder in (tmp_path, two)]
     shorter = min(map(len, orders))
     assert orders[0][:shorter] == orders[1][:shorter] and shorter >= 12
 
 
-def test_what_goes_by_pass_rate_follows_the_seed_and_the_completions_alone(one_and_two):
+def test_what_goes_by_pass_rate_follows_the_seed_and_the_completions_alone(two):
     """So the draws of two processes are those of one that saw the same."""
-    _, two, selections = one_and_two
-    kept = selections["everything"]
-    again = Selection(kept.config, kept.candidates, kept.schedule, kept.seed, kept.updates)
-    number = 0
-    for kind, step, *rest in noted(two, "everything")["calls"]:
+    config, rates = drawing("everything"), pd.read_parquet(two / "everything" / "candidates.parquet")["pass_rate"]
+    problems = [Problem(f"p{number}", "?", "1", "easy", None if math.isnan(rate) else rate, "test") for number, rate in enumerate(rates.astype(float))]
+    schedule = LengthSchedule(config.length, config.scale.completion_budget, config.scale.steps)
+    again = Selection(config.selection, Candidates(problems, ["core"] * len(problems), ()), schedule, config.seed)
+    for kind, step, *rest in noted(two, "everything"):
         if kind == "draw":
             assert again.draw(step, rest[0]) == rest[1]
-            number += 1
         else:
             again.saw(step, [(problem, tries(correct, size)) for problem, correct, size in rest[0]])
-    assert number >= 3 and selections["everything"].rates.seen
+    assert step == 2 and len(again.rates.seen) >= 12
 
 
-def test_two_processes_record_what_both_learnt(one_and_two):
-    one, two, _ = one_and_two
-    of_two, steps = two / "everything", lines(two / "everything")
-    assert pd.read_parquet(of_two / "candidates.parquet").equals(pd.read_parquet(one / "everything" / "candidates.parquet"))
-    assert steps[-1]["samples"] == len(pd.read_parquet(of_two / "problems.parquet")) == 12
+def test_two_processes_record_what_both_learnt(chosen, two):
+    folder, steps = two / "everything", lines(two / "everything")
+    assert pd.read_parquet(folder / "candidates.parquet").equals(pd.read_parquet(chosen / "candidates.parquet"))
+    assert steps[-1]["samples"] == len(pd.read_parquet(folder / "problems.parquet")) == 12
     assert all(line["selection/drawn"] - line["selection/thrown_away"] == 4 for line in steps)
-    learnt = pd.concat([pd.read_parquet(path)["problem_id"][::6] for path in sorted((of_two / "completions").glob("*.parquet"))])
-    assert list(learnt) == list(pd.read_parquet(of_two / "problems.parquet")["id"])
+    learnt = pd.concat([pd.read_parquet(path)["problem_id"][::6] for path in sorted((folder / "completions").glob("*.parquet"))])
+    assert list(learnt) == list(pd.read_parquet(folder / "problems.parquet")["id"])
