@@ -106,7 +106,7 @@ def measured(selection: str, steps: int, folder: Path) -> list[Step]:
     from src.run import configured
 
     (folder / "places.py").write_text(PLACES)
-    term = f"reward.terms.places={folder / 'places.py'}:places"
+    term = f"++reward.terms.places={folder / 'places.py'}:places"
     with in_pairs() as pairs:
         run(configured(*SETTINGS, term, f"selection={selection}", f"scale.steps={steps + WARM_UP + 1}", f"output_root={folder}",
                        f"run_dir={folder / selection}"))  # fmt: skip
