@@ -26,10 +26,12 @@ def write_run(
     scale: str = "micro",
     suites: tuple[str, ...] = ("chains", "validation"),
     size: int | None = None,
+    operations: float | None = None,
 ) -> Path:
     """A finished run: `gain` is the true rise of the chance to solve a problem, `seed_spread` its standard deviation
     between seeds. `settings` are dotted keys of the configuration. The base is the same for all runs. With a `size` in
-    parameters, each step says what operations and samples it took."""
+    parameters, each step says what operations and samples it took; with `operations` of a step what all had cost by then, and
+    validation is there every five steps."""
     (folder / "evaluation").mkdir(parents=True)
     settings = settings or {}
     text = json.dumps([name, settings], sort_keys=True)
@@ -48,12 +50,14 @@ def write_run(
         _set(config, key, value)
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     rise = gain + seed_spread * rng.standard_normal()
-    _write_steps(folder, steps, rise, rng, size)
+    _write_steps(folder, steps, rise, rng, size, operations)
     for suite in suites:
         chance = np.random.default_rng(len(suite)).beta(2, 3, problems)
         write_table(folder, suite, "before", chance, samples, np.random.default_rng(7))
         for when in ("after", "best"):
             write_table(folder, suite, when, np.clip(chance + rise, 0, 1), samples, rng)
+        for step in range(5, steps + 1, 5) if operations and suite == "validation" else ():
+            write_table(folder, suite, f"step_{step:05d}", np.clip(chance + rise * step / steps, 0, 1), samples, rng)
     seconds = {
         "startup": 2.0,
         "rollout": 20.0,
@@ -88,7 +92,7 @@ def _set(config: dict[str, Any], key: str, value: Any) -> None:
     config[last] = deepcopy(value)  # a group may be changed by a later key
 
 
-def _write_steps(folder: Path, steps: int, rise: float, rng: np.random.Generator, size: int | None) -> None:
+def _write_steps(folder: Path, steps: int, rise: float, rng: np.random.Generator, size: int | None, operations: float | None) -> None:
     lines = []
     for step in range(1, steps + 1):
         accuracy = 0.4 + rise * step / steps + 0.02 * rng.standard_normal()
@@ -111,6 +115,8 @@ def _write_steps(folder: Path, steps: int, rise: float, rng: np.random.Generator
         }
         if size:
             line |= {"parameters/without_embeddings": size, "flops/training": 6.0 * size * 5000 * step, "samples": 12 * step}
+        if operations:
+            line["flops/total"] = operations * step
         if step % 5 == 0:
             line["validation/accuracy"] = accuracy
         lines.append(json.dumps(line) + "\n")

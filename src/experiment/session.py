@@ -22,6 +22,7 @@ from src.record.ledger import Ledger
 from src.record.record import Record
 from src.rollout import generation
 from src.training.length import LengthSchedule
+from src.training.reference import OptimizerReset
 from src.training.reward import active
 from src.training.selection.selection import Candidates, Selection
 from src.training.stability import Monitor
@@ -88,6 +89,8 @@ class Session:
             )
         )
         self.trainer.remove_callback(PrinterCallback)
+        if config.algorithm.reset_optimizer:
+            self.trainer.add_callback(OptimizerReset)
 
     def _progress_now(self):
         if not self.config.selection.walks:

@@ -21,7 +21,8 @@ NEVER = (
 # What newer keys stood for before there were such: a record that lacks them is of the same recipe.
 ALWAYS_WAS = {
     "evaluation.reader": "boxed", "reward.accuracy.reader": "boxed", "reward.terms": {}, "problems.by_level": False,
-    "algorithm.teacher": None, "algorithm.teacher_revision": None, "length.per_problem": None,
+    "algorithm.teacher": None, "algorithm.teacher_revision": None, "algorithm.reset_optimizer": False,
+    "length.per_problem": None,
     "selection.draw.by": "walk", "selection.resample": None, "selection.replay": None, "selection.allocate": None,
 }  # fmt: skip
 # What may differ besides

@@ -12,6 +12,7 @@ from src.report.claims.claims import ClaimVerdict, test_claims
 from src.report.findings.answer import Answer, answer
 from src.report.findings.configurations import Configuration, Group, configurations, groups, why_apart
 from src.report.findings.effects import Factorial, factorials, in_words
+from src.report.findings.equal_cost import EqualCost, at_equal_cost, told
 from src.report.findings.models import ModelGroup, compared, model_groups
 from src.report.findings.verdict import Judgement, benchmarks, judge, sentences
 from src.scaling.results import of_sweeps, read_fits
@@ -32,6 +33,7 @@ class Analysis:
     sentences: tuple[tuple[str, list[str]], ...]
     apart: tuple[str, ...]
     factorials: tuple[Factorial, ...]
+    equal_costs: tuple[EqualCost, ...]
     sweeps: tuple[SweepRecord, ...]
     claims: tuple[ClaimVerdict, ...]
     left_out: tuple[LeftOut, ...]
@@ -66,6 +68,7 @@ def analyse(paths: Sequence[Path], looks: int = 1) -> Analysis:
     grouped = groups(found)
     verdict = judge(grouped, looks)
     designs = factorials(grouped, looks)
+    equal_costs, unreadable_steps = at_equal_cost(grouped, looks)
     unfinished = [LeftOut(str(run.folder), _state(run)) for run in records if not run.measures]
     return Analysis(
         tuple(paths),
@@ -75,12 +78,13 @@ def analyse(paths: Sequence[Path], looks: int = 1) -> Analysis:
         tuple(grouped),
         verdict,
         answer(grouped, verdict, models, sweeps, runs),
-        (*sentences(grouped, verdict), *map(in_words, designs), *map(compared, models)),
+        (*sentences(grouped, verdict), *map(in_words, designs), *map(told, equal_costs), *map(compared, models)),
         tuple(why_apart(grouped)),
         tuple(designs),
+        tuple(equal_costs),
         tuple(sweeps),
         tuple(test_claims(grouped, found, fits, looks)),
-        (*left_out, *repeats, *unreadable_sweeps, *unreadable_fits, *unreadable_parts),
+        (*left_out, *repeats, *unreadable_sweeps, *unreadable_fits, *unreadable_parts, *unreadable_steps),
         tuple(unfinished),
         tuple(figures),
         tuple(tables),

@@ -29,6 +29,7 @@ class AlgorithmConfig(Config):
     prompts_per_step: int = Field(ge=1)
     # Passes as wide as their own longest completion, and sorted by length where the loss does not see it (src/training/passes.py).
     length_sorted: bool = False
+    reset_optimizer: bool = False  # whenever settings.sync_ref_model moves the reference
     settings: dict[str, Any]
 
     @field_validator("advantages")
@@ -158,7 +159,8 @@ def refusal(setup: TrainingSetup) -> str | None:
 def reference_refusal(setup: TrainingSetup) -> str | None:
     """Why the reference cannot move."""
     if not setup.fields.get("sync_ref_model"):
-        return None
+        alone = "algorithm.reset_optimizer: it comes with a reference that moves; set algorithm.settings.sync_ref_model to true"
+        return alone if setup.algorithm.reset_optimizer else None
     if not setup.fields.get("beta"):
         return "algorithm.settings.sync_ref_model: without a KL there is no reference; set algorithm.settings.beta above 0"
     if setup.adapters:

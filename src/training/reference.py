@@ -1,13 +1,23 @@
 """A reference policy that moves: TRL's `sync_ref_model` mixes the policy into it every `ref_model_sync_steps` updates, with
-`ref_model_mixup_alpha: 1.0` a reset. TRL's checkpoints do not hold it; here they do, so that a continued run goes on with it.
+`ref_model_mixup_alpha: 1.0` a reset. TRL's checkpoints do not hold it; here they do, so that a continued run goes on with it. With `algorithm.reset_optimizer` the
+optimiser begins anew when it moves, as in ProRL (arXiv 2505.24864, section 2.3).
 """
 
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_model, save_model
+from transformers import TrainerCallback
 
 from src.record.checkpoints import REFERENCE as FILE
+
+
+class OptimizerReset(TrainerCallback):
+    """Has the optimiser forget its moments, and how many steps they are of, in the steps in which TRL moves the reference."""
+
+    def on_step_end(self, args, state, control, optimizer=None, **_: Any) -> None:
+        if state.global_step % args.ref_model_sync_steps == 0:
+            optimizer.state.clear()
 
 
 class MovingReference:

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import optuna
 import pandas as pd
 import pytest
@@ -14,6 +15,7 @@ from conftest import ROOT, TINY, command, figures_of, tables_of
 from benchmarks.records import write_run
 from src.report.__main__ import main
 from src.report.analysis import analyse
+from src.report.findings import equal_cost
 from src.sweep.budget import Spending
 from src.sweep.read import Importance
 from src.sweep.results import write_results
@@ -52,6 +54,20 @@ def test_trials_of_several_seeds_are_configurations_with_these_seeds(swept):
     assert [row[3].text for row in told] == [f"{100 * trial.value:.1f} %" for trial in sweep.trials]
     assert all(row[-1].value in ("samples", "problems", "seeds") for row in told)
     assert any("Seeds are too few" in sentence for _, words in analysis.sentences for sentence in words)
+
+
+def test_the_runs_of_a_sweep_are_read_at_the_cost_where_the_cheapest_ended(swept, monkeypatch):
+    monkeypatch.setattr(equal_cost, "APART", 0.0)  # so small, they cost nearly the same
+    (found,) = analyse([swept]).equal_costs
+    runs = {run.folder: run for runs in found.at_end.runs.values() for run in runs}
+    cheapest = min(runs, key=lambda folder: runs[folder].summary["cost"]["flops"]["total"])
+    assert found.cost == runs[cheapest].summary["cost"]["flops"]["total"]
+    for run in (run for at_cost in found.group.runs.values() for run in at_cost):
+        accuracy = run.measures["validation", "after"].accuracy
+        reached = [run.measures["validation", "before"].accuracy, *runs[run.folder].steps["validation/accuracy"]]
+        costs = [0.0, *runs[run.folder].steps["flops/total"]]
+        assert accuracy == pytest.approx(np.interp(found.cost, costs, reached))
+        assert run.folder != cheapest or accuracy == reached[-1]
 
 
 @pytest.mark.parametrize("there", [("study.db",), ("trials.parquet",), ("trials.csv",)])

@@ -90,6 +90,17 @@ def test_a_run_that_was_stopped_goes_on_with_the_weights_it_had(tmp_path):
     assert all(line["sampler_logp_difference"] < IN_STEP for line in lines(tmp_path / "run"))
 
 
+def test_groups_are_learnt_from_again_by_what_vllm_made_of_them(tmp_path):
+    """Their ratio is of the policy to the sampler as it then was, and capped by TRL's correction."""
+    replay = ("selection=replay", "selection.replay.share=0.5", "trainer.vllm_importance_sampling_mode=token_truncate")
+    result = command(*WITH_VLLM, *replay, f"output_root={tmp_path}", f"run_dir={tmp_path}/run", cwd=tmp_path, patience_s=900, OMP_NUM_THREADS="1")
+    assert result.returncode == 0, result.stderr[-3000:]
+    again = [line for line in lines(tmp_path / "run") if line["selection/replayed"]]
+    fresh = [line for line in lines(tmp_path / "run") if not line["selection/replayed"]]
+    assert again and fresh and all(line["sampler_logp_difference"] < IN_STEP for line in fresh)
+    assert all(line["sampler_logp_difference"] > IN_STEP and line["effective_sample_share"] < 1 for line in again)
+
+
 def test_a_server_is_waited_for_samples_and_is_gone_after(tmp_path, monkeypatch):
     """vLLM's own server, since its command line, which `trl vllm-serve` runs, does not start from its CPU build; and
     without weight sync, which TRL has for CUDA devices only."""

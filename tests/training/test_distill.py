@@ -11,6 +11,8 @@ from src.common.errors import UserError
 from src.common.types import Stop
 from src.config.tree import parse
 from src.experiment.run import run
+from src.micro import WEIGHTS
+from src.micro.ladder import CACHE_VARIABLE, LADDER, place
 from src.model.load import load_tokenizer
 from src.training.distill import LabDistillationTrainer
 
@@ -90,6 +92,23 @@ def test_a_continued_run_is_the_uninterrupted_one(taught, small, tmp_path):
     run(configured(*part, f"resume={tmp_path}/part"))
     whole, continued = (load_file(folder / "checkpoints" / "checkpoint-8" / "model.safetensors") for folder in (taught[0], tmp_path / "part"))
     assert all(torch.equal(whole[name], continued[name]) for name in whole)
+
+
+def test_a_larger_model_of_the_ladder_teaches_a_smaller_one(tmp_path, monkeypatch):
+    """By name. Both have random weights here: to pre-train them takes minutes."""
+    from transformers import AutoModelForCausalLM, Qwen2Config
+
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    tokenizer, micro = load_tokenizer(configured().model), json.loads((WEIGHTS / "config.json").read_text())
+    for name in ("embedded/micro_0_05m", "embedded/micro_1m"):
+        torch.manual_seed(0)
+        AutoModelForCausalLM.from_config(Qwen2Config(**LADDER[name].config(micro))).save_pretrained(place(name))
+        tokenizer.save_pretrained(place(name))
+    changes = ("model=micro_0_05m", "algorithm=distill", "algorithm.teacher=embedded/micro_1m", "~evaluation.suites.chains", "lr.peak=1e-2")
+    summary = run(configured(*TINY, *changes, "lr=constant", "scale.steps=4", f"output_root={tmp_path}", f"run_dir={tmp_path}/run"))
+    found = lines(tmp_path / "run")
+    assert summary["status"] == "complete" and found[-1]["loss"] < found[0]["loss"]
+    assert found[-1]["flops/reference"] > 10 * found[-1]["flops/generation"]
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,8 @@ def test_the_reference_is_set_to_the_policy_and_a_continued_run_goes_on_with_it(
     assert all(torch.equal(reference[name], policy[name]) for name in {*reference} & {*policy})  # step 4 is a reset too
     kl = [json.loads(line)["kl"] for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
     assert kl[0] == kl[2] == 0 and kl[1] > 0 and kl[3] > 0
+    states = [torch.load(tmp_path / "whole" / "checkpoints" / f"checkpoint-{step}" / "optimizer.pt", weights_only=True)["state"] for step in (3, 4)]
+    assert {int(each["step"]) for each in states[0].values()} == {1} and not states[1]  # the optimiser began anew at steps 2 and 4
 
     stop = asked("prorl", *moving, folder="part")
     run(configured(*stop), watches=[lambda line, measured: Stop("interrupted", "a test") if line["step"] == 3 else None])
@@ -125,6 +127,7 @@ def test_the_reference_is_set_to_the_policy_and_a_continued_run_goes_on_with_it(
         (["algorithm=reinforce_pp", "algorithm.settings.scale_rewards=none"], "set batch, not none"),
         (["algorithm=reinforce_pp", "algorithm.settings.beta=0.1"], "needs two updates a batch"),
         (["algorithm=prorl", "algorithm.settings.beta=0"], "without a KL there is no reference"),
+        (["algorithm=prorl", "algorithm.settings.sync_ref_model=false"], "reset_optimizer: it comes with a reference that moves"),
         (["algorithm=prorl", "model.lora={rank: 2, alpha: 4}"], "the reference of adapters is their base"),
     ],
 )

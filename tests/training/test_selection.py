@@ -2,7 +2,10 @@
 
 import json
 import math
+import os
 import random
+import subprocess
+import sys
 from itertools import cycle
 from pathlib import Path
 
@@ -10,13 +13,14 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from conftest import TIMING_KEYS, TOY, command, configured
+from conftest import ROOT, TIMING_KEYS, TOY, configured
 
 from src.common.errors import RunFailed, UserError
 from src.common.files import CHECKSUMS, seal
 from src.common.types import Completion, Problem, Stop, Verdict
 from src.config.continuing import config_to_continue
 from src.experiment.run import run
+from src.hardware.ranks import rank, world_size
 from src.plan.plan import make_plan
 from src.record.checkpoints import STATE_FILE
 from src.training.length import Fixed, LengthSchedule, Linear
@@ -404,6 +408,15 @@ def test_groups_of_their_own_size_fill_the_same_batch(tmp_path):
     assert all(2 <= size < 6 if problem in hard else 6 < size <= 12 for problem, size in sizes[1].items())
 
 
+def test_a_run_whose_selection_starves_says_so_in_that_step_and_goes_on(tmp_path, capsys):
+    band = ("selection=pass_rate", "selection.draw.aim=band", "selection.draw.band=[0.45,0.55]", "mix.size=4", "scale.steps=2")
+    summary = run(configured(*SHORT, *band, f"output_root={tmp_path}", f"run_dir={tmp_path}/run"))
+    first, second = lines(tmp_path / "run")
+    assert "selection/starved" not in first and 0 < (missing := second["selection/starved"]) <= 4 == second["samples"] - first["samples"]
+    assert f"selection starves: at step 2 {missing} of 4 problems are not as asked" in " ".join(capsys.readouterr().out.split())
+    assert summary["status"] == "complete"
+
+
 def test_completions_are_cut_at_their_problem_s_limit(tmp_path):
     folder = tmp_path / "run"
     own = "length.per_problem={slack: 1, floor: 0.1, correct: 1}"
@@ -420,13 +433,84 @@ def test_completions_are_cut_at_their_problem_s_limit(tmp_path):
     assert any(line["truncated_share"] > 0.3 for line in lines(folder)[1:])
 
 
-def test_two_processes_share_out_what_is_drawn_and_record_what_both_learnt(chosen, tmp_path):
-    arguments = [*SHORT, *EVERYTHING, "scale.steps=2", "hardware.processes=2", f"output_root={tmp_path}", f"run_dir={tmp_path}/run"]
-    result = command(*arguments, cwd=tmp_path, patience_s=600, OMP_NUM_THREADS="1")
+# What is drawn with one process and with two, by name of the run; `fixed` is in tests/hardware/test_launch.py.
+DRAWING = {"resample": ("selection=resample",), "everything": EVERYTHING}
+
+
+def drawing(name: str, *rest: str):
+    return configured(*SHORT, *DRAWING[name], "scale.steps=3", *rest)
+
+
+def drawn(folder: Path, *names: str) -> None:
+    """Do some runs, and have each process write down what its selection drew and saw, step by step."""
+    draw, saw = Selection.draw, Selection.saw
+    for name in names:
+        calls: list[list] = []
+
+        def drew(self, step, number, calls=calls):
+            calls.append(["draw", step, number, draw(self, step, number)])
+            return calls[-1][-1]
+
+        def seen(self, step, groups, calls=calls):
+            calls.append(["saw", step, [[problem, sum(c.verdict.correct for c in group), len(group)] for problem, group in groups]])
+            saw(self, step, groups)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch.distributed, "destroy_process_group", lambda *_: None)  # the next run is of the same processes
+            patch.setattr(Selection, "draw", drew)
+            patch.setattr(Selection, "saw", seen)
+            run(drawing(name, f"hardware.processes={world_size()}", f"output_root={folder}", f"run_dir={folder}/{name}"))
+        (folder / f"{name}_{rank()}.json").write_text(json.dumps(calls))
+
+
+def noted(folder: Path, name: str, process: int = 0) -> list:
+    return json.loads((folder / f"{name}_{process}.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory) -> Path:
+    """The folder of the runs with two processes."""
+    folder = tmp_path_factory.mktemp("two")
+    code = f"import pathlib, test_selection; test_selection.drawn(pathlib.Path({str(folder)!r}), *test_selection.DRAWING)"
+    launched = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python", sys.executable, "-c", code]
+    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1]), str(ROOT), os.environ.get("PYTHONPATH", "")])
+    result = subprocess.run(launched, env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}, cwd=folder, capture_output=True, text=True,
+                            timeout=600, check=False)  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
-    of_two, steps = tmp_path / "run", lines(tmp_path / "run")
-    assert list(pd.read_parquet(of_two / "candidates.parquet")["id"]) == list(pd.read_parquet(chosen / "candidates.parquet")["id"])
-    assert steps[-1]["samples"] == len(pd.read_parquet(of_two / "problems.parquet")) == 8
+    return folder
+
+
+@pytest.mark.parametrize("name", DRAWING)
+def test_both_processes_of_a_run_draw_and_see_the_same(two, name):
+    assert noted(two, name, 0) == noted(two, name, 1) and {call[0] for call in noted(two, name)} == {"draw", "saw"}
+
+
+def test_prompts_drawn_anew_come_in_the_same_order_with_any_number_of_processes(two, tmp_path):
+    """How many are drawn follows the completions, which differ."""
+    drawn(tmp_path, "resample")
+    orders = [[problem for call in noted(folder, "resample") if call[0] == "draw" for problem in call[3]] for folder in (tmp_path, two)]
+    shorter = min(map(len, orders))
+    assert orders[0][:shorter] == orders[1][:shorter] and shorter >= 12
+
+
+def test_what_goes_by_pass_rate_follows_the_seed_and_the_completions_alone(two):
+    """So the draws of two processes are those of one that saw the same."""
+    config, rates = drawing("everything"), pd.read_parquet(two / "everything" / "candidates.parquet")["pass_rate"]
+    problems = [Problem(f"p{number}", "?", "1", "easy", None if math.isnan(rate) else rate, "test") for number, rate in enumerate(rates.astype(float))]
+    schedule = LengthSchedule(config.length, config.scale.completion_budget, config.scale.steps)
+    again = Selection(config.selection, Candidates(problems, ["core"] * len(problems), ()), schedule, config.seed)
+    for kind, step, *rest in noted(two, "everything"):
+        if kind == "draw":
+            assert again.draw(step, rest[0]) == rest[1]
+        else:
+            again.saw(step, [(problem, tries(correct, size)) for problem, correct, size in rest[0]])
+    assert step == 2 and len(again.rates.seen) >= 12
+
+
+def test_two_processes_record_what_both_learnt(chosen, two):
+    folder, steps = two / "everything", lines(two / "everything")
+    assert pd.read_parquet(folder / "candidates.parquet").equals(pd.read_parquet(chosen / "candidates.parquet"))
+    assert steps[-1]["samples"] == len(pd.read_parquet(folder / "problems.parquet")) == 12
     assert all(line["selection/drawn"] - line["selection/thrown_away"] == 4 for line in steps)
-    learnt = pd.concat([pd.read_parquet(path)["problem_id"][::6] for path in sorted((of_two / "completions").glob("*.parquet"))])
-    assert list(learnt) == list(pd.read_parquet(of_two / "problems.parquet")["id"])
+    learnt = pd.concat([pd.read_parquet(path)["problem_id"][::6] for path in sorted((folder / "completions").glob("*.parquet"))])
+    assert list(learnt) == list(pd.read_parquet(folder / "problems.parquet")["id"])

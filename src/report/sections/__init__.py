@@ -7,6 +7,7 @@ from src.report.sections import (
     cost,
     curves,
     efficiency,
+    equal_cost,
     fronts,
     left_out,
     levels,
@@ -21,6 +22,6 @@ from src.report.sections import (
 SECTIONS = tuple(
     module.SECTION
     for module in (
-        answer, verdict, models, curves, fronts, efficiency, sweeps, scaling, problems, levels, cost, configurations, claims, left_out,
+        answer, verdict, models, curves, fronts, equal_cost, efficiency, sweeps, scaling, problems, levels, cost, configurations, claims, left_out,
     )
 )  # fmt: skip

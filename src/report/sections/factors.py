@@ -66,7 +66,7 @@ def _written(f: Factorial, cells: Sequence[Configuration]) -> Cell | None:
     return tokens_with(written, ".1f") if len(seeds) > 1 else Cell(f"{written.mean:.1f}", round(written.mean, 3))
 
 
-def effects(analysis: Analysis) -> Table:
+def effects(name: str, title: str, factorials: Sequence[Factorial]) -> Table:
     rows = [
         [
             f.name,
@@ -82,7 +82,7 @@ def effects(analysis: Analysis) -> Table:
             e.difference.seeds,
             uncertain(e.difference),
         ]
-        for f in analysis.factorials
+        for f in factorials
         for e in f.effects
     ]
     note = (
@@ -94,7 +94,7 @@ def effects(analysis: Analysis) -> Table:
         "suite, change, kind, #effect in points, #p, by seed, #detectable in points, #equal within points, "
         f"#effect in tokens, #p of tokens, #seeds per cell, {UNCERTAIN}"
     )
-    return table("effects", "Factorial effects", note, columns, rows, brief=True)
+    return table(name, title, note, columns, rows, brief=True)
 
 
 def effects_figure(factorial: Factorial) -> Figure:

@@ -264,5 +264,8 @@ SECTION = Section(
     "Sweeps",
     "What each choice does.",
     figures,
-    lambda analysis: [effects(analysis), factor_levels(analysis), confirmation(analysis), importances(analysis), trials(analysis)],
+    lambda analysis: [
+        effects("effects", "Factorial effects", analysis.factorials), factor_levels(analysis), confirmation(analysis), importances(analysis),
+        trials(analysis),
+    ],
 )

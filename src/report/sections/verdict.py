@@ -1,5 +1,7 @@
 """The verdict: gains over the base, results by suite, configurations against each other, and what can be resolved."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from src.drawing.table import Cell, Table, counted, gain_with, p_value, percent, points, share_with, table
@@ -64,17 +66,17 @@ def standing(finding: Finding) -> str:
     return f"{finding.standing}, these weights"
 
 
-def pairs(analysis: Analysis) -> Table:
+def pairs(name: str, title: str, findings: Sequence[Finding]) -> Table:
     rows = [
         [f.group.name, f.first.label, f.against, *compared(f.difference, f.p, standing(f)), f.difference.seeds]
-        for f in analysis.verdict.between
+        for f in findings
     ]
     note = (
         "First minus second, paired by problem, and by seed where both have the same; of many, the best against each other one. p is "
         "corrected for all pairs (Holm). Equal within: shown by two one-sided tests, not corrected. A side with one seed is taken to "
         f"spread as the other does; with fewer than {FEWEST_SEEDS} seeds a difference is one of weights, not of recipes."
     )
-    return table("pairs", "Configurations against each other", note, f"suite, first, second, {COMPARED}, #seeds", rows)
+    return table(name, title, note, f"suite, first, second, {COMPARED}, #seeds", rows)
 
 
 def limits(analysis: Analysis) -> Table:
@@ -107,6 +109,8 @@ def limits(analysis: Analysis) -> Table:
 SECTION = Section(
     "verdict",
     "Verdict",
-    tables=lambda analysis: [results(analysis), pairs(analysis), limits(analysis)],
+    tables=lambda analysis: [
+        results(analysis), pairs("pairs", "Configurations against each other", analysis.verdict.between), limits(analysis),
+    ],
     besides=lambda analysis: True,  # its words
 )

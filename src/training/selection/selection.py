@@ -29,7 +29,8 @@ class Candidates:
 
 
 class Selection:
-    """All processes make the same calls with the same values, so they have the same state.
+    """All processes make the same calls with the same values, so they have the same state. What is drawn follows from the seed, the
+    step and the completions seen, and from nothing else; the completions are others with another number of processes.
 
     Attributes:
         presented: numbers of the problems that were trained on, in order.
