@@ -14,6 +14,7 @@ from src.report.section import Section
 from src.report.sections.factors import cells, effects, effects_figure, factor_levels
 from src.report.sections.uncertainty import UNCERTAIN, uncertain, uncertain_by
 from src.statistics import Difference, Side, contrast
+from src.sweep.fidelity import rankings
 from src.sweep.read import Importance, SweepRecord, SweepTrial
 
 
@@ -236,7 +237,7 @@ def trials(analysis: Analysis) -> Table:
             trial.seeds,
             told(list(sweep.objectives)[1], trial.values[1]) if len(trial.values) > 1 else None,
             trial.step,
-            ", ".join(f"{key}={plain(value)}" for key, value in trial.params.items()),
+            _settings(trial.params),
             trial.reason or "",
             uncertain(found) if (found := _measured(sweep, [run for folder in trial.folders for run in runs.get(folder.resolve(), ())])) else None,
         ]
@@ -269,9 +270,34 @@ def confirmation(analysis: Analysis) -> Table:
     return table("confirmation", "The best of a search, run again", note, columns, rows, brief=True)
 
 
+def rungs(analysis: Analysis) -> Table:
+    rows = [
+        [
+            sweep.name,
+            *(_settings(sweep.rungs[rung - 1]) for rung in each.rungs),
+            each.trials,
+            Cell(f"{each.correlation.mean:.2f} ({each.correlation.low:.2f} to {each.correlation.high:.2f})".replace("-", "−"), each.correlation.mean),
+            *(_settings(next(trial.params for trial in sweep.trials if trial.number == best)) for best in each.best),
+        ]
+        for sweep in analysis.sweeps
+        for each in rankings({trial.number: trial.rungs for trial in sweep.trials}, sweep.maximise)
+    ]
+    note = (
+        "Of trials that climbed rungs (sweep.fidelity): how far a lower rung ranks them as a higher one does (Spearman's rank "
+        "correlation, Bonett and Wright's 95 % interval), and which is the best by each. Only trials that were good at one rung come "
+        "to the next, and those differ less, so that over all trials the correlation would mostly be higher."
+    )
+    columns = "sweep, lower rung, higher rung, #trials with both, #rank correlation, best at the lower, best at the higher"
+    return table("rungs", "How small runs rank large ones", note, columns, rows)
+
+
+def _settings(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={plain(value)}" for key, value in values.items())
+
+
 def _confirmed(sweep: SweepRecord, row: Mapping[str, Any]) -> list[Any]:
     trial = next((trial for trial in sweep.trials if trial.number == row["trial"]), None)
-    params = ", ".join(f"{key}={plain(value)}" for key, value in trial.params.items()) if trial else ""
+    params = _settings(trial.params) if trial else ""
     against = row.get("against_default")
     return [
         "the default recipe" if row["trial"] is None else f"trial {row['trial']}: {params}",
@@ -349,5 +375,5 @@ SECTION = Section(
     "Sweeps",
     "What each choice does.",
     figures,
-    lambda analysis: [effects(analysis), factor_levels(analysis), confirmation(analysis), importances(analysis), trials(analysis)],
+    lambda analysis: [effects(analysis), factor_levels(analysis), confirmation(analysis), rungs(analysis), importances(analysis), trials(analysis)],
 )
