@@ -89,7 +89,7 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
         check_sweep_disk(first, config, n_trials, folder)
         with leaving_nothing(folder), storage_in_words(config.storage, UserError):
             storage = open_storage(config.storage, folder)
-            base = base_of(first, space) | {f"sweep.fidelity.{key}": str(values) for key, values in config.fidelity.items()}
+            base = base_of(first, space) | {"sweep.fidelity": str(config.fidelity)}
             study = open_study(storage, name, folder, directions, space, base)
         address = without_password(config.storage) if "://" in (config.storage or "") else config.storage
         write_yaml(

@@ -47,7 +47,7 @@ class SweepConfig(Config):
     sizes: dict[str, dict[str, Any]] = {}
     params: dict[str, Any] = {}
     custom_search_space: str | None = None
-    pruner: dict[str, Any] = {"name": "auto"}  # none or median, see samplers.settled
+    pruner: dict[str, Any] = {"name": "auto"}  # see samplers.settled
     prune_on: str | None = None
     fidelity: dict[str, list[Any]] = {}  # by key, the values of each rung
     keep_pruned_checkpoints: bool = False
@@ -97,9 +97,9 @@ class SweepConfig(Config):
     @field_validator("fidelity")
     @classmethod
     def _as_many_of_each(cls, fidelity: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        counts = {len(values) for values in fidelity.values()}
-        if fidelity and (len(counts) > 1 or counts == {0} or counts == {1}):
-            raise ValueError(f"lists of {', '.join(str(len(values)) for values in fidelity.values())}; give each as many values, one a rung, at least 2")
+        counts = [len(values) for values in fidelity.values()]
+        if fidelity and (len(set(counts)) > 1 or counts[0] < 2):
+            raise ValueError(f"lists of {', '.join(map(str, counts))}; give each as many values, one a rung, at least 2")
         return {SHORT.get(key, key): values for key, values in fidelity.items()}
 
     @field_validator("sampler", "pruner", mode="before")

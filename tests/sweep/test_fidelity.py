@@ -1,5 +1,7 @@
 """Trials that climb from small runs to the real one: real runs of the embedded model, a kill between two rungs among them."""
 
+import re
+
 import optuna
 import pandas as pd
 import pytest
@@ -75,8 +77,9 @@ def test_the_report_reads_a_trial_by_the_rung_that_it_reached(climbed):
 
 def test_another_ladder_is_another_study(climbed, monkeypatch):
     monkeypatch.chdir(climbed[0].parents[2])
-    with pytest.raises(UserError, match=r"sweep.fidelity.scale.steps was \[1, 2\], now \[1, 1\]"):
-        sweep(*prepared(*BASE[1:], *RATES, "sweep.fidelity={steps: [1, 1], mix: [easy_only, easy_hard]}", "sweep.pruner=successive_halving"))
+    for fidelity, now in (("{steps: [1, 2]}", "{'scale.steps': [1, 2]}"), ("{}", "{}")):
+        with pytest.raises(UserError, match=re.escape(f"easy_hard']}}, now {now}")):
+            sweep(*prepared(*BASE[1:], *RATES, "scale.steps=2" if now == "{}" else "mix=easy_hard", f"sweep.fidelity={fidelity}", "sweep.pruner=median"))
 
 
 INTERVAL = "lr.peak=tag(log,interval(1e-4,1e-3))"
