@@ -43,7 +43,7 @@ class PlanCell:
 
     @property
     def title(self) -> str:
-        return " ".join(f"{name}={written(value)}" for name, value in self.params.items())
+        return titled(self.params)
 
     @property
     def cost(self) -> dict[str, float]:
@@ -53,6 +53,10 @@ class PlanCell:
             "hours": plan.hours, "gpu_hours": plan.gpu_hours, "usd": plan.usd, "tokens": sum(plan.tokens.values()),
             "flops": sum(plan.flops.values()),
         }
+
+
+def titled(values: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={written(value)}" for key, value in values.items())
 
 
 def points(space: Space, grid: bool) -> list[dict[str, Any]]:
@@ -191,8 +195,7 @@ def said(
 
 def said_of_ladder(ladder: Mapping[str, Any], sweep: SweepConfig) -> Iterator[str]:
     for number, row in enumerate(ladder["rungs"], 1):
-        settings = " ".join(f"{key}={written(value)}" for key, value in row["settings"].items())
-        yield f"  rung {number}, {settings}: {row['trials_expected']:.1f} trials expected, a run {_range(row['cheapest'], row['dearest'])}"
+        yield f"  rung {number}, {titled(row['settings'])}: {row['trials_expected']:.1f} trials expected, a run {_range(row['cheapest'], row['dearest'])}"
     if sweep.pruner["name"] != "none":
         yield (
             f"  expected with the {sweep.pruner['name']} pruner: {_range(**ladder['expected'])}, where every rung ranks the trials alike; "

@@ -27,7 +27,7 @@ from src.sweep.space import Space
 from src.sweep.sweeper import Running
 
 BASE = ("-m", "+experiment=mix_easy_hard", *(word for word in TINY if not word.startswith("scale.steps")))
-RATES = ("lr.peak=3e-3,1e-4,1e-3", "lr=constant", f"objective={TOKENS}", "sweep.n_jobs=1")
+RATES = ("lr.peak=3e-3,1e-4", "lr=constant", f"objective={TOKENS}", "sweep.n_jobs=1")
 CLIMB = (*RATES, "sweep.fidelity={steps: [1, 2], mix: [easy_only, easy_hard]}", "sweep.pruner={name: successive_halving, reduction_factor: 2}")
 
 
