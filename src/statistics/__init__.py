@@ -18,6 +18,7 @@ from src.statistics.comparisons import (
 from src.statistics.families import MOST_LOOKS, corrected, error_at_each_of, holm, steady_p_values
 from src.statistics.intervals import Interval, bootstrap_mean, paired_gain, pooled_deviation, t_interval
 from src.statistics.power import POWER, Components, cheapest, detectable, detectable_by, power
+from src.statistics.ranks import rank_correlation
 from src.statistics.samples import Votes, effective_samples, majority_at_k, pass_at_k
 from src.statistics.shrinkage import shrunken
 
@@ -49,6 +50,7 @@ __all__ = [
     "pass_at_k",
     "pooled_deviation",
     "power",
+    "rank_correlation",
     "share_of",
     "shrunken",
     "steady_p_values",

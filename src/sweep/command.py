@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,12 @@ from src.plan.pilots import noise_of_a_run
 from src.scaling.stopping import narrow_enough
 from src.sweep.beginnings import STEMS, Beginnings
 from src.sweep.budget import Budget, Spending
-from src.sweep.composer import Composer, base_of, check_all, directions_of, objective_to_prune_on, seeds_of
+from src.sweep.composer import Composer, base_of, directions_of, objective_to_prune_on, seeds_of
 from src.sweep.config import SweepConfig, parse_sweep, refuse_launcher
 from src.sweep.confirm import check_confirm, confirmation
 from src.sweep.engines.engine import TrialEngine
 from src.sweep.engines.trial import TrialSpec
+from src.sweep.fidelity import RUNG, check_fidelity, check_rungs, resources_of, rungs_of
 from src.sweep.plan import beginnings_of, bill, check_sweep_disk, longest_first
 from src.sweep.pruners import build_pruner
 from src.sweep.results import write_results, write_yaml
@@ -52,7 +54,11 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
     )
     refuse_launcher(master.hydra.runtime.choices.get("hydra/launcher"))
     extend = _custom(config.custom_search_space)
-    space = replace(read_space(config.params, arguments, loader), options=hydra_options(master), extended=extend is not None)
+    spaces = [  # of each rung, the real one last
+        replace(read_space(config.params | rung, arguments, loader), options=hydra_options(master), extended=extend is not None)
+        for rung in rungs_of(config.fidelity)
+    ]
+    space = spaces[-1]
     if space.seeds and (extend or config.seeds > 1):
         raise UserError("seed: several are given, and sweep.seeds or sweep.custom_search_space too; leave seed out, and give sweep.seeds")
     config = settled(config, space)
@@ -60,8 +66,10 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
     if not space.distributions and not extend:
         raise UserError("sweep: nothing is varied; give sweep expressions such as 'mix.easy_share=interval(0,1)'")
     composer = Composer(loader, master)
-    first = check_all(composer, space)
+    firsts = check_rungs(composer, spaces)
+    first = firsts[-1]
     directions = directions_of(config, first)
+    check_fidelity(config, spaces, arguments, len(directions))
     check_sampler(config.sampler, space, len(directions))
     check_confirm(config, composer, space, len(directions))
     if extend:
@@ -71,7 +79,7 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
     folder, name = place_of(config, first, space, str(master.hydra.sweep.dir))
     check_sources(first)
     if first.plan:
-        return bill(composer, space, config, n_trials, name, first, print)
+        return bill(composer, spaces, config, n_trials, name, first, print)
     engine = _engine(config, first)
     try:
         try:
@@ -81,7 +89,8 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
         check_sweep_disk(first, config, n_trials, folder)
         with leaving_nothing(folder), storage_in_words(config.storage, UserError):
             storage = open_storage(config.storage, folder)
-            study = open_study(storage, name, folder, directions, space, base_of(first, space))
+            base = base_of(first, space) | {"sweep.fidelity": str(config.fidelity)}
+            study = open_study(storage, name, folder, directions, space, base)
         address = without_password(config.storage) if "://" in (config.storage or "") else config.storage
         write_yaml(
             folder / "sweep.yaml",
@@ -97,12 +106,13 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
         grid = longest_first(composer, space, n_trials)
         beginnings = beginnings_of(grid, space, config, folder)
         price = first.hardware.cost_usd(1.0)
-        expected_s = first.scale.reference_seconds_per_step and first.scale.reference_seconds_per_step * first.scale.steps
+        expected = [each.scale.reference_seconds_per_step and each.scale.reference_seconds_per_step * each.scale.steps for each in firsts]
+        expected_s = sum(filter(None, expected)) or None
         parts = Sweep(
             config, study, space, folder, pruner,
             sampler=SamplerMaker(config.sampler, space, [point for point, _ in grid]),
             spec=SpecMaker(
-                sweep=config, composer=composer, space=space, study=name, folder=folder, figure=figure, objective=objective,
+                sweep=config, composer=composer, spaces=spaces, study=name, folder=folder, figure=figure, objective=objective,
                 extend=extend, master=master, beginnings=beginnings,
             ),
             budget=Budget(config.budget, expected_s, expected_s and expected_s * price * config.seeds),
@@ -229,7 +239,7 @@ class SpecMaker:
 
     sweep: SweepConfig
     composer: Composer
-    space: Space
+    spaces: Sequence[Space]  # of each rung, the real one last
     study: str
     folder: Path
     figure: list[str]  # that the pruner looks at, its path in a validation's summary
@@ -238,24 +248,30 @@ class SpecMaker:
     master: DictConfig
     beginnings: Beginnings
 
+    @property
+    def space(self) -> Space:
+        return self.spaces[-1]
+
     def __call__(self, trial: Trial, now: float) -> TrialSpec:
         if self.extend:
             extended(self.extend, self.master, trial, self.space)
         title = " ".join(f"{name}={_shown(value)}" for name, value in trial.params.items())
-        config, overrides = self.composer.of_trial(self.space, trial.params), self.space.overrides(trial.params)
-        spec = self.spec(trial.number, title, config, self.sweep.seeds, now, overrides)
+        configs = [self.composer.of_trial(space, trial.params) for space in self.spaces]
+        spec = self.spec(trial.number, title, configs, self.sweep.seeds, now, self.space.overrides(trial.params))
         stems = [self.beginnings.stem(self.space.point(trial.params), each["seed"]) for each in spec.configs]
         return replace(spec, stems=[stem.written() if stem else None for stem in stems])
 
     def spec(
-        self, number: int, title: str, config: LabConfig, seeds: int, now: float, overrides: Sequence[str] | None = None
+        self, number: int, title: str, configs: Sequence[LabConfig], seeds: int, now: float, overrides: Sequence[str] | None = None
     ) -> TrialSpec:
-        """Of a configuration over so many seeds, in this maker's folder; with `overrides` where hydra.sweep.subdir says."""
+        """Of a configuration at each rung over so many seeds, in this maker's folder; with `overrides` where hydra.sweep.subdir says."""
         label = f"{number:04d}"
         subdir = self.composer.subdir(number, overrides)
         folder = self.folder / (subdir or f"trials/{label}")
+        folders = [folder / f"{RUNG}{rung}" for rung in range(1, len(configs) + 1)] if len(configs) > 1 else [folder]
+        runs = [seeds_of(grouped(config, self.study), seeds, place) for config, place in zip(configs, folders, strict=True)]
         return TrialSpec(
-            number=number, title=title, configs=seeds_of(grouped(config, self.study), seeds, folder),
+            number=number, title=title, configs=list(chain.from_iterable(runs)), resources=resources_of(self.sweep)[-len(configs) :],
             folder=str(folder), control=str(self.folder / "control" / label), log=str(self.folder / "logs" / f"{label}.log"),
             figure=self.figure, objective=self.objective,
             keep_pruned_checkpoints=self.sweep.keep_pruned_checkpoints, heartbeat_s=self.sweep.heartbeat,
@@ -340,6 +356,12 @@ def confirmed_in_words(row: Mapping[str, Any]) -> str:
     return f"trial {row['trial']} again: {told}, flattered by {row['flattered_by']:+.4f}{beside}"
 
 
+def ranking_in_words(row: Mapping[str, Any]) -> str:
+    """A line on how well one rung has ranked another."""
+    told = f"{row['correlation']:.2f} ({row['low']:.2f} to {row['high']:.2f}) over the {row['trials']} trials that had both"
+    return f"rung {row['rungs'][0]} ranked rung {row['rungs'][1]}: Spearman {told}; best were trials {row['best'][0]} and {row['best'][1]}"
+
+
 def say_summary(screen: SweepScreen, summary: dict[str, Any], folder: Path) -> None:
     """The best, the importances, what pruning saved, and where everything is."""
     screen.note(f"{summary['ended']}: " + ", ".join(f"{count} {state}" for state, count in summary["trials"].items()))
@@ -351,6 +373,8 @@ def say_summary(screen: SweepScreen, summary: dict[str, Any], folder: Path) -> N
         screen.note(f"  run it again: {best['command']}")
     for row in summary["confirmation"]:
         screen.note(f"  {confirmed_in_words(row)}")
+    for row in summary["rankings"]:
+        screen.note(f"  {ranking_in_words(row)}")
     for key, found in summary["importances"].items():
         if found:
             shares = ", ".join(f"{name} {v['importance']:.2f} ± {v['spread']:.2f}" for name, v in found.items())

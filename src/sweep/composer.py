@@ -29,7 +29,7 @@ class Composer:
 
     def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
         self.loader, self.master = loader, master
-        self._by_groups: dict[tuple[tuple[str, Any], ...], tuple[Any, dict[str, str]]] = {}
+        self._by_groups: dict[tuple[str, ...], tuple[Any, dict[str, str]]] = {}
         self._group = functools.cache(lambda name: bool(loader.get_group_options(name)))  # Hydra reads folders anew each time
         self._parser = OverridesParser.create()
 
@@ -48,9 +48,9 @@ class Composer:
         from src.config.continuing import config_from
 
         groups = {name: value for name, value in params.items() if self._group(name.lstrip("+"))}
-        key = tuple(groups.items())
+        key = tuple(space.overrides(groups))
         if key not in self._by_groups:
-            self._by_groups[key] = self._composed(space.overrides(groups))
+            self._by_groups[key] = self._composed(key)
         content, choices = self._by_groups[key]
         config = OmegaConf.create(content)
         for name, value in params.items():
@@ -115,13 +115,13 @@ def directions_of(sweep: SweepConfig, config: LabConfig) -> list[str]:
 def objective_to_prune_on(sweep: SweepConfig, config: LabConfig) -> tuple[int, list[str]]:
     """The place of the objective that the pruner looks at, and its figure's path in a validation's summary.
 
-    The path is empty where there is no pruning. Raises UserError if validation does not measure the objective.
+    The path is empty where no run is pruned on its way. Raises UserError if validation does not measure the objective.
     """
     keys = config.objectives
     if sweep.prune_on is not None and sweep.prune_on not in keys:
         raise UserError(f"sweep.prune_on: {sweep.prune_on} is no objective of this sweep; {nearest(sweep.prune_on, keys)}")
     key = sweep.prune_on or keys[0]
-    if sweep.pruner["name"] == "none":
+    if sweep.pruner["name"] == "none" or sweep.fidelity:
         return keys.index(key), []
     parts = key.split(".")
     if parts[0] != "evaluation" or "gain" in parts:

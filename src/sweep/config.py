@@ -13,6 +13,7 @@ from src.scaling.stopping import StopWhenConfig
 
 # By the classes of Optuna and of hydra-optuna-sweeper; TPE does what MOTPE did.
 OTHERWISE_CALLED = {"nop": "none", "successivehalving": "successive_halving", "motpe": "tpe", "raisemotperemoved": "tpe"}
+SHORT = {"steps": "scale.steps", "data": "mix.size", "samples": "evaluation.validation.samples"}  # of fidelities, beside any key
 Direction = Literal["maximize", "minimize"]
 
 
@@ -46,8 +47,9 @@ class SweepConfig(Config):
     sizes: dict[str, dict[str, Any]] = {}
     params: dict[str, Any] = {}
     custom_search_space: str | None = None
-    pruner: dict[str, Any] = {"name": "auto"}  # none or median, see samplers.settled
+    pruner: dict[str, Any] = {"name": "auto"}  # see samplers.settled
     prune_on: str | None = None
+    fidelity: dict[str, list[Any]] = {}  # by key, the values of each rung
     keep_pruned_checkpoints: bool = False
     seeds: int = Field(1, ge=1)
     confirm: ConfirmConfig | None = None
@@ -63,8 +65,8 @@ class SweepConfig(Config):
     cpus_per_trial: int = Field(1, ge=1)
     ray: RayConfig = RayConfig()
 
-    def runs(self, n_trials: int) -> int:
-        """Of all trials and of what is confirmed, the default recipe among it."""
+    def runs(self, n_trials: float) -> float:
+        """Of so many trials and of what is confirmed, the default recipe among it."""
         confirmed = (min(self.confirm.top, n_trials) + 1) * self.confirm.seeds if self.confirm else 0
         return n_trials * self.seeds + confirmed
 
@@ -91,6 +93,14 @@ class SweepConfig(Config):
     @classmethod
     def _no_params(cls, params: Any) -> Any:
         return {} if params is None else params
+
+    @field_validator("fidelity")
+    @classmethod
+    def _as_many_of_each(cls, fidelity: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        counts = [len(values) for values in fidelity.values()]
+        if fidelity and (len(set(counts)) > 1 or counts[0] < 2):
+            raise ValueError(f"lists of {', '.join(map(str, counts))}; give each as many values, one a rung, at least 2")
+        return {SHORT.get(key, key): values for key, values in fidelity.items()}
 
     @field_validator("sampler", "pruner", mode="before")
     @classmethod

@@ -110,7 +110,7 @@ class Again:
         params = {} if number == DEFAULT else self.search.get_trials(deepcopy=False)[number].params
         config = self.maker.composer.of_trial(self.maker.space, params).model_copy(update={"seed": self.seed})
         title = "the default recipe" if number == DEFAULT else f"trial {number} of the search again"
-        return replace(self.maker, folder=self.folder, figure=[]).spec(trial.number, title, config, self.seeds, now)
+        return replace(self.maker, folder=self.folder, figure=[]).spec(trial.number, title, [config], self.seeds, now)
 
 
 # What came of it ------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from src.common.errors import UserError
@@ -24,6 +25,7 @@ from src.plan.plan import Plan, disk_in_words, make_plan, plan_of
 from src.sweep.beginnings import STEMS, Beginnings
 from src.sweep.composer import Composer, ends
 from src.sweep.config import SweepConfig
+from src.sweep.fidelity import expected_climbs, rungs_of
 from src.sweep.space import Space, written
 
 MOST_CELLS = 500  # that are priced one by one; composing one takes some hundredths of a second
@@ -41,7 +43,7 @@ class PlanCell:
 
     @property
     def title(self) -> str:
-        return " ".join(f"{name}={written(value)}" for name, value in self.params.items())
+        return titled(self.params)
 
     @property
     def cost(self) -> dict[str, float]:
@@ -51,6 +53,10 @@ class PlanCell:
             "hours": plan.hours, "gpu_hours": plan.gpu_hours, "usd": plan.usd, "tokens": sum(plan.tokens.values()),
             "flops": sum(plan.flops.values()),
         }
+
+
+def titled(values: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={written(value)}" for key, value in values.items())
 
 
 def points(space: Space, grid: bool) -> list[dict[str, Any]]:
@@ -86,25 +92,25 @@ def _composed_at(point: Mapping[str, Any], composer: Composer, space: Space) -> 
 
 def beginnings_of(grid: Sequence[tuple[dict[str, Any], LabConfig | None]], space: Space, sweep: SweepConfig, folder: Path) -> Beginnings:
     """What the points of a grid share; nothing where validations are looked at, since each trial needs its own then."""
-    shared = sweep.share_beginnings and sweep.pruner["name"] == "none"
+    shared = sweep.share_beginnings and sweep.pruner["name"] == "none" and not sweep.fidelity
     several = [(space.point(point), config) for point, config in grid if config and not needs_launch(config.hardware)]
     return Beginnings(dict(several) if shared else {}, folder / STEMS)
 
 
 def bill(
-    composer: Composer, space: Space, sweep: SweepConfig, n_trials: int, name: str, first: LabConfig,
+    composer: Composer, spaces: Sequence[Space], sweep: SweepConfig, n_trials: int, name: str, first: LabConfig,
     note: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Print and write what the sweep would take; returns it. Raises UserError that names the cells that cannot fit."""
-    whole = priced_whole(space, n_trials)
-    cells = []
-    for point in points(space, whole):
-        config = composer.of_trial(space, point)
-        config = config.model_copy(update={"record": config.record.of_a_trial()})
-        cells.append(PlanCell(point, config, make_plan(config)))
-    runs = sweep.runs(n_trials)
-    low, high = total(cells, whole, runs, min), total(cells, whole, runs, max)
+    """Print and write what the sweep would take, `spaces` being those of its rungs; returns it. Raises UserError that names the cells
+    that cannot fit."""
+    space, whole = spaces[-1], priced_whole(spaces[-1], n_trials)
+    rungs = [priced(composer, each, whole) for each in spaces]
+    cells = rungs[-1]
+    low, high = bounds(rungs, [n_trials] * len(rungs), whole, sweep)
     for line in said(cells, whole, sweep, n_trials, low, high):
+        note(line)
+    ladder = ladder_of(rungs, whole, sweep, n_trials) if sweep.fidelity else {}
+    for line in said_of_ladder(ladder, sweep) if ladder else ():
         note(line)
     saved, steps = beginnings_of([(cell.params, cell.config) for cell in cells] if whole else [], space, sweep, Path()).saved()
     if saved:
@@ -116,23 +122,51 @@ def bill(
         note("  these are of two configurations; of many the report corrects for their number")
     found = {
         "sweep": name, "scale": first.scale.name, "trials": n_trials, "seeds": sweep.seeds, "low": low, "high": high,
-        "answers": list(map(asdict, answered)), "steps_saved": saved,
+        "answers": list(map(asdict, answered)), "steps_saved": saved, **ladder,
         "cells": [{"params": cell.params, "run": cell.cost, "plan": asdict(cell.plan)} for cell in cells],
     }
     stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
     path = Path(first.output_root) / "plans" / f"{name}_{first.scale.name}_sweep_{stamp}.json"
     write_json(path, found)
     note(f"written to {path}")
-    if refused := [cell for cell in cells if cell.plan.faults]:
-        raise UserError(refusal(refused, len(cells), whole))
+    if refused := [cell for rung in rungs for cell in rung if cell.plan.faults]:
+        raise UserError(refusal(refused, sum(map(len, rungs)), whole))
     return found
 
 
-def total(cells: Sequence[PlanCell], whole: bool, runs: int, pick: Callable) -> dict[str, float]:
-    """Each figure over all runs: of a grid the sum of its cells, of a search as if each run were the `pick` of them."""
-    if whole:
-        return {key: sum(cell.cost[key] for cell in cells) * runs / len(cells) for key in FIGURES}
-    return {key: pick(cell.cost[key] for cell in cells) * runs for key in FIGURES}
+def priced(composer: Composer, space: Space, whole: bool) -> list[PlanCell]:
+    """The points of a space that are priced, with their plans."""
+    cells = []
+    for point in points(space, whole):
+        config = composer.of_trial(space, point)
+        config = config.model_copy(update={"record": config.record.of_a_trial()})
+        cells.append(PlanCell(point, config, make_plan(config)))
+    return cells
+
+
+def bounds(
+    rungs: Sequence[Sequence[PlanCell]], climbs: Sequence[float], whole: bool, sweep: SweepConfig
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Each figure over all runs, with so many trials at each rung: of a grid from the mean of its cells, of a search as if each run
+    were the cheapest of them, and the dearest."""
+    runs = [*(trials * sweep.seeds for trials in climbs[:-1]), sweep.runs(climbs[-1])]
+
+    def total(of_run: Callable[[list[float]], float]) -> dict[str, float]:
+        costs = [{key: of_run([cell.cost[key] for cell in cells]) for key in FIGURES} for cells in rungs]
+        return {key: sum(n * cost[key] for n, cost in zip(runs, costs, strict=True)) for key in FIGURES}
+
+    return (total(fmean), total(fmean)) if whole else (total(min), total(max))
+
+
+def ladder_of(rungs: Sequence[Sequence[PlanCell]], whole: bool, sweep: SweepConfig, n_trials: int) -> dict[str, Any]:
+    """What a run takes at each rung, how many trials are expected there, and what that comes to."""
+    climbs = expected_climbs(sweep, n_trials)
+    low, high = bounds(rungs, climbs, whole, sweep)
+    rows = []
+    for settings, trials, cells in zip(rungs_of(sweep.fidelity), climbs, rungs, strict=True):
+        cheapest, dearest = ({key: pick(cell.cost[key] for cell in cells) for key in FIGURES} for pick in (min, max))
+        rows.append({"settings": settings, "trials_expected": trials, "cheapest": cheapest, "dearest": dearest})
+    return {"rungs": rows, "expected": {"low": low, "high": high}}
 
 
 # What is said --------------------------------------------------------------------------------------------------------
@@ -154,9 +188,19 @@ def said(
     else:
         for label, cell in (("cheapest", min(cells, key=_usd)), ("dearest", max(cells, key=_usd))):
             yield f"  {label} run: {_figures(cell.cost)}  {cell.title}"
-    yield f"  in all: {_range(low, high)}; {sweep.n_jobs} at once: {_spread(low, high, lambda c: _hours(c['hours'] / sweep.n_jobs))}"
+    yield f"  in all{', every trial at every rung' if sweep.fidelity else ''}: {_range(low, high)}; {sweep.n_jobs} at once: {_spread(low, high, lambda c: _hours(c['hours'] / sweep.n_jobs))}"
     yield f"  disk: {disk_gb([cell.plan for cell in cells], sweep, n_trials):,.1f} GB at most, of the dearest run {disk_in_words(max(cells, key=_usd).plan)}"
     yield from left_out(sweep, high)
+
+
+def said_of_ladder(ladder: Mapping[str, Any], sweep: SweepConfig) -> Iterator[str]:
+    for number, row in enumerate(ladder["rungs"], 1):
+        yield f"  rung {number}, {titled(row['settings'])}: {row['trials_expected']:.1f} trials expected, a run {_range(row['cheapest'], row['dearest'])}"
+    if sweep.pruner["name"] != "none":
+        yield (
+            f"  expected with the {sweep.pruner['name']} pruner: {_range(**ladder['expected'])}, where every rung ranks the trials alike; "
+            "more where the search gets better as it goes"
+        )
 
 
 def disk_gb(plans: Sequence[Plan], sweep: SweepConfig, n_trials: int) -> float:
@@ -174,7 +218,7 @@ def check_sweep_disk(first: LabConfig, sweep: SweepConfig, n_trials: int, folder
 
 def left_out(sweep: SweepConfig, high: Mapping[str, float]) -> Iterator[str]:
     """What the figures cannot know."""
-    if sweep.pruner["name"] != "none":
+    if sweep.pruner["name"] != "none" and not sweep.fidelity:
         yield f"  not in it: what the {sweep.pruner['name']} pruner will save, which depends on what the trials find"
     if sweep.stop_when:
         yield "  not in it: what sweep.stop_when will save"

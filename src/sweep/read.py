@@ -11,6 +11,7 @@ import yaml
 
 from src.record.left_out import LeftOut, Unreadable
 from src.record.record import read_steps
+from src.sweep.fidelity import RUNG, rungs_of
 from src.sweep.seeds import SEED, spread
 from src.sweep.trials import TABLES, read_trials
 
@@ -37,6 +38,7 @@ class SweepTrial:
     seeds: int = 1
     expected: float | None = None  # the first objective under other seeds, by all trials
     folders: tuple[Path, ...] = ()  # of its runs, or that hold one for each seed; of trials that are one, those of all
+    rungs: tuple[float, ...] = ()  # the first objective at each rung that it has done, the last one's included
 
     @property
     def value(self) -> float | None:
@@ -63,6 +65,7 @@ class SweepRecord:
     logarithmic: frozenset[str]  # parameters drawn on a logarithmic scale
     importances: dict[str, Importance] | None  # for the first objective; empty with too few trials, None before the end
     confirmed: tuple[dict[str, Any], ...] = ()  # by fresh seeds, the best first, see `sweep.confirm.found_again`
+    rungs: tuple[dict[str, Any], ...] = ()  # of each its settings, the real one last
 
     @property
     def default_trial(self) -> Path:
@@ -130,7 +133,9 @@ def read_sweep(folder: Path) -> SweepRecord:
         raise Unreadable("a sweep without a trial yet")
     space = about.get("space") or {}
     logarithmic = frozenset(key for key, words in space.items() if str(words).endswith(", logarithmic"))
-    return SweepRecord(folder, name, objectives, trials, logarithmic, _importances(folder, next(iter(objectives))), tuple(read_confirmation(folder)))
+    rungs = tuple(rungs_of((about.get("sweep") or {}).get("fidelity") or {}))
+    found, confirmed = _importances(folder, next(iter(objectives))), tuple(read_confirmation(folder))
+    return SweepRecord(folder, name, objectives, trials, logarithmic, found, confirmed, rungs)
 
 
 def repeats_as_one(trials: Sequence[SweepTrial]) -> Iterator[SweepTrial]:
@@ -161,6 +166,8 @@ def _trials(frame: "pd.DataFrame", objectives: Sequence[str], folder: Path, was:
         values = tuple(float(there[key]) for key in objectives if key in there)
         asked = Path(str(there.get("folder", f"{number:04d}")))
         place = folder / (asked.relative_to(was) if was and asked.is_relative_to(was) else Path("trials") / asked.name)
+        place = max(place.glob(f"{RUNG}*"), key=lambda rung: int(rung.name.removeprefix(RUNG)), default=place)
+        rungs = [float(value) for key, value in there.items() if key.startswith(RUNG)]
         if state == "pruned" and objectives[0].startswith("evaluation.validation.") and objectives[0].endswith(".accuracy"):
             values = _last_validation(place)
         step = there.get("steps")
@@ -175,6 +182,7 @@ def _trials(frame: "pd.DataFrame", objectives: Sequence[str], folder: Path, was:
             len(list(place.glob("seed_*"))) or 1,
             there.get(f"{objectives[0]}/expected"),
             (place,),
+            (*rungs, *values[:1]) if state == "complete" else tuple(rungs),
         )
 
 

@@ -1,8 +1,8 @@
 """What a sweep leaves in its folder besides the storage and the trials: plain files, made anew from the study.
 
 sweep.yaml (what was asked), trials.parquet and trials.csv, best.yaml (parameters, values, the command that reruns it),
-confirmation.yaml (what the best came to on fresh seeds), importances.yaml, summary.yaml (what was bought for what, and what
-pruning saved).
+confirmation.yaml (what the best came to on fresh seeds), importances.yaml, summary.yaml (what was bought for what, what pruning
+saved, and how well lower rungs ranked the trials).
 """
 
 import shlex
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 import yaml
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from src.common.errors import UserError
@@ -25,6 +25,7 @@ from src.common.files import write_whole
 from src.statistics import shrunken
 from src.sweep.budget import HOURS, Accounts, Spending
 from src.sweep.confirm import found_again
+from src.sweep.fidelity import rankings, values_of
 from src.sweep.read import CONFIRMATION, read_confirmation
 from src.sweep.repeats import Configuration, best_of, configurations
 from src.sweep.seeds import SEED
@@ -143,6 +144,7 @@ def write_results(
     summary = {
         "study": study.study_name, "ended": why or going_on or "all trials are done", "trials": dict(states),
         "best": best, "confirmation": confirmed, "importances": found,
+        "rankings": _part("how the rungs rank the trials", lambda: ranked(study), []),
         "saved_by_pruning": _part("what pruning saved", lambda: saved_by_pruning(study), {"trials": 0.0, "seconds": 0.0, "usd": 0.0}),
         "spent": {"usd": spending.usd, "hours": spending.hours, "trials": spending.trials},
         "spent_by_state": _part("what was spent", lambda: _by_state(table), {}) if table is not None else {},
@@ -229,6 +231,17 @@ def _by_seed(each: Configuration) -> Sequence[float]:
 
 def with_expected(table: "pd.DataFrame", objective: str, expected: Mapping[int, float]) -> "pd.DataFrame":
     return table.assign(**{f"{objective}/expected": table["number"].map(expected)}) if expected else table
+
+
+def ranked(study: Study) -> list[dict[str, Any]]:
+    """How well each rung of a trial has ranked each higher one; nothing of trials that climb no rungs."""
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+    found = rankings({trial.number: values_of(trial) for trial in trials}, study.directions[0] == StudyDirection.MAXIMIZE)
+    return [
+        {"rungs": list(each.rungs), "trials": each.trials, "best": list(each.best)}
+        | {"correlation": each.correlation.mean, "low": each.correlation.low, "high": each.correlation.high}
+        for each in found
+    ]
 
 
 def _by_state(table: "pd.DataFrame") -> dict[str, dict[str, float]]:

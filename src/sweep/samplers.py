@@ -24,6 +24,7 @@ from optuna.trial import FrozenTrial
 from src.common.errors import UserError
 from src.sweep.composer import ends
 from src.sweep.config import SweepConfig, named
+from src.sweep.fidelity import on_rungs
 from src.sweep.seeds import SEED
 from src.sweep.space import Space
 
@@ -198,7 +199,7 @@ class SamplerMaker:
 
 def settled(config: SweepConfig, space: Space) -> SweepConfig:
     """With what was left open: listed values are a grid, each point of which is run once and to its end, as Hydra's own sweeper
-    does it; a space with intervals is searched. Raises UserError for an unknown sampler."""
+    does it; a space with intervals is searched. Raises UserError for an unknown sampler, and for rungs at which nobody would end."""
     named("sampler", config.sampler, SAMPLERS)
     n_trials = config.n_trials or (space.size if not space.intervals else None) or USUAL_TRIALS * max(1, len(space.seeds))
     whole = space.size is not None and n_trials >= space.size
@@ -206,8 +207,13 @@ def settled(config: SweepConfig, space: Space) -> SweepConfig:
     if whole:
         changes["sampler"] = {"name": "grid"}
     if config.pruner["name"] == "auto":
-        changes["pruner"] = {"name": "none" if whole else "median"}
-    return config.model_copy(update=changes)
+        if whole and config.fidelity:
+            raise UserError(
+                f"sweep.fidelity: each of the {space.size} points is run to its end, so small rungs would only add to it; give fewer "
+                "sweep.n_trials, or a pruner (sweep.pruner=successive_halving, or none to see how the rungs rank all of them)"
+            )
+        changes["pruner"] = {"name": "none" if whole else "successive_halving" if config.fidelity else "median"}
+    return on_rungs(config.model_copy(update=changes))
 
 
 def check_sampler(options: Mapping[str, Any], space: Space, objectives: int) -> None:

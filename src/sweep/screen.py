@@ -56,10 +56,11 @@ class SweepScreen:
             _, colon, value = self.latest[number].partition(":")
             self.latest[number] = f"step {step} of {self.steps[number]}{colon}{value}"
 
-    def reported(self, number: int, step: int, value: float) -> None:
-        self.latest[number] = f"step {step} of {self.steps[number]}: {value:.4f}"
+    def reported(self, number: int, where: str, value: float) -> None:
+        """`where`: its step, or its rung."""
+        self.latest[number] = f"{where}: {value:.4f}"
         if not self.live:
-            self.event(f"trial {number} at step {step}: {value:.4f}")
+            self.event(f"trial {number} at {where}: {value:.4f}")
 
     def ended(
         self, number: int, status: str, values: Sequence[float] | None, reason: str,

@@ -28,6 +28,7 @@ from src.sweep.seeds import spread, surely_out
 from src.sweep.space import Space
 from src.sweep.study import Claims
 
+TOLD = "told"  # user attribute: the step at which a trial was told to end and why, or halving would forget it in a kill
 LOG_LINES = 20  # of a failed trial's log, kept in the study
 LOOK_S = 1.0  # between looks at what other sweepers do, at silent trials and at the budget
 CLOCK_S = 30.0  # between writings of it
@@ -188,12 +189,14 @@ class Sweeper:
 
     def _answer(self, number: int, report: Report) -> None:
         trial = self.running[number].trial
-        decide = self._prune if report.kind == "validation" else self._skip_seeds
+        decide = self._skip_seeds if report.kind == "seed" else self._prune
         self.engine.answer(number, report, decide(trial, report))
 
     def _prune(self, trial: Trial, report: Report) -> str | None:
-        """Hand the validation to Optuna; the reason to stop, if its pruner says so."""
+        """Hand the value of a validation, or of a rung, to Optuna; the reason to stop, if its pruner says so."""
         step = report.step
+        if (told := trial.user_attrs.get(TOLD)) and told["step"] == step:
+            return told["reason"]
         if kept := KEPT.get(self.sweep.config.pruner["name"]):
             known = trial.user_attrs.get(kept, {})
             trial.set_user_attr(kept, known | {str(step): report.outcomes if kept == OUTCOMES else report.error})
@@ -206,10 +209,15 @@ class Sweeper:
             if step not in frozen.intermediate_values:  # it is there if the trial was killed after it had reported
                 trial.report(report.value, step)
             prune = trial.should_prune()
-        self.screen.reported(trial.number, step, report.value)
+        resources = self.running[trial.number].spec.resources
+        where = f"rung {resources.index(step) + 1} of {len(resources)}" if report.kind == "rung" else f"step {step}"
+        self.screen.reported(trial.number, where, report.value)
+        if not prune:
+            return None
         said = getattr(self.sweep.pruner, "said", "")
-        told = f"{self.sweep.config.pruner['name']} pruner at step {step}, with {report.value:.4f}"
-        return ", ".join(filter(None, (told, said))) if prune else None
+        reason = f"{self.sweep.config.pruner['name']} pruner at {where}, with {report.value:.4f}" + (f", {said}" if said else "")
+        trial.set_user_attr(TOLD, {"step": step, "reason": reason})
+        return reason
 
     def _skip_seeds(self, trial: Trial, report: Report) -> str | None:
         place = self.sweep.objective
@@ -270,6 +278,8 @@ class Sweeper:
         if len(outcome.by_seed) > 1:
             columns = zip(*outcome.by_seed, strict=True)
             entries |= {"by_seed": outcome.by_seed, "spread": [spread(column) for column in columns]}
+        if outcome.rungs:
+            entries["rungs"] = outcome.rungs
         rest = {
             "reason": outcome.reason or None, "low": outcome.low, "high": outcome.high,
             "start_delay_s": Channel(Path(spec.control)).start_delay_s(),

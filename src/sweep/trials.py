@@ -13,6 +13,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from src.record.left_out import Unreadable
+from src.sweep.fidelity import RUNG
 from src.sweep.journal import Journal, JournalLock
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _shown(storage: Any) -> str:
 
 
 def trials_table(study: Study, objectives: Sequence[str]) -> "pd.DataFrame":
-    """A row for each trial: number, state, the objectives with their spread over seeds, parameters, cost, reason."""
+    """A row for each trial: number, state, the objectives with their spread over seeds, parameters, lower rungs, cost, reason."""
     import pandas as pd
 
     return pd.DataFrame([_row(trial, objectives) for trial in study.get_trials(deepcopy=False)])
@@ -117,6 +118,7 @@ def _row(trial: FrozenTrial, objectives: Sequence[str]) -> dict[str, Any]:
         row[key] = values[place] if values else None
         row[f"{key}/spread"] = spreads[place] if values and place < len(spreads) else None
     row |= {f"param/{name}": value for name, value in trial.params.items()}
+    row |= {f"{RUNG}{number}": value for number, value in enumerate(account.get("rungs", []), 1)}
     row |= {key: account.get(key) for key in ("low", "high", "steps", "seconds", "usd", "gpu_hours", "start_delay_s", "folder")}
     row["reason"] = account.get("reason") or trial.user_attrs.get("reason", "")
     row["deaths"] = len(trial.user_attrs.get("deaths", []))

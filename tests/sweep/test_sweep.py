@@ -44,9 +44,9 @@ def swept(folder, *arguments):
     return command(*BASE, *arguments, cwd=folder, OMP_NUM_THREADS="1")
 
 
-def started(folder, *arguments):
+def started(folder, *arguments, base=BASE):
     return subprocess.Popen(
-        [sys.executable, "-m", "src.run", *BASE, *arguments], cwd=folder, text=True,
+        [sys.executable, "-m", "src.run", *base, *arguments], cwd=folder, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
 
@@ -280,7 +280,7 @@ def test_bad_input_is_refused_before_the_first_trial(arguments, fault, tmp_path,
     assert not list(tmp_path.glob("outputs/sweeps/*"))
 
 
-SCALING = ("scaling", "data_reuse", "curriculum", "group_size", "group_size_equal_data")  # at full scale Qwen2.5
+SCALING = ("scaling", "data_reuse", "curriculum", "group_size", "group_size_equal_data", "lr_transfer")  # at full scale Qwen2.5
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in SWEEPS.glob("*.yaml")))

@@ -79,7 +79,7 @@ def test_the_table_fits_the_terminal_and_its_last_frame_is_the_last_state(tmp_pa
         assert "starting" in screen.latest[7]
         screen.stepped(7, 1)
         assert screen.latest[7] == "step 1 of 40"
-        screen.reported(7, 10, 0.5)
+        screen.reported(7, "step 10", 0.5)
         screen.stepped(7, 12)
         assert screen.latest[7] == "step 12 of 40: 0.5000"
         sweeper.show()

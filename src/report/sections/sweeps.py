@@ -15,6 +15,7 @@ from src.report.section import Section
 from src.report.sections.factors import cells, effects, effects_figure, factor_levels
 from src.report.sections.uncertainty import UNCERTAIN, uncertain, uncertain_by
 from src.statistics import Difference, Interval, Side, contrast
+from src.sweep.fidelity import rankings
 from src.sweep.read import Importance, SweepRecord
 
 
@@ -184,6 +185,27 @@ def confirmation(analysis: Analysis) -> Table:
     return table("confirmation", "The best of a search, run again", note, columns, rows, brief=True)
 
 
+def rungs(analysis: Analysis) -> Table:
+    rows = [
+        [
+            sweep.name,
+            *(_settings(sweep.rungs[rung - 1]) for rung in each.rungs),
+            each.trials,
+            Cell(f"{each.correlation.mean:.2f} ({each.correlation.low:.2f} to {each.correlation.high:.2f})".replace("-", "−"), each.correlation.mean),
+            *(_settings(next(trial.params for trial in sweep.trials if trial.number == best)) for best in each.best),
+        ]
+        for sweep in analysis.sweeps
+        for each in rankings({trial.number: trial.rungs for trial in sweep.trials}, sweep.maximise)
+    ]
+    note = (
+        "Of trials that climbed rungs (sweep.fidelity): how far a lower rung ranks them as a higher one does (Spearman's rank "
+        "correlation, Bonett and Wright's 95 % interval), and which is the best by each. Only trials that were good at one rung come "
+        "to the next, and those differ less, so that over all trials the correlation would mostly be higher."
+    )
+    columns = "sweep, lower rung, higher rung, #trials with both, #rank correlation, best at the lower, best at the higher"
+    return table("rungs", "How small runs rank large ones", note, columns, rows)
+
+
 def _settings(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{key}={plain(value)}" for key, value in values.items())
 
@@ -265,7 +287,7 @@ SECTION = Section(
     "What each choice does.",
     figures,
     lambda analysis: [
-        effects("effects", "Factorial effects", analysis.factorials), factor_levels(analysis), confirmation(analysis), importances(analysis),
-        trials(analysis),
+        effects("effects", "Factorial effects", analysis.factorials), factor_levels(analysis), confirmation(analysis), rungs(analysis),
+        importances(analysis), trials(analysis),
     ],
 )

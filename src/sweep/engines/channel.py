@@ -5,7 +5,7 @@ Files work across machines with a shared file system, survive either side, and l
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,11 +17,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A trial asks whether to go on, after a validation or after one of its seeds."""
+    """A trial asks whether to go on, after a validation, one of its seeds or one of its rungs."""
 
     id: str
-    kind: str  # "validation" or "seed"
-    step: int  # of training, counted on over the seeds
+    kind: str  # "validation", "seed" or "rung"
+    step: int  # of training, counted on over the runs of the trial; of a rung what the pruner is told
     value: float  # of the objective to prune on, the mean over the seeds so far
     outcomes: list[float]  # share of samples solved of each problem
     seed_values: list[float]  # of the objective to prune on, of each finished seed
@@ -43,6 +43,7 @@ class Outcome:
     seconds: float
     usd: float
     gpu_hours: float
+    rungs: list[float] = field(default_factory=list)  # of the first objective, at each rung that was left or pruned at
 
 
 class Channel:
@@ -91,7 +92,7 @@ class Channel:
         return self._unchanged_s("started") if self.begun() else 0.0
 
     def step(self) -> int | None:
-        """The last step that the trial did, counted on over its seeds; None before the first."""
+        """The last step that the trial did, counted on over its runs; None before the first."""
         try:
             return int((self.folder / "step").read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):

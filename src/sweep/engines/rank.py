@@ -24,7 +24,7 @@ def main() -> None:
 
         spec, config = TrialSpec(**given["spec"]), parse(given["config"])
         PACE.least_s = HANGS * spec.heartbeat_s
-        reporter = Reporter(spec, Channel(Path(spec.control)), config, given["earlier"])
+        reporter = Reporter(spec, Channel(Path(spec.control)), given["place"], given["earlier"])
         try:
             summary = run(config, watches=[reporter.watch])
         except (UserError, RunFailed) as error:

@@ -10,7 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,7 @@ class TrialSpec:
 
     number: int
     title: str  # its parameters, for the first line of its log
-    configs: list[dict[str, Any]]  # one for each seed, `run_dir` set
+    configs: list[dict[str, Any]]  # one for each seed, `run_dir` set; of each rung, the lowest first
     folder: str
     control: str
     log: str
@@ -55,11 +55,20 @@ class TrialSpec:
     environment: dict[str, str]
     asked_at: float  # time.monotonic() when the slot was free for it
     stems: list[dict[str, Any] | None] = field(default_factory=list)  # `beginnings`, written; empty where none is shared
+    resources: list[int] = field(default_factory=lambda: [1])  # of each rung, what the pruner is told in place of a step
 
     @property
     def beginnings(self) -> list[Stem | None]:
         """Of each seed the beginning that it shares with others."""
         return [Stem.read(stem) for stem in self.stems or [None] * len(self.configs)]
+
+    def run_dir(self, place: int) -> Path:
+        return Path(self.configs[place]["run_dir"])
+
+    def places(self, rung: int) -> range:
+        """Of a rung's seeds, among `configs`."""
+        seeds = len(self.configs) // len(self.resources)
+        return range(rung * seeds, (rung + 1) * seeds)
 
 
 def run_trial(spec: TrialSpec) -> None:
@@ -77,7 +86,7 @@ def run_trial(spec: TrialSpec) -> None:
     over = threading.Event()
     threading.Thread(target=_beat, args=(channel, spec, over), daemon=True).start()
     try:
-        outcome = _run_seeds(spec, channel)
+        outcome = _climb(spec, channel)
     except UserError as error:
         outcome = _outcome(spec, "failed", str(error), can_pass=str(error).startswith(NO_ROOM))
     except Exception as error:  # noqa: BLE001 - of whatever a trial dies, the sweep goes on
@@ -94,21 +103,42 @@ def run_trial(spec: TrialSpec) -> None:
     lock.release()
 
 
-def _run_seeds(spec: TrialSpec, channel: Channel) -> Outcome:
-    configs = [parse(content) for content in spec.configs]
+def _climb(spec: TrialSpec, channel: Channel) -> Outcome:
+    """Rung by rung, for as long as the sweeper wants to see the next one; that a rung has begun says that it was wanted."""
+    below: list[float] = []
+    while True:
+        places = spec.places(len(below))
+        outcome = replace(_run_seeds(spec, channel, places), rungs=list(below))
+        if outcome.status != "complete" or places.stop == len(spec.configs):
+            return outcome
+        asked = Report(_id(), "rung", spec.resources[len(below)], outcome.values[0], [], [values[0] for values in outcome.by_seed])
+        below.append(asked.value)
+        for place in places:
+            _forget_checkpoints(spec, place)
+        if not spec.run_dir(places.stop).exists() and (reason := channel.ask(asked)):
+            return replace(outcome, status="pruned", reason=reason, values=[], rungs=below)
+
+
+def _run_seeds(spec: TrialSpec, channel: Channel, places: range) -> Outcome:
     by_seed: list[list[float]] = []
-    for number, (config, stem) in enumerate(zip(configs, spec.beginnings, strict=True)):
-        reporter = Reporter(spec, channel, config, [values[spec.objective] for values in by_seed])
-        summary = begin_from(stem, config, reporter) or _run_or_continue(config, reporter)
-        if summary["status"] == "pruned" and not spec.keep_pruned_checkpoints:
-            shutil.rmtree(Path(str(config.run_dir)) / "checkpoints", ignore_errors=True)
+    for place in places:
+        config = parse(spec.configs[place])
+        reporter = Reporter(spec, channel, place, [values[spec.objective] for values in by_seed])
+        summary = begin_from(spec.beginnings[place], config, reporter) or _run_or_continue(config, reporter)
+        if summary["status"] == "pruned":
+            _forget_checkpoints(spec, place)
         if summary["status"] != "complete":
             return _outcome(spec, summary["status"], summary.get("reason", ""), by_seed=by_seed)
         by_seed.append(_values(config, summary))
-        if number + 1 < len(configs) and (reason := reporter.after_seed([v[spec.objective] for v in by_seed])):
+        if len(by_seed) < len(places) and (reason := reporter.after_seed([v[spec.objective] for v in by_seed])):
             return _outcome(spec, "pruned", reason, by_seed=by_seed)
     means = [math.fsum(column) / len(by_seed) for column in zip(*by_seed, strict=True)]
     return _outcome(spec, "complete", "", values=means, by_seed=by_seed)
+
+
+def _forget_checkpoints(spec: TrialSpec, place: int) -> None:
+    if not spec.keep_pruned_checkpoints:
+        shutil.rmtree(spec.run_dir(place) / "checkpoints", ignore_errors=True)
 
 
 def begin_from(stem: Stem | None, config: LabConfig, reporter: "Reporter") -> dict[str, Any] | None:
@@ -202,7 +232,7 @@ def _carried_out(config: LabConfig, reporter: "Reporter", until: int | None) -> 
         at_its_end = Stop("interrupted", "others go on from here")
         return run(config, watches=[reporter.watch, lambda line, _: at_its_end if line["step"] == until else None])
     check_machine(config)  # once, before there are several to complain
-    given = {"spec": asdict(reporter.spec), "config": config.model_dump(mode="json"), "earlier": reporter.earlier}
+    given = {"spec": asdict(reporter.spec), "config": config.model_dump(mode="json"), "place": reporter.place, "earlier": reporter.earlier}
     end = launch(config.hardware, [sys.executable, "-m", "src.sweep.engines.rank"], json.dumps(given))
     if end.code not in (0, INTERRUPTED):
         raise (UserError if end.code == BAD_INPUT else RunFailed)(end.said)
@@ -251,10 +281,11 @@ def _summary(folder: Path) -> dict[str, Any] | None:
 class Reporter:
     """Shows each validation to the sweeper and brings its answer; also looks whether the sweeper wants an end."""
 
-    def __init__(self, spec: TrialSpec, channel: Channel, config: LabConfig, earlier: Sequence[float]) -> None:
-        self.spec, self.channel, self.earlier = spec, channel, list(earlier)
-        self.steps_before = config.scale.steps * len(self.earlier)
-        self.steps = config.scale.steps
+    def __init__(self, spec: TrialSpec, channel: Channel, place: int, earlier: Sequence[float]) -> None:
+        """`place`: of the run among those of the trial; `earlier`: what the seeds before it came to."""
+        self.spec, self.channel, self.place, self.earlier = spec, channel, place, list(earlier)
+        *before, self.steps = (config["scale"]["steps"] for config in spec.configs[: place + 1])
+        self.steps_before = sum(before)
         self.advanced = False  # a step was done
 
     def watch(self, line: dict[str, Any], measured: "Measured | None") -> Any:
@@ -298,16 +329,16 @@ def _outcome(
 ) -> Outcome:
     """The outcome with what all seeds together took, as far as their records say."""
     spent = dict.fromkeys(("seconds", "usd", "gpu_hours"), 0.0)
-    low = high = None
+    low = high = None  # of the highest rung there is
     steps = 0
-    for config in spec.configs:
-        folder = Path(config["run_dir"])
+    for place, config in enumerate(spec.configs):
+        folder = spec.run_dir(place)
         if not (summary := _summary(folder)):
             continue
         others = _json(folder / BEGINNING)
         spent = {key: spent[key] + own - others.get(key, 0.0) for key, own in _spent_on(summary).items()}
         steps += summary.get("steps", 0)
-        if low is None:
+        if place % len(spec.places(0)) == 0:
             low, high = _interval(summary, config["objective"])
     return Outcome(status, reason, can_pass, list(values), [list(v) for v in by_seed], low, high, steps, **spent)
 
@@ -322,10 +353,11 @@ def _interval(summary: dict[str, Any], objective: str | list[str]) -> tuple[floa
 
 
 def steps_saved(spec: TrialSpec) -> int:
-    """Steps that the newest checkpoints of all seeds hold."""
+    """Steps of the runs that are done, and that the newest checkpoints of the others hold."""
     runs = [Path(config["run_dir"]) for config in spec.configs]
     folders = [Path(stem.folder) if stem and not run.exists() else run for run, stem in zip(runs, spec.beginnings, strict=True)]
-    return sum(map(_newest_step, folders))
+    done = [summary["steps"] if (summary := _summary(run)) and summary["status"] == "complete" else 0 for run in runs]
+    return sum(max(each, _newest_step(folder)) for each, folder in zip(done, folders, strict=True))
 
 
 def _newest_step(folder: Path) -> int:
