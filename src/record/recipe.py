@@ -14,7 +14,7 @@ PRICE = "hardware.price_usd_per_gpu_hour"
 NEVER = (
     "name", "output_root", "run_dir", "resume", "tracking", "record", "budget", "plan", "hub", "choices", "sweep",
     PRICE, "hardware.grading_workers", "hardware.cpu_threads", "hardware.gradient_checkpointing", "hardware.spec",
-    "rollout.host", "rollout.port", "rollout.start_server", "rollout.timeout_s",
+    "rollout.host", "rollout.port", "rollout.start_server", "rollout.timeout_s", "rollout.helpers",
     "scale.reference_seconds_per_step", "scale.mean_prompt_share", "scale.natural_completion_tokens",  # for the plan alone
     "evaluation.until",  # how closely the suites are measured; validation, which chooses weights, is drawn whole
 )  # fmt: skip

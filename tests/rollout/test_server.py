@@ -255,7 +255,8 @@ def test_two_runs_on_one_machine_take_other_ports(monkeypatch, tmp_path):
     assert len(set(urls)) == 3 and urls[2] == "http://127.0.0.1:4321"
     assert len({config.rollout.trainer_fields()["vllm_group_port"] for config in configs}) == 3
     assert configs[0].published()["rollout"]["port"] is None  # the record does not have it, nor does the recipe
-    first, other = (recipe_of(flat(config.published())) for config in (configs[0], configs[2]))
+    alone = configured("+experiment=mix_easy_hard", "scale=open_rs", "rollout.port=4321", "rollout.helpers=false")
+    first, other = (recipe_of(flat(config.published())) for config in (configs[0], alone))
     assert first == other
 
 
