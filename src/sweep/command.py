@@ -89,7 +89,7 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
         check_sweep_disk(first, config, n_trials, folder)
         with leaving_nothing(folder), storage_in_words(config.storage, UserError):
             storage = open_storage(config.storage, folder)
-            base = base_of(first, space) | {"sweep.fidelity": str(config.fidelity)}
+            base = base_of(first, space) | {"sweep.fidelity": str(config.fidelity and config.fidelity | {"resources": resources_of(config)})}
             study = open_study(storage, name, folder, directions, space, base)
         address = without_password(config.storage) if "://" in (config.storage or "") else config.storage
         write_yaml(
@@ -107,7 +107,7 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
         beginnings = beginnings_of(grid, space, config, folder)
         price = first.hardware.cost_usd(1.0)
         expected = [each.scale.reference_seconds_per_step and each.scale.reference_seconds_per_step * each.scale.steps for each in firsts]
-        expected_s = sum(filter(None, expected)) or None
+        expected_s = sum(filter(None, expected)) if all(expected) else None
         parts = Sweep(
             config, study, space, folder, pruner,
             sampler=SamplerMaker(config.sampler, space, [point for point, _ in grid]),

@@ -100,6 +100,8 @@ class SweepConfig(Config):
         counts = [len(values) for values in fidelity.values()]
         if fidelity and (len(set(counts)) > 1 or counts[0] < 2):
             raise ValueError(f"lists of {', '.join(map(str, counts))}; give each as many values, one a rung, at least 2")
+        if twice := next((key for key in fidelity if SHORT.get(key) in fidelity), None):
+            raise ValueError(f"{twice} and {SHORT[twice]} are the same; leave one of them out")
         return {SHORT.get(key, key): values for key, values in fidelity.items()}
 
     @field_validator("sampler", "pruner", mode="before")

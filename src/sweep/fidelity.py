@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from src.common.errors import UserError
 from src.config.tree import LabConfig
+from src.record.recipe import within
 from src.statistics import Interval, rank_correlation
 from src.sweep.composer import Composer, check_all
 from src.sweep.config import SweepConfig
@@ -60,6 +61,8 @@ def _faults(config: SweepConfig, spaces: Sequence[Space], arguments: Sequence[st
     given = {argument.partition("=")[0].lstrip("+~") for argument in (*config.params, *arguments)}
     yield from (f"{key} is given besides; leave one of them out" for key in config.fidelity if key in given)
     yield from (f"{key} takes one value for each rung, not several" for key in config.fidelity for each in spaces if key in each.distributions)
+    if any(within(key, ("hardware",)) for key in config.fidelity):
+        yield "hardware: what a trial is given, and its price, is that of the last rung; leave hardware out"
     if objectives > 1:
         yield "rungs are judged by one objective; name one"
     if spaces[-1].seeds:

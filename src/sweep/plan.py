@@ -8,7 +8,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -129,7 +129,9 @@ def bill(
     path = Path(first.output_root) / "plans" / f"{name}_{first.scale.name}_sweep_{stamp}.json"
     write_json(path, found)
     note(f"written to {path}")
-    if refused := [cell for rung in rungs for cell in rung if cell.plan.faults]:
+    values = rungs_of(sweep.fidelity)
+    refused = [replace(cell, params=own | cell.params) for own, rung in zip(values, rungs, strict=True) for cell in rung if cell.plan.faults]
+    if refused:
         raise UserError(refusal(refused, sum(map(len, rungs)), whole))
     return found
 

@@ -168,7 +168,7 @@ def _trials(frame: "pd.DataFrame", objectives: Sequence[str], folder: Path, was:
         place = folder / (asked.relative_to(was) if was and asked.is_relative_to(was) else Path("trials") / asked.name)
         place = max(place.glob(f"{RUNG}*"), key=lambda rung: int(rung.name.removeprefix(RUNG)), default=place)
         rungs = [float(value) for key, value in there.items() if key.startswith(RUNG)]
-        if state == "pruned" and objectives[0].startswith("evaluation.validation.") and objectives[0].endswith(".accuracy"):
+        if state == "pruned" and not rungs and objectives[0].startswith("evaluation.validation.") and objectives[0].endswith(".accuracy"):
             values = _last_validation(place)
         step = there.get("steps")
         yield SweepTrial(

@@ -181,7 +181,8 @@ class Sweeper:
         """Of a repeat the record knows the end."""
         reason = f"the same as trial {known.number}"
         nothing = {"seconds": 0.0, "usd": 0.0, "gpu_hours": 0.0, "reason": reason, "repeats": known.number}
-        trial.set_user_attr("account", known.user_attrs.get("account", {}) | nothing)
+        account = {key: value for key, value in known.user_attrs.get("account", {}).items() if key != "rungs"}  # which it did not climb
+        trial.set_user_attr("account", account | nothing)
         self.study.tell(trial, known.values)
         self.screen.ended(trial.number, "complete", known.values, reason)
 

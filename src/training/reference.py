@@ -1,6 +1,6 @@
 """A reference policy that moves: TRL's `sync_ref_model` mixes the policy into it every `ref_model_sync_steps` updates, with
-`ref_model_mixup_alpha: 1.0` a reset. TRL's checkpoints do not hold it; here they do, so that a continued run goes on with it. With `algorithm.reset_optimizer` the
-optimiser begins anew when it moves, as in ProRL (arXiv 2505.24864, section 2.3).
+`ref_model_mixup_alpha: 1.0` a reset. TRL's checkpoints do not hold it; here they do, so that a continued run goes on with it. With
+`algorithm.reset_optimizer` the optimiser begins anew when it moves, as in ProRL (arXiv 2505.24864, section 2.3).
 """
 
 from pathlib import Path

@@ -46,13 +46,23 @@ def test_accuracy_is_read_between_two_validations_where_the_cheapest_run_ended(t
     assert drawn[-1].split(",")[:3] == ["selection=resample", "10", "12500000000.0"] and len(drawn) == 1 + 6
 
 
-def test_a_measurement_between_two_has_the_noise_of_both(tmp_path):
+def test_a_measurement_between_two_is_as_noisy_as_one(tmp_path):
+    """Both were drawn with the same seed, so that nothing is averaged out."""
     run = solving(tmp_path / "run", chosen("fixed"), (2, 4), operations=1e9)
     first, second = (read_measure(run, "validation", f"step_{step:05d}") for step in (5, 10))
     found = between(first, second, 0.5)
-    assert found.accuracy_P.tolist() == [1, 1, 0.5, 0.5, 0, 0, 0, 0, 0, 0] and found.effective_samples == 2
+    assert found.accuracy_P.tolist() == [1, 1, 0.5, 0.5, 0, 0, 0, 0, 0, 0] and found.effective_samples == 1
     assert between(first, second, 1.0).accuracy_P.tolist() == second.accuracy_P.tolist()
-    assert between(first, second, 1.0).effective_samples == 1
+
+
+def test_a_run_without_a_validation_before_that_cost_is_left_out(tmp_path):
+    """A straight line from the base would say nothing of where its curve was."""
+    for seed in (42, 43):
+        solving(tmp_path / f"fixed_{seed}", chosen("fixed"), (2, 4), seed=seed, operations=1e9)
+        solving(tmp_path / f"resample_{seed}", chosen("resample"), (2, 4), seed=seed, operations=4e9)
+    found = analyse([tmp_path])
+    assert not found.equal_costs
+    assert sum("its first validation, at step 5, came after that cost" in each.reason for each in found.left_out) == 2
 
 
 def test_what_is_worth_its_price_at_equal_steps_is_not_at_equal_cost(tmp_path):

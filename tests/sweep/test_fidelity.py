@@ -77,8 +77,8 @@ def test_the_report_reads_a_trial_by_the_rung_that_it_reached(climbed):
 
 def test_another_ladder_is_another_study(climbed, monkeypatch):
     monkeypatch.chdir(climbed[0].parents[2])
-    for fidelity, now in (("{steps: [1, 2]}", "{'scale.steps': [1, 2]}"), ("{}", "{}")):
-        with pytest.raises(UserError, match=re.escape(f"easy_hard']}}, now {now}")):
+    for fidelity, now in (("{steps: [1, 2]}", "{'scale.steps': [1, 2], 'resources': [1, 3]}"), ("{}", "{}")):
+        with pytest.raises(UserError, match=f"sweep.fidelity was .*'resources': .*, now {re.escape(now)}"):
             sweep(*prepared(*BASE[1:], *RATES, "scale.steps=2" if now == "{}" else "mix=easy_hard", f"sweep.fidelity={fidelity}", "sweep.pruner=median"))
 
 

@@ -98,25 +98,28 @@ def _at_cost(at_end: Group, cost: float) -> tuple[Group, list[LeftOut]]:
 
 
 def _as_it_was(run: Run, cost: float) -> Run:
-    """A run as if it had ended at that cost, on the straight line between the validations before and after. Raises Unreadable."""
+    """A run as if it had ended at that cost, on the straight line between the validations before and after. Raises Unreadable, also
+    where none was made on the way before it: from the base to there a curve is anything but straight."""
     steps = [step for step, accuracy in zip(run.steps["step"], run.steps["validation/accuracy"], strict=True) if accuracy is not None]
     costs = [0.0, *(run.steps[COST][step - 1] for step in steps)]
     names = ["before", *(f"step_{step:05d}" for step in steps)]
     place = bisect_left(costs, cost)
+    if place == 1 and cost < costs[1]:
+        raise Unreadable(f"its first validation, at step {steps[0]}, came after that cost")
     share = (cost - costs[place - 1]) / (costs[place] - costs[place - 1])
     first, second = (read_measure(run.folder, SUITE, name) for name in names[place - 1 : place + 1])
     return replace(run, measures={(SUITE, "before"): run.measures[SUITE, "before"], (SUITE, "after"): between(first, second, share)})
 
 
 def between(first: Measure, second: Measure, share: float) -> Measure:
-    """What is `share` of the way from one measurement of a suite to a second one; nobody voted there."""
-    noise = (1 - share) ** 2 / first.effective_samples + share**2 / second.effective_samples
+    """What is `share` of the way from one measurement of a suite to a second one; nobody voted there. It is as noisy as one of them:
+    both were drawn with the same seed."""
     accuracy_P, tokens_P, truncated = (
         (1 - share) * getattr(first, name) + share * getattr(second, name) for name in ("accuracy_P", "tokens_P", "truncated_share")
     )
     return replace(
         second, when="after", accuracy_P=accuracy_P, tokens_P=tokens_P, truncated_share=truncated, votes_P=(), anywhere=None,
-        effective_samples=round(1 / noise),
+        effective_samples=min(first.effective_samples, second.effective_samples),
     )  # fmt: skip
 
 

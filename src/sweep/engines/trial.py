@@ -117,6 +117,8 @@ def _climb(spec: TrialSpec, channel: Channel) -> Outcome:
             _forget_checkpoints(spec, place)
         if not spec.run_dir(places.stop).exists() and (reason := channel.ask(asked)):
             return replace(outcome, status="pruned", reason=reason, values=[], rungs=below)
+        if reason := channel.asked_to_stop():
+            return replace(outcome, status="interrupted", reason=reason, values=[], rungs=below)
 
 
 def _run_seeds(spec: TrialSpec, channel: Channel, places: range) -> Outcome:
