@@ -14,6 +14,7 @@ import torch
 from src.common.errors import RunFailed
 from src.common.pace import PACE
 from src.common.screen import Screen
+from src.common.threads import in_thread
 from src.config.tree import LabConfig
 from src.experiment.serving import weights_server
 from src.experiment.sharing import engine_of
@@ -54,7 +55,7 @@ class Helpers:
             self._stop()
 
     def _started(self, weights: str, revision: str | None) -> list[Engine]:
-        from src.rollout.client import WatchedClient, in_thread
+        from src.rollout.client import WatchedClient
 
         PACE.advance()
         self._choose(weights, revision)

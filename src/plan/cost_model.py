@@ -258,9 +258,11 @@ def smallest_engine(w: Workload) -> float:
 
 def helper(w: Workload, spec: Spec) -> Workload | None:
     """The run as an engine sees it that helps to measure in what training leaves of its GPU; None where it has no room."""
+    if not w.helpers:
+        return None
     parts = memory(w, spec)
     left = USABLE * spec.memory_bytes - sum(parts[name] for name in HELD)
-    if not w.helpers or left < smallest_engine(w):
+    if left < smallest_engine(w):
         return None
     return replace(w, generators=1, engine_parallel=1, engine_share=left / spec.memory_bytes)
 

@@ -6,9 +6,8 @@ In a push of weights the two sides wait for each other: where one of them fails,
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, wait
+from concurrent.futures import FIRST_EXCEPTION, wait
 from functools import partial
-from threading import Thread
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from requests.adapters import HTTPAdapter
 from trl.generation.vllm_client import VLLMClient
 
 from src.common.errors import RunFailed, in_words
+from src.common.threads import in_thread
 from src.rollout.engine import TokenIds, limit_after
 
 PUSH_S = 100.0  # for a tensor to be taken, and for any answer but completions: the run has ended after two minutes
@@ -46,19 +46,6 @@ def patiently(
             seen, since = now, time.monotonic()
         elif time.monotonic() - since > limit_s:
             raise RunFailed(f"nothing has moved for {limit_s:.0f} s")
-
-
-def in_thread(call: Callable[[], Any]) -> Future:
-    future: Future = Future()
-
-    def settle() -> None:
-        try:
-            future.set_result(call())
-        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
-            future.set_exception(error)
-
-    Thread(target=settle, daemon=True).start()
-    return future
 
 
 class LimitedAdapter(HTTPAdapter):

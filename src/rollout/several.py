@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from src.common.errors import said_by
-from src.rollout.client import in_thread
+from src.common.threads import in_thread
 from src.rollout.engine import Engine, TokenIds, dealt_back
 
 
