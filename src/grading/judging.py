@@ -138,25 +138,24 @@ def judge_all(work: Sequence[Work], rules: str, seconds_per_answer: float) -> li
 
 
 def _judge_in_time(item: Work, rules: str, seconds: float) -> Verdict:
+    """A judge that dies is followed by another one, once: it may have been killed while it had nothing to do."""
     global _judge
-    while True:
+    for _ in range(2):
         _judge = _judge or _Judge()
         try:
             _judge.pipe.send((item, rules, seconds))
-            break
-        except OSError:  # it was killed while it had nothing to do
+            verdict: Verdict | Exception | None = _judge.pipe.recv() if _judge.pipe.poll(seconds) else None
+        except (EOFError, OSError):
             _judge.end()
             _judge = None
-    try:
-        if _judge.pipe.poll(seconds):
-            verdict: Verdict | Exception = _judge.pipe.recv()
-            if isinstance(verdict, Exception):
-                raise verdict
+            continue
+        if isinstance(verdict, Exception):
+            raise verdict
+        if verdict:
             return verdict
-    except (EOFError, ConnectionError):
-        pass  # it died of this answer
-    _judge.end()
-    _judge = None
+        _judge.end()  # its time is over
+        _judge = None
+        break
     return Verdict(False, "", "timeout")
 
 
