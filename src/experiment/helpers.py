@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from src.common.errors import RunFailed
+from src.common.errors import RunFailed, UserError
 from src.common.pace import PACE
 from src.common.screen import Screen
 from src.common.threads import in_thread
@@ -20,7 +20,7 @@ from src.experiment.serving import weights_server
 from src.experiment.sharing import engine_of
 from src.hardware.gpus import MIB, gpus_here, nvidia_smi
 from src.model.architecture import architecture
-from src.plan.cost_model import GB, USABLE, helped_if_sooner, smallest_engine
+from src.plan.cost_model import GB, USABLE, Workload, helped_if_sooner, smallest_engine
 from src.plan.workload import workload
 from src.rollout.engine import Engine
 from src.rollout.several import Several
@@ -39,9 +39,9 @@ class Helpers:
 
     def __init__(self, session: "Session", screen: Screen) -> None:
         self.session, self.config, self.screen = session, session.config, screen
-        self.needed = smallest_engine(workload(self.config, architecture(self.config.model)))  # bytes
         self.servers: list[Server] = []
-        self.given_up = not _measures_sooner(self.config)
+        self.planned = _planned(self.config)
+        self.given_up = self.planned is None
 
     @contextmanager
     def engine(self, weights: str, revision: str | None) -> Iterator[Engine]:
@@ -77,11 +77,11 @@ class Helpers:
 
     def _choose(self, weights: str, revision: str | None) -> None:
         torch.cuda.empty_cache()
-        self.servers = []
+        self.servers, needed = [], smallest_engine(self.planned)
         for gpu, (free, total) in _memory_of(self.config.hardware.processes).items():
-            if USABLE * free < self.needed:
+            if USABLE * free < needed:
                 self.screen.note(
-                    f"GPU {gpu} has {free / GB:.1f} GB left, and a server needs {self.needed / GB:.1f} GB: measured without it"
+                    f"GPU {gpu} has {free / GB:.1f} GB left, and a server needs {needed / GB:.1f} GB: measured without it"
                 )
                 continue
             log = self.session.record.folder / f"server_gpu_{gpu}.log"
@@ -98,12 +98,16 @@ class Helpers:
                 self.screen.warn(f"the server at {server.url} did not end, and was killed")
 
 
-def _measures_sooner(config: LabConfig) -> bool:
-    """Whether there may be such servers, and they measure sooner by the plan, where there is one."""
+def _planned(config: LabConfig) -> Workload | None:
+    """The run as the plan sees it, where there may be such servers and they measure sooner; None also where nothing is known of its
+    model."""
     if not config.measured_on_idle_gpus:
-        return False
-    spec = config.hardware.known_spec
-    return spec is None or helped_if_sooner(workload(config, architecture(config.model)), spec).helpers > 0
+        return None
+    try:
+        w, spec = workload(config, architecture(config.model)), config.hardware.known_spec
+    except UserError:
+        return None
+    return w if spec is None or helped_if_sooner(w, spec).helpers else None
 
 
 def _memory_of(processes: int) -> dict[str, tuple[float, float]]:

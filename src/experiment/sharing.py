@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from src.hardware.ranks import agree, gather, rank, world_size
 from src.model.load import load_weights
-from src.rollout.engine import Engine, TokenIds, dealt_back
+from src.rollout.engine import Engine, InFront, TokenIds, dealt_back
 
 if TYPE_CHECKING:
     from src.experiment.session import Session
@@ -33,19 +33,8 @@ def _own_engine(session: "Session") -> Engine:
     return session.config.rollout.engine_for(session.trainer, evaluation.sampling.batch_size, evaluation.in_rounds)
 
 
-class Shared:
+class Shared(InFront):
     """An engine of rank 0's whose samples all processes draw, while the others are in `serve`."""
-
-    def __init__(self, own: Engine) -> None:
-        self.own, self.ends = own, own.ends
-
-    @property
-    def identity(self) -> str:
-        return self.own.identity
-
-    @property
-    def room(self) -> int:
-        return self.own.room
 
     def generate(
         self, prompts_P: Sequence[TokenIds], samples: int, *, done: Callable[[int], None] = lambda number: None, **how: Any

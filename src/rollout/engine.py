@@ -58,3 +58,18 @@ class Engine(Protocol):
         self, prompts_P: Sequence[TokenIds], samples: int, *, temperature: float, top_p: float, limit: int, seed: int,
         done: Callable[[int], None],
     ) -> list[list[TokenIds]]: ...
+
+
+class InFront:
+    """Goes in front of an engine, and is known by it."""
+
+    def __init__(self, own: Engine) -> None:
+        self.own, self.ends = own, own.ends
+
+    @property
+    def identity(self) -> str:
+        return self.own.identity
+
+    @property
+    def room(self) -> int:
+        return self.own.room

@@ -6,25 +6,17 @@ from typing import Any
 
 from src.common.errors import said_by
 from src.common.threads import in_thread
-from src.rollout.engine import Engine, TokenIds, dealt_back
+from src.rollout.engine import Engine, InFront, TokenIds, dealt_back
 
 
-class Several:
+class Several(InFront):
     """An engine, and others that help it. What one of the others cannot do the first one does, and it is asked no more."""
 
     def __init__(self, first: Engine, start: Callable[[], Sequence[Engine]], warn: Callable[[str], None]) -> None:
         """`start` gives the others, when the first sample is drawn: where all are known already there is nothing to start."""
-        self.first, self.start, self.warn = first, start, warn
-        self.ends = first.ends
+        super().__init__(first)
+        self.start, self.warn = start, warn
         self.others: list[Engine] | None = None
-
-    @property
-    def identity(self) -> str:
-        return self.first.identity
-
-    @property
-    def room(self) -> int:
-        return self.first.room
 
     def generate(
         self, prompts_P: Sequence[TokenIds], samples: int, *, done: Callable[[int], None] = lambda number: None, **how: Any
@@ -34,7 +26,7 @@ class Several:
         helping = self.others[: len(prompts_P) - 1]
         mine, *theirs = [prompts_P[place :: len(helping) + 1] for place in range(len(helping) + 1)]
         running = [in_thread(partial(other.generate, part, samples, **how)) for other, part in zip(helping, theirs, strict=True)]
-        found = [self.first.generate(mine, samples, done=done, **how)]
+        found = [self.own.generate(mine, samples, done=done, **how)]
         for other, part, answer in zip(helping, theirs, running, strict=True):
             try:
                 found.append(answer.result())
@@ -42,7 +34,7 @@ class Several:
             except Exception as error:  # noqa: BLE001 - whatever it is, the first one can do it
                 self.warn(f"one engine that helps to measure failed, and is left out ({said_by(error)})")
                 self.others.remove(other)
-                found.append(self.first.generate(part, samples, done=done, **how))
+                found.append(self.own.generate(part, samples, done=done, **how))
         return dealt_back(found)
 
     def _started(self) -> list[Engine]:

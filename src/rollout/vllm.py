@@ -12,9 +12,8 @@ if TYPE_CHECKING:
     from src.model.config import ModelConfig
     from src.rollout.client import WatchedClient
 
-
 # Log-probabilities, ten bytes a token as numbers and a hundred as text, are for training alone.
-FOR_ALL = {"top_k": 0, "logprobs": None}
+MEASURING = {"top_k": 0, "logprobs": None}
 
 
 def prepare_vllm_on_cpu() -> None:
@@ -51,7 +50,7 @@ def sampled_on() -> str:
 def of_server(samples: int, *, temperature: float, top_p: float, limit: int, seed: int) -> dict[str, Any]:
     """What a server is asked for. A seed belongs to a request: with a request for each sample, all of a prompt's would be equal."""
     sampling = {"temperature": temperature, "top_p": top_p, "n": distinct(samples, temperature)}
-    return sampling | FOR_ALL | {"max_tokens": limit, "generation_kwargs": {"seed": seed}}
+    return sampling | MEASURING | {"max_tokens": limit, "generation_kwargs": {"seed": seed}}
 
 
 def distinct(samples: int, temperature: float) -> int:
@@ -115,7 +114,7 @@ class VllmEngine:
         drawn = distinct(samples, temperature)
         own = {"seed": seed, "n": drawn}  # and nothing of what training asks for besides
         sampling = {"temperature": temperature, "top_p": top_p, "max_completion_length": limit, "generation_kwargs": own}
-        asked = sampling | FOR_ALL | {"min_p": None, "repetition_penalty": 1.0}
+        asked = sampling | MEASURING | {"min_p": None, "repetition_penalty": 1.0}
         kept = {name: getattr(self.generation, name) for name in asked}
         try:
             for name, value in asked.items():

@@ -78,3 +78,11 @@ def test_what_cannot_be_started_is_done_without_and_not_tried_again(four_a40, tm
 def test_there_is_none_where_adapters_train_or_none_is_wanted(tmp_path, override):
     with Helpers(session_in(tmp_path, override), Notes()).engine("a/folder", None) as engine:
         assert not isinstance(engine, Several)
+
+
+def test_there_is_none_where_nothing_is_known_of_the_model(tmp_path):
+    """Such a run goes on without a plan, under any engine."""
+    (tmp_path / "config.json").write_text('{"model_type": "of_tomorrow"}')
+    for rollout in ("vllm_server", "transformers"):
+        helping = Helpers(session_in(tmp_path, f"model.path={tmp_path}", f"rollout={rollout}"), Notes())
+        assert helping.given_up
