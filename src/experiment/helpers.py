@@ -124,5 +124,7 @@ def _memory_of(processes: int) -> dict[str, tuple[float, float]]:
 def _memory_now(processes: int) -> dict[str, tuple[float, float]]:
     lines = nvidia_smi("--query-gpu=uuid,memory.free,memory.total", "--format=csv,noheader,nounits").splitlines()
     rows = [line.split(", ") for line in lines]
-    known = {uuid: (float(free) * MIB * GB, float(total) * MIB * GB) for uuid, free, total in rows if free.isdigit() and total.isdigit()}
+    known = {
+        uuid: (float(free) * MIB * GB, float(total) * MIB * GB) for uuid, free, total in rows if free.isdigit() and total.isdigit()
+    }
     return {gpu.handle: known[gpu.uuid] for gpu in gpus_here()[:processes] if gpu.uuid in known}

@@ -129,9 +129,8 @@ def bill(
     path = Path(first.output_root) / "plans" / f"{name}_{first.scale.name}_sweep_{stamp}.json"
     write_json(path, found)
     note(f"written to {path}")
-    values = rungs_of(sweep.fidelity)
-    refused = [replace(cell, params=own | cell.params) for own, rung in zip(values, rungs, strict=True) for cell in rung if cell.plan.faults]
-    if refused:
+    at_rungs = zip(rungs_of(sweep.fidelity), rungs, strict=True)
+    if refused := [replace(cell, params=own | cell.params) for own, rung in at_rungs for cell in rung if cell.plan.faults]:
         raise UserError(refusal(refused, sum(map(len, rungs)), whole))
     return found
 
@@ -190,14 +189,17 @@ def said(
     else:
         for label, cell in (("cheapest", min(cells, key=_usd)), ("dearest", max(cells, key=_usd))):
             yield f"  {label} run: {_figures(cell.cost)}  {cell.title}"
-    yield f"  in all{', every trial at every rung' if sweep.fidelity else ''}: {_range(low, high)}; {sweep.n_jobs} at once: {_spread(low, high, lambda c: _hours(c['hours'] / sweep.n_jobs))}"
+    what = "in all, every trial at every rung" if sweep.fidelity else "in all"
+    at_once = _spread(low, high, lambda c: _hours(c["hours"] / sweep.n_jobs))
+    yield f"  {what}: {_range(low, high)}; {sweep.n_jobs} at once: {at_once}"
     yield f"  disk: {disk_gb([cell.plan for cell in cells], sweep, n_trials):,.1f} GB at most, of the dearest run {disk_in_words(max(cells, key=_usd).plan)}"
     yield from left_out(sweep, high)
 
 
 def said_of_ladder(ladder: Mapping[str, Any], sweep: SweepConfig) -> Iterator[str]:
     for number, row in enumerate(ladder["rungs"], 1):
-        yield f"  rung {number}, {titled(row['settings'])}: {row['trials_expected']:.1f} trials expected, a run {_range(row['cheapest'], row['dearest'])}"
+        costs = _range(row["cheapest"], row["dearest"])
+        yield f"  rung {number}, {titled(row['settings'])}: {row['trials_expected']:.1f} trials expected, a run {costs}"
     if sweep.pruner["name"] != "none":
         yield (
             f"  expected with the {sweep.pruner['name']} pruner: {_range(**ladder['expected'])}, where every rung ranks the trials alike; "
