@@ -1,13 +1,14 @@
-"""The sweeper beside hydra-optuna-sweeper 1.4.0rc3 with the joblib launcher: same space, seeds and trials, in one run.
+"""Ways to search beside hydra-optuna-sweeper 1.4.0rc3 with the joblib launcher: same space, seeds and trials, one after the other.
 
-    python benchmarks/sweeps.py [compare] [fleet] [--trials 16] [--seeds 0 1 2] [--folder DIR] ...
+    python benchmarks/sweeps.py [compare] [fleet] [--trials 16] [--seeds 0 1 2] [--only WAY ...] [--folder DIR] ...
 
-compare: both sweep the micro scale with TPE in two slots, ours with asynchronous successive halving. Runs are configured
-alike, validations that the other sweeper has no use for included. Reported for each seed are the time until a finished trial
-is within one point of the best full run of the two sweeps, a sweep that never gets there counting as long as the longer of
-the two; the share of time that slots stand idle while trials remain to be started; and the time from a free slot to the first
-line of a trial. One seed says little: 16 trials of 320 validation samples, whose standard error is two points.
-hydra-optuna-sweeper runs in a virtual environment of its own, made here, that sees the libraries of this one.
+compare: all sweep the micro scale with TPE in two slots; ours with what stands in WAYS. Runs are configured alike, validations that the
+other sweeper has no use for included. Reported for each seed and way are the trials that were done to their end; the best of these, and
+how far it is below the best of all ways (regret); the time and the slots' time until a finished trial is within one point of that, a
+sweep that never gets there counting as long as the longest; the share of time that slots stand idle while trials remain to be started;
+and the time from a free slot to the first line of a trial. Sweeps that are complete below --folder are read and not run again. One seed
+says little: a validation has 320 samples, whose standard error is two points. hydra-optuna-sweeper runs in a virtual environment of its
+own, made here, that sees the libraries of this one. Models of the embedded ladder are pre-trained before, which is not counted.
 
 fleet: 256 slots and 10,000 trials on a simulated clock. A trial follows one of the recorded learning curves, stretched to
 --trial-hours: those of the full runs of `compare`, or of all full runs below --curves, such as
@@ -22,19 +23,21 @@ import heapq
 import json
 import os
 import random
+import re
 import resource
+import shutil
 import site
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import venv
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,9 +53,15 @@ SIZE = (
     "+experiment=mix_easy_hard", "tracking=none", "evaluation.validation.every_steps=5",
     "evaluation.validation.samples=2", "~evaluation.suites.chains", "~evaluation.suites.chains_long",
 )
-PRUNER = "{name:successive_halving,min_resource:5,reduction_factor:2}"  # halves at steps 5, 10 and 20 of 40
+OTHER = "hydra-optuna-sweeper"
+WAYS = {  # ours; what is kept from within a run, or a ladder of smaller ones
+    "halving": "sweep.pruner={name:successive_halving,min_resource:5,reduction_factor:2}",  # at steps 5, 10 and 20 of 40
+    "likely": "sweep.pruner=likely",
+    "steps": "sweep.fidelity={steps:[5,13,40]}",
+    "models, steps": "sweep.fidelity={model:[micro_0_05m,micro_0_2m,micro],steps:[10,20,40]}",
+}
 TOY = (  # to see that the script works
-    "scale.steps=30", "algorithm.prompts_per_step=2", "hardware.device_batch_size=12", "scale.completion_budget=48",
+    "algorithm.prompts_per_step=2", "hardware.device_batch_size=12", "scale.completion_budget=48",
     "evaluation.validation.problems_per_level=4",
 )
 ACCURACY = "evaluation.validation.best.accuracy"
@@ -89,15 +98,6 @@ if __name__ == "__main__":
 '''
 
 
-@dataclass(frozen=True)
-class Done:
-    """A trial that ended: seconds since the start of its sweep."""
-
-    begun: float
-    ended: float
-    value: float | None  # None = pruned
-
-
 def other_environment(folder: Path) -> Path:
     """A virtual environment with the other sweeper, above this one's libraries; returns its python."""
     path = folder / "venv"
@@ -113,103 +113,96 @@ def other_environment(folder: Path) -> Path:
 
 def other_config(folder: Path) -> Path:
     """The project's conf without its own sweeper, so that the name optuna means the other one."""
-    import shutil
-
     conf = folder / "conf"
     if not conf.exists():
         shutil.copytree(ROOT / "conf", conf, ignore=shutil.ignore_patterns("hydra", "__pycache__"))
     return conf
 
 
-def run_other(folder: Path, python: Path, size: tuple[str, ...], trials: int, seed: int) -> list[Done]:
-    folder.mkdir(parents=True)
-    app = folder / "app.py"
+def run_other(folder: Path, size: tuple[str, ...], trials: int, seed: int) -> pd.DataFrame:
+    python, app = other_environment(folder.parent), folder / "app.py"
     app.write_text(APP.format(root=str(ROOT), conf=str(other_config(folder.parent)), folder=str(folder)))
     options = [
         f"hydra.sweeper.n_trials={trials}", f"hydra.sweeper.n_jobs={SLOTS}", "hydra.sweeper.direction=maximize",
         f"hydra.sweeper.sampler.seed={seed}", "hydra/launcher=joblib", f"hydra.launcher.n_jobs={SLOTS}",
         f"hydra.sweep.dir={folder}/hydra", f"output_root={folder}",
     ]
-    begun = time.time()
-    space = [f"{key}={value}" for key, value in SPACE.items()]
-    with (folder / "out").open("wb") as out:
-        subprocess.run(
-            [python, app, "-m", *size, *options, *space], cwd=folder, check=True, stdout=out, stderr=subprocess.STDOUT,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-    lines = [json.loads(line) for line in (folder / "trials.jsonl").read_text().splitlines()]
-    return [Done(line["begun"] - begun, line["ended"] - begun, line["value"]) for line in lines]
+    begun = swept([str(python), str(app), "-m", *size, *options], folder)
+    lines = pd.read_json(folder / "trials.jsonl", lines=True)
+    return pd.DataFrame({"began": lines["begun"] - begun, "ended": lines["ended"] - begun, "value": lines["value"]})
 
 
-def run_ours(folder: Path, size: tuple[str, ...], trials: int, seed: int) -> tuple[list[Done], list[float]]:
-    """The trials, and the seconds from free slot to first line of those that started after the libraries were loaded."""
-    folder.mkdir(parents=True)
+def run_ours(way: str, folder: Path, size: tuple[str, ...], trials: int, seed: int) -> pd.DataFrame:
     options = [
-        f"sweep.n_trials={trials}", f"sweep.n_jobs={SLOTS}", f"sweep.sampler.seed={seed}", f"sweep.dir={folder}/sweep",
-        f"sweep.pruner={PRUNER}", f"output_root={folder}",
+        f"sweep.n_trials={trials}", f"sweep.n_jobs={SLOTS}", f"sweep.sampler.seed={seed}", f"sweep.dir={folder}/sweep", WAYS[way],
+        f"output_root={folder}",
     ]
+    for model in re.findall(r"micro_(\w+)", WAYS[way]):
+        subprocess.run([sys.executable, "-m", "src.micro.ladder", "--only", model], cwd=ROOT, check=True)
+    begun = swept([sys.executable, "-m", "src.run", "-m", *size, *options], folder)
+    table = pd.read_parquet(folder / "sweep" / "trials.parquet")
+    times = {name: [at.to_pydatetime().timestamp() - begun for at in table[name]] for name in ("began", "ended")}
+    return pd.DataFrame(times | {"value": table[ACCURACY], "delay": table["start_delay_s"].where(table["number"] >= SLOTS)})
+
+
+def swept(command: list[str], folder: Path) -> float:
+    """Sweep the space; returns when it began."""
     begun = time.time()
-    space = [f"{key}={value}" for key, value in SPACE.items()]
     with (folder / "out").open("wb") as out:
         subprocess.run(
-            [sys.executable, "-m", "src.run", "-m", *size, *options, *space], cwd=folder, check=True, stdout=out,
+            [*command, *(f"{key}={value}" for key, value in SPACE.items())], cwd=folder, check=True, stdout=out,
             stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         )
-    done, delays = [], []
-    for control in sorted((folder / "sweep" / "control").iterdir()):
-        outcome = json.loads((control / "outcome.json").read_text())
-        started, ended = ((control / name).stat().st_mtime - begun for name in ("started", "outcome.json"))
-        done.append(Done(started, ended, outcome["values"][0] if outcome["values"] else None))
-        if int(control.name) >= SLOTS:
-            delays.append(float((control / "started").read_text()))
-    return done, delays
+    return begun
 
 
-def time_to(target: float, trials: list[Done]) -> float | None:
-    """Seconds until the first finished trial with at least this value."""
-    return min((trial.ended for trial in trials if trial.value is not None and trial.value >= target), default=None)
+def trials_of(way: str, root: Path, size: tuple[str, ...], trials: int, seed: int) -> pd.DataFrame:
+    """A row for each trial: began, ended (seconds since its sweep's start), value (none if pruned). Kept beside the sweep."""
+    folder = root / f"{way.replace(', ', '_')}_{seed}"
+    kept = folder / "done.parquet"
+    if not kept.exists():
+        print(f"seed {seed}: {way}", flush=True)
+        shutil.rmtree(folder, ignore_errors=True)  # of a part of a sweep the times mean nothing
+        folder.mkdir(parents=True)
+        run = run_other if way == OTHER else partial(run_ours, way)
+        run(folder, size, trials, seed).to_parquet(kept)
+    return pd.read_parquet(kept)
 
 
-def idle_share(trials: list[Done]) -> float:
+def time_to(target: float, done: pd.DataFrame) -> tuple[float, float]:
+    """Seconds until the first finished trial with at least this value, and those of slots until then; of all where there is none."""
+    until = done.loc[done["value"] >= target, "ended"].min() if (done["value"] >= target).any() else done["ended"].max()
+    return until, (done["ended"].clip(upper=until) - done["began"].clip(upper=until)).sum()
+
+
+def idle_share(done: pd.DataFrame) -> float:
     """Share of the slots' time without a trial, from the first start to the last one: while trials remained."""
-    first, last = min(trial.begun for trial in trials), max(trial.begun for trial in trials)
-    busy = sum(min(trial.ended, last) - trial.begun for trial in trials if trial.begun < last)
-    return 1 - busy / (SLOTS * (last - first))
+    first, last = done["began"].min(), done["began"].max()
+    return 1 - (done["ended"].clip(upper=last) - done["began"]).sum() / (SLOTS * (last - first))
 
 
-def compare(folder: Path, size: tuple[str, ...], trials: int, seeds: list[int]) -> None:
-    python = other_environment(folder)
-    ours, others, delays = {}, {}, []
-    for seed in seeds:
-        print(f"seed {seed}: ours", flush=True)
-        ours[seed], seen = run_ours(folder / f"ours_{seed}", size, trials, seed)
-        delays += seen
-        print(f"seed {seed}: hydra-optuna-sweeper", flush=True)
-        others[seed] = run_other(folder / f"other_{seed}", python, size, trials, seed)
-    print("\n| seed | sweeper | trials | pruned | best | to within 1 point | all trials | idle |\n|---|---|---|---|---|---|---|---|")
-    times = [times_of(seed, ours[seed], others[seed]) for seed in seeds]
-    mean = [statistics.fmean(seconds) for seconds in zip(*times, strict=True)]
-    ratios = [mine / other for mine, other in times]
-    print(f"\nmean time to within 1 point (never = the longer of the two sweeps): ours {mean[0]:.0f} s, other {mean[1]:.0f} s, "
-          f"ratio {mean[0] / mean[1]:.2f}; by seed {', '.join(f'{ratio:.2f}' for ratio in ratios)}, "
-          f"mean {statistics.fmean(ratios):.2f}")
-    if delays:
-        print(f"free slot to first line: median {statistics.median(delays):.2f} s, longest {max(delays):.2f} s")
-
-
-def times_of(seed: int, ours: list[Done], other: list[Done]) -> tuple[float, float]:
-    """Print a line for each of the two sweeps of a seed; returns their seconds to within one point of the best full run."""
-    target = max(trial.value for trial in (*ours, *other) if trial.value is not None) - POINT
-    longest = max(trial.ended for trial in (*ours, *other))
-    for name, done in (("ours", ours), ("other", other)):
-        full = [trial.value for trial in done if trial.value is not None]
-        reached, whole = time_to(target, done), max(trial.ended for trial in done)
-        shown = f"{reached:.0f} s" if reached is not None else "never"
-        print(
-            f"| {seed} | {name} | {len(done)} | {len(done) - len(full)} | {max(full):.4f} | {shown} | {whole:.0f} s | "
-            f"{idle_share(done):.1%} |"
-        )
-    return time_to(target, ours) or longest, time_to(target, other) or longest
+def compare(folder: Path, size: tuple[str, ...], trials: int, seeds: list[int], ways: list[str]) -> None:
+    done = {(way, seed): trials_of(way, folder, size, trials, seed) for seed in seeds for way in ways}
+    rows = []
+    for (way, seed), own in done.items():
+        best = max(done[other, seed]["value"].max() for other in ways)
+        longest = max(done[other, seed]["ended"].max() for other in ways)
+        reached = own["value"].max() >= best - POINT
+        seconds, slots = time_to(best - POINT, own)
+        rows.append({
+            "seed": seed, "way": way, "finished": own["value"].count(), "best": 100 * own["value"].max(),
+            "regret": 100 * (best - own["value"].max()), "reached": reached, "to within a point, s": seconds if reached else longest,
+            "slots' time to it, s": slots, "all trials, s": own["ended"].max(), "idle": 100 * idle_share(own),
+        })  # fmt: skip
+    table = pd.DataFrame(rows)
+    print("\n" + table.round(2).to_string(index=False))
+    means = table.drop(columns=["seed"]).groupby("way", sort=False).mean()
+    if OTHER in ways:
+        means["of the other's time"] = means["to within a point, s"] / means.loc[OTHER, "to within a point, s"]
+    print("\nmeans over seeds; a sweep that never came within a point counts as the longest of its seed\n\n" + means.round(2).to_string())
+    delays = pd.concat([own["delay"] for own in done.values() if "delay" in own] or [pd.Series(dtype=float)]).dropna()
+    if len(delays):
+        print(f"\nfree slot to first line: median {delays.median():.2f} s, longest {delays.max():.2f} s, {len(delays)} trials")
 
 
 class FleetEngine:
@@ -412,6 +405,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", choices=["compare", "fleet", []], default=["compare", "fleet"])
     parser.add_argument("--trials", type=int, default=16)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--only", nargs="+", choices=[OTHER, *WAYS], default=[OTHER, *WAYS], metavar="WAY", help="default: %(default)s")
     parser.add_argument("--toy", action="store_true", help="trials of a few seconds, to see that the script works")
     parser.add_argument("--folder", type=Path, default=None)
     parser.add_argument("--curves", type=Path, default=None, help="a folder with runs or sweeps; default: --folder")
@@ -423,7 +417,7 @@ def main() -> None:
     folder = (arguments.folder or Path(tempfile.mkdtemp(prefix="sweeps_"))).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     if "compare" in arguments.parts:
-        compare(folder, (*SIZE, *TOY) if arguments.toy else SIZE, arguments.trials, arguments.seeds)
+        compare(folder, (*SIZE, *TOY) if arguments.toy else SIZE, arguments.trials, arguments.seeds, arguments.only)
     if "fleet" in arguments.parts:
         fleet(
             folder / "fleet", (arguments.curves or folder).resolve(), arguments.fleet_slots, arguments.fleet_trials,

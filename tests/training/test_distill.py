@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import TINY, composed, configured
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
 from src.common.errors import UserError
 from src.common.types import Stop
@@ -20,7 +21,7 @@ from src.training.distill import LabDistillationTrainer
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     """A model of one layer that has learnt nothing, with the embedded model's tokens."""
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
     from src.model.places import EMBEDDED
 
@@ -96,7 +97,7 @@ def test_a_continued_run_is_the_uninterrupted_one(taught, small, tmp_path):
 
 def test_a_larger_model_of_the_ladder_teaches_a_smaller_one(tmp_path, monkeypatch):
     """By name. Both have random weights here: to pre-train them takes minutes."""
-    from transformers import AutoModelForCausalLM, Qwen2Config
+    from transformers import Qwen2Config
 
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
     tokenizer, micro = load_tokenizer(configured().model), json.loads((WEIGHTS / "config.json").read_text())
@@ -109,6 +110,22 @@ def test_a_larger_model_of_the_ladder_teaches_a_smaller_one(tmp_path, monkeypatc
     found = lines(tmp_path / "run")
     assert summary["status"] == "complete" and found[-1]["loss"] < found[0]["loss"]
     assert found[-1]["flops/reference"] > 10 * found[-1]["flops/generation"]
+
+
+def test_after_reinforcement_learning_it_goes_on_from_the_runs_weights(small, tmp_path, monkeypatch):
+    begins, attach = [], LabDistillationTrainer.attach
+    monkeypatch.setattr(
+        LabDistillationTrainer, "attach",
+        lambda self, harness: (begins.append([weight.clone() for weight in self.model.parameters()]), attach(self, harness))[1],
+    )  # fmt: skip
+    rl = ("lr.peak=1e-3", "lr=constant", "~evaluation.suites.chains", f"output_root={tmp_path}")
+    run(configured(*TINY, f"model.path={small}", *rl, f"run_dir={tmp_path}/rl"))
+    learnt = tmp_path / "rl" / "checkpoints" / "checkpoint-2"
+    summary = run(configured(*asked(small, tmp_path, "after", f"model.path={learnt}", "scale.steps=1", "algorithm.teacher=embedded/micro")))
+    assert summary["status"] == "complete"
+    kept = AutoModelForCausalLM.from_pretrained(learnt, dtype=torch.float32)
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(begins[0], kept.parameters(), strict=True))
+    assert lines(tmp_path / "after")[0]["loss"] > 0
 
 
 @pytest.mark.parametrize(
