@@ -107,7 +107,7 @@ def bill(
     rungs = [priced(composer, each, whole) for each in spaces]
     cells = rungs[-1]
     low, high = bounds(rungs, [n_trials] * len(rungs), whole, sweep)
-    for line in said(cells, whole, sweep, n_trials, low, high):
+    for line in said(rungs, whole, sweep, n_trials, low, high):
         note(line)
     ladder = ladder_of(rungs, whole, sweep, n_trials) if sweep.fidelity else {}
     for line in said_of_ladder(ladder, sweep) if ladder else ():
@@ -174,9 +174,11 @@ def ladder_of(rungs: Sequence[Sequence[PlanCell]], whole: bool, sweep: SweepConf
 
 
 def said(
-    cells: Sequence[PlanCell], whole: bool, sweep: SweepConfig, n_trials: int, low: Mapping[str, float], high: Mapping[str, float]
+    rungs: Sequence[Sequence[PlanCell]], whole: bool, sweep: SweepConfig, n_trials: int, low: Mapping[str, float],
+    high: Mapping[str, float],
 ) -> Iterator[str]:
     """The bill in lines: by model where that is varied, the cheapest and the dearest run, the total, and what it leaves out."""
+    cells = rungs[-1]
     seeds = f" x {sweep.seeds} seeds" if sweep.seeds > 1 else ""
     yield f"  {n_trials} trials{seeds}" + ("" if whole else f", priced at {len(cells)} corners of the space")
     if sweep.confirm:
@@ -192,7 +194,8 @@ def said(
     what = "in all, every trial at every rung" if sweep.fidelity else "in all"
     at_once = _spread(low, high, lambda c: _hours(c["hours"] / sweep.n_jobs))
     yield f"  {what}: {_range(low, high)}; {sweep.n_jobs} at once: {at_once}"
-    yield f"  disk: {disk_gb([cell.plan for cell in cells], sweep, n_trials):,.1f} GB at most, of the dearest run {disk_in_words(max(cells, key=_usd).plan)}"
+    disk = disk_gb([[cell.plan for cell in each] for each in rungs], sweep, n_trials)
+    yield f"  disk: {disk:,.1f} GB at most, of the dearest run {disk_in_words(max(cells, key=_usd).plan)}"
     yield from left_out(sweep, high)
 
 
@@ -207,16 +210,17 @@ def said_of_ladder(ladder: Mapping[str, Any], sweep: SweepConfig) -> Iterator[st
         )
 
 
-def disk_gb(plans: Sequence[Plan], sweep: SweepConfig, n_trials: int) -> float:
-    """Of all checkpoints: those of the trials that run at once, and what the finished ones keep."""
-    runs = sweep.runs(n_trials)
-    return max(min(sweep.n_jobs, runs) * plan.disk_gb["at once"] + runs * plan.disk_gb["kept"] for plan in plans)
+def disk_gb(rungs: Sequence[Sequence[Plan]], sweep: SweepConfig, n_trials: int) -> float:
+    """Of all checkpoints: those of the trials that run at once, and what the finished ones keep; by the dearest of each rung."""
+    runs, below = sweep.runs(n_trials), n_trials * sweep.seeds * sweep.keep_pruned_checkpoints
+    last = max(min(sweep.n_jobs, runs) * plan.disk_gb["at once"] + runs * plan.disk_gb["kept"] for plan in rungs[-1])
+    return last + below * sum(max(plan.disk_gb["kept"] for plan in plans) for plans in rungs[:-1])
 
 
 def check_sweep_disk(first: LabConfig, sweep: SweepConfig, n_trials: int, folder: Path) -> None:
     """Raise UserError where the sweep's checkpoints would not find room, judged by its first trial."""
     if plan := plan_of(first.model_copy(update={"record": first.record.of_a_trial()})):
-        needed = disk_gb([plan], sweep, n_trials) * GB - size_of(folder / "trials")
+        needed = disk_gb([[plan]], sweep, n_trials) * GB - size_of(folder / "trials")
         check_room(folder, needed, "record.checkpoints_kept=1, fewer sweep.n_trials or output_root=<a folder with more room>")
 
 

@@ -107,7 +107,11 @@ def test_a_sweep_needs_room_for_what_runs_at_once_and_for_what_each_trial_keeps(
     first, sweep = configured(*ONE_H200), parse_sweep({"n_jobs": 2, "seeds": 3})
     n = 1_777_088_000
     plan = make_plan(configured(*ONE_H200, "record.checkpoint=weights"))
-    assert disk_gb([plan], sweep, 10) == pytest.approx((2 * 4 * 12 * n + 30 * 4 * n) / 1e9)
+    at_once, kept = 2 * 4 * 12 * n / 1e9, 30 * 4 * n / 1e9
+    assert disk_gb([[plan]], sweep, 10) == pytest.approx(at_once + kept)
+    climbing = {"n_jobs": 2, "seeds": 3, "fidelity": {"steps": [100, 300]}}
+    for keeps, expected in ((False, at_once + kept), (True, at_once + 2 * kept)):  # a lower rung's are removed unless asked for
+        assert disk_gb([[plan], [plan]], parse_sweep(climbing | {"keep_pruned_checkpoints": keeps}), 10) == pytest.approx(expected)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: USAGE(0, 0, 10**11))
     with pytest.raises(UserError, match="checkpoints need 383.9 GB more"):
         check_sweep_disk(first, sweep, 10, tmp_path)
