@@ -1,6 +1,7 @@
 """Trials that climb from small runs to the real one: real runs of the embedded model, a kill between two rungs among them."""
 
 import re
+from statistics import fmean
 
 import optuna
 import pandas as pd
@@ -80,6 +81,18 @@ def test_another_ladder_is_another_study(climbed, monkeypatch):
     for fidelity, now in (("{steps: [1, 2]}", "{'scale.steps': [1, 2], 'resources': [1, 3]}"), ("{}", "{}")):
         with pytest.raises(UserError, match=f"sweep.fidelity was .*'resources': .*, now {re.escape(now)}"):
             sweep(*prepared(*BASE[1:], *RATES, "scale.steps=2" if now == "{}" else "mix=easy_hard", f"sweep.fidelity={fidelity}", "sweep.pruner=median"))
+
+
+def test_what_is_confirmed_is_the_real_run_and_not_its_ladder(climbed):
+    folder, _ = climbed
+    result = command(*BASE, *CLIMB, "sweep.confirm={top: 1, seeds: 2}", cwd=folder.parents[2], OMP_NUM_THREADS="1")
+    assert result.returncode == 0, result.stderr
+    again = folder / "confirm" / "trials"
+    runs = {str(path.parent.relative_to(again)): read_summary(path.parent) for path in again.rglob("summary.json")}
+    assert sorted(runs) == [f"{trial:04d}/seed_{seed}" for trial in range(2) for seed in (1042, 1043)]
+    assert all((run["status"], run["steps"]) == ("complete", 2) for run in runs.values())
+    (best,) = yaml.safe_load((folder / "best.yaml").read_text())
+    assert best["confirmed"]["confirmed"] == pytest.approx(fmean(runs[f"0001/seed_{seed}"]["objective"] for seed in (1042, 1043)))
 
 
 INTERVAL = "lr.peak=tag(log,interval(1e-4,1e-3))"
