@@ -137,8 +137,8 @@ def run_ours(way: str, folder: Path, size: tuple[str, ...], trials: int, seed: i
         f"sweep.n_trials={trials}", f"sweep.n_jobs={SLOTS}", f"sweep.sampler.seed={seed}", f"sweep.dir={folder}/sweep", WAYS[way],
         f"output_root={folder}",
     ]
-    for model in re.findall(r"micro_(\w+)", WAYS[way]):
-        subprocess.run([sys.executable, "-m", "src.micro.ladder", "--only", model], cwd=ROOT, check=True)
+    for model in re.findall(r"micro_\w+", WAYS[way]):
+        subprocess.run([sys.executable, "-m", "src.micro.ladder", "--only", f"embedded/{model}"], cwd=ROOT, check=True)
     begun = swept([sys.executable, "-m", "src.run", "-m", *size, *options], folder)
     table = pd.read_parquet(folder / "sweep" / "trials.parquet")
     times = {name: [at.to_pydatetime().timestamp() - begun for at in table[name]] for name in ("began", "ended")}
