@@ -1,56 +1,82 @@
-"""A study in a real PostgreSQL server, started here for the test."""
+"""A study in a real PostgreSQL server, started here for the test; also on two hosts of one wire, of which one is lost."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from test_sweep import ACCURACY, BASE, swept, trials
+from test_sweep import ACCURACY, BASE, learnt, started, swept, trials, wait_until
+from test_sweep_faults import folder_of
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin")) if not shutil.which("initdb") else [Path(shutil.which("initdb")).parent]
 
 
-@pytest.fixture
-def server():
-    """The URL of an empty database."""
+@contextmanager
+def serving(address="127.0.0.1", host=()):
+    """The URL of an empty database; `host` is the command that runs another on the host of that address."""
     if not BINARIES:
         pytest.skip("no PostgreSQL server is installed (Debian: postgresql)")
-    user = "postgres" if os.getuid() == 0 else None  # the server refuses to run as root
+    # The server refuses to run as root.
+    user = ("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups") if os.getuid() == 0 else ()
     with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        port = str(free.getsockname()[1])
         free.close()
         if user:
-            shutil.chown(folder, user)
+            shutil.chown(folder, "postgres")
         subprocess.run(
-            [BINARIES[-1] / "initdb", "-D", f"{folder}/data", "-U", "lab", "--auth=trust", "--no-sync"],
-            check=True, user=user, stdout=subprocess.DEVNULL, cwd=folder,
+            [*user, BINARIES[-1] / "initdb", "-D", f"{folder}/data", "-U", "lab", "--auth=trust", "--no-sync"],
+            check=True, stdout=subprocess.DEVNULL, cwd=folder,
         )
+        with open(f"{folder}/data/pg_hba.conf", "a") as allowed:
+            allowed.write("host all lab samenet trust\n")
         process = subprocess.Popen(
-            [BINARIES[-1] / "postgres", "-D", f"{folder}/data", "-p", str(port), "-k", folder, "-h", "127.0.0.1", "-F"],
-            user=user, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder,
+            [*host, *user, BINARIES[-1] / "postgres", "-D", f"{folder}/data", "-p", port, "-k", folder, "-h", address, "-F"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder,
         )
         try:
-            _wait_for(port)
-            yield f"postgresql://lab:secret@127.0.0.1:{port}/postgres"
+            deadline = time.monotonic() + 60
+            while subprocess.run([*host, BINARIES[-1] / "pg_isready", "-q", "-h", address, "-p", port]).returncode:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            yield f"postgresql://lab:secret@{address}:{port}/postgres"
         finally:
             process.terminate()
             process.wait(timeout=30)
 
 
-def _wait_for(port: int) -> None:
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except ConnectionRefusedError:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+@pytest.fixture
+def server():
+    with serving() as url:
+        yield url
+
+
+@pytest.fixture
+def hosts():
+    """Two hosts on one wire, 10.77.0.1 and 10.77.0.2, which share nothing but their files: for each the command that runs another
+    there. Ended by SIGKILL, it is a host that is lost."""
+    names = [f"lab{os.getpid()}{side}" for side in "ab"]
+    commands = [["ip", "netns", "add", name] for name in names]
+    commands.append(["ip", "link", "add", "wire", "netns", names[0], "type", "veth", "peer", "name", "wire", "netns", names[1]])
+    for number, name in enumerate(names, 1):
+        commands.append(["ip", "-n", name, "addr", "add", f"10.77.0.{number}/24", "dev", "wire"])
+        commands += [["ip", "-n", name, "link", "set", device, "up"] for device in ("lo", "wire")]
+    try:
+        for command in commands:
+            made = subprocess.run(command, capture_output=True, text=True) if shutil.which("ip") else None
+            if made is None or made.returncode:
+                pytest.skip(f"no networks can be made here ({made.stderr.strip() if made else 'iproute2 is not installed'})")
+        named = ["unshare", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", 'hostname "$0"; exec "$@"']
+        yield [("ip", "netns", "exec", name, *named, name) for name in names]
+    finally:
+        for name in names if shutil.which("ip") else ():
+            subprocess.run(["ip", "netns", "del", name], capture_output=True)
 
 
 def test_a_study_is_kept_there_and_continued(server, tmp_path):
@@ -64,6 +90,46 @@ def test_a_study_is_kept_there_and_continued(server, tmp_path):
     folder = tmp_path / "outputs" / "sweeps" / "mix_easy_hard"
     assert not (folder / "journal.log").exists()
     assert "secret" not in "".join(path.read_text() for path in folder.glob("*.yaml"))
+
+
+def until(words, process):
+    """What a process says up to a line with these words."""
+    said = ""
+    for line in process.stdout:
+        said += line
+        if words in line:
+            break
+    return said
+
+
+def numbers(what, said):
+    return [int(number) for number in re.findall(rf"trial (\d+) {what}", said)]
+
+
+def test_two_hosts_share_a_study_and_one_ends_what_a_lost_one_began(hosts, tmp_path):
+    """The trials differ in nothing that is learnt: all come to the same, the one that was taken over too."""
+    with serving("10.77.0.1", hosts[0]) as url:
+        arguments = ("record.completions_every_steps=1,2,3,4,5,6", "scale.steps=6", "sweep.n_jobs=1", f"sweep.storage={url}")
+        places = [tmp_path / name for name in ("one", "other")]
+        for place in places:
+            place.mkdir()
+        kept, lost = (started(tmp_path, *arguments, host=host, TMPDIR=str(place)) for host, place in zip(hosts, places, strict=True))
+        said = until(" complete ", lost) + until(" starts", lost)
+        begun = numbers("starts", said)[-1]
+        runs = [folder_of(tmp_path) / "trials" / f"{number:04d}" for number in range(6)]
+        wait_until(lambda: any(runs[begun].glob("checkpoints/checkpoint-*")), lost)
+        config = (runs[begun] / "config.yaml").stat()
+        lost.kill()
+        said += lost.communicate()[0]
+        output, _ = kept.communicate(timeout=600)
+    assert kept.returncode == 0, output
+    assert sorted(numbers("starts", output) + numbers("starts", said)) == [0, 1, 2, 3, 4, 5], said + output
+    assert numbers("complete", said) == numbers("starts", said)[:-1] and numbers("continues", output) == [begun], said + output
+    assert (runs[begun] / "config.yaml").stat().st_mtime_ns == config.st_mtime_ns  # which a run that begins anew writes anew
+    found = [learnt(run) for run in runs]
+    assert [line["step"] for line in found[0]] == [1, 2, 3, 4, 5, 6] and found == [found[0]] * 6
+    table = trials(tmp_path)
+    assert list(table["state"]) == ["complete"] * 6 and table[ACCURACY].nunique() == 1 and table["deaths"].sum() == 0
 
 
 def test_one_that_is_not_there(command_here):

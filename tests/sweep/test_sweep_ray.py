@@ -1,12 +1,10 @@
 """A sweep on a real Ray cluster: two nodes on this machine, one of them killed half-way, and after it the sweeper."""
 
-import json
 import subprocess
 import sys
 
 import pytest
-from conftest import TIMING_KEYS
-from test_sweep import ACCURACY, BASE, started, swept, trials, wait_until
+from test_sweep import ACCURACY, BASE, learnt, started, swept, trials, wait_until
 from test_sweep_faults import folder_of
 
 cluster_utils = pytest.importorskip("ray.cluster_utils", reason="the optional extra ray is not installed")
@@ -17,12 +15,6 @@ def cluster():
     cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     yield cluster
     cluster.shutdown()
-
-
-def learnt(run):
-    """Every line of a run's metrics, but for what it took."""
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if not key.startswith(TIMING_KEYS)} for line in lines]
 
 
 def test_trials_of_a_lost_node_and_of_a_lost_sweeper_go_on_from_their_checkpoints(cluster, tmp_path):
