@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -14,12 +15,15 @@ import pytest
 from test_sweep import ACCURACY, BASE, learnt, started, swept, trials, wait_until
 from test_sweep_faults import folder_of
 
-BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin")) if not shutil.which("initdb") else [Path(shutil.which("initdb")).parent]
+INITDB = shutil.which("initdb") or max(Path("/usr/lib/postgresql").glob("*/bin/initdb"), default=None)
+BINARIES = INITDB and Path(INITDB).resolve().parent
+NETWORK = ("ip", "netns", "exec")  # and its name: what a command is run in
+NAMED = ("unshare", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", 'hostname "$0"; exec "$@"')  # and a name
 
 
 @contextmanager
-def serving(address="127.0.0.1", host=()):
-    """The URL of an empty database; `host` is the command that runs another on the host of that address."""
+def serving(address="127.0.0.1", network=()):
+    """The URL of an empty database; `network`: the command that runs another in the network of that address."""
     if not BINARIES:
         pytest.skip("no PostgreSQL server is installed (Debian: postgresql)")
     # The server refuses to run as root.
@@ -31,23 +35,23 @@ def serving(address="127.0.0.1", host=()):
         if user:
             shutil.chown(folder, "postgres")
         subprocess.run(
-            [*user, BINARIES[-1] / "initdb", "-D", f"{folder}/data", "-U", "lab", "--auth=trust", "--no-sync"],
+            [*user, BINARIES / "initdb", "-D", f"{folder}/data", "-U", "lab", "--auth=trust", "--no-sync"],
             check=True, stdout=subprocess.DEVNULL, cwd=folder,
         )
         with open(f"{folder}/data/pg_hba.conf", "a") as allowed:
             allowed.write("host all lab samenet trust\n")
         process = subprocess.Popen(
-            [*host, *user, BINARIES[-1] / "postgres", "-D", f"{folder}/data", "-p", port, "-k", folder, "-h", address, "-F"],
+            [*network, *user, BINARIES / "postgres", "-D", f"{folder}/data", "-p", port, "-k", folder, "-h", address, "-F"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder,
         )
         try:
             deadline = time.monotonic() + 60
-            while subprocess.run([*host, BINARIES[-1] / "pg_isready", "-q", "-h", address, "-p", port]).returncode:
+            while subprocess.run([*network, BINARIES / "pg_isready", "-q", "-h", address, "-p", port]).returncode:
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
             yield f"postgresql://lab:secret@{address}:{port}/postgres"
         finally:
-            process.terminate()
+            process.send_signal(signal.SIGINT)  # which waits for no client
             process.wait(timeout=30)
 
 
@@ -59,23 +63,23 @@ def server():
 
 @pytest.fixture
 def hosts():
-    """Two hosts on one wire, 10.77.0.1 and 10.77.0.2, which share nothing but their files: for each the command that runs another
-    there. Ended by SIGKILL, it is a host that is lost."""
-    names = [f"lab{os.getpid()}{side}" for side in "ab"]
-    commands = [["ip", "netns", "add", name] for name in names]
-    commands.append(["ip", "link", "add", "wire", "netns", names[0], "type", "veth", "peer", "name", "wire", "netns", names[1]])
+    """The names of two hosts' networks, which one wire joins: 10.77.0.1 and 10.77.0.2."""
+    if not shutil.which("ip"):
+        pytest.skip("ip is not installed (Debian: iproute2)")
+    one, other = names = [f"lab{os.getpid()}{side}" for side in "ab"]
+    commands = [f"netns add {one}", f"netns add {other}", f"link add wire netns {one} type veth peer name wire netns {other}"]
     for number, name in enumerate(names, 1):
-        commands.append(["ip", "-n", name, "addr", "add", f"10.77.0.{number}/24", "dev", "wire"])
-        commands += [["ip", "-n", name, "link", "set", device, "up"] for device in ("lo", "wire")]
+        commands.append(f"-n {name} addr add 10.77.0.{number}/24 dev wire")
+        commands += [f"-n {name} link set {device} up" for device in ("lo", "wire")]  # one speaks to itself by lo
+    commands.append(f"netns exec {one} unshare --uts --pid --fork --mount-proc true")
     try:
         for command in commands:
-            made = subprocess.run(command, capture_output=True, text=True) if shutil.which("ip") else None
-            if made is None or made.returncode:
-                pytest.skip(f"no networks can be made here ({made.stderr.strip() if made else 'iproute2 is not installed'})")
-        named = ["unshare", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", 'hostname "$0"; exec "$@"']
-        yield [("ip", "netns", "exec", name, *named, name) for name in names]
+            made = subprocess.run(["ip", *command.split()], capture_output=True, text=True)
+            if made.returncode:
+                pytest.skip(f"this user may make no hosts: ip {command}: {made.stderr.strip()}")
+        yield names
     finally:
-        for name in names if shutil.which("ip") else ():
+        for name in names:
             subprocess.run(["ip", "netns", "del", name], capture_output=True)
 
 
@@ -107,13 +111,16 @@ def numbers(what, said):
 
 
 def test_two_hosts_share_a_study_and_one_ends_what_a_lost_one_began(hosts, tmp_path):
-    """The trials differ in nothing that is learnt: all come to the same, the one that was taken over too."""
-    with serving("10.77.0.1", hosts[0]) as url:
+    """They share nothing but their files: what is process 1 of the one is another's there. The trials differ in nothing that is
+    learnt: all come to the same, the one that was taken over too."""
+    with serving("10.77.0.1", (*NETWORK, hosts[0])) as url:
         arguments = ("record.completions_every_steps=1,2,3,4,5,6", "scale.steps=6", "sweep.n_jobs=1", f"sweep.storage={url}")
-        places = [tmp_path / name for name in ("one", "other")]
-        for place in places:
-            place.mkdir()
-        kept, lost = (started(tmp_path, *arguments, host=host, TMPDIR=str(place)) for host, place in zip(hosts, places, strict=True))
+        sweepers = []
+        for name in hosts:
+            (tmp_path / name).mkdir()
+            host = (*NETWORK, name, *NAMED, name)
+            sweepers.append(started(tmp_path, *arguments, host=host, TMPDIR=str(tmp_path / name)))
+        kept, lost = sweepers
         said = until(" complete ", lost) + until(" starts", lost)
         begun = numbers("starts", said)[-1]
         runs = [folder_of(tmp_path) / "trials" / f"{number:04d}" for number in range(6)]
