@@ -7,13 +7,18 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from optuna.study import StudyDirection
+from sqlalchemy import text
 from test_sweep import ACCURACY, BASE, learnt, started, swept, trials, wait_until
 from test_sweep_faults import folder_of
+
+from src.sweep import study
 
 INITDB = shutil.which("initdb") or max(Path("/usr/lib/postgresql").glob("*/bin/initdb"), default=None)
 BINARIES = INITDB and Path(INITDB).resolve().parent
@@ -137,6 +142,19 @@ def test_two_hosts_share_a_study_and_one_ends_what_a_lost_one_began(hosts, tmp_p
     assert [line["step"] for line in found[0]] == [1, 2, 3, 4, 5, 6] and found == [found[0]] * 6
     table = trials(tmp_path)
     assert list(table["state"]) == ["complete"] * 6 and table[ACCURACY].nunique() == 1 and table["deaths"].sum() == 0
+
+
+def test_a_transaction_that_a_lost_host_has_left_open_stops_nobody(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "LOST_S", 1)
+    lost, kept = (study.open_storage(server, tmp_path) for _ in range(2))
+    number = lost.create_new_study([StudyDirection.MAXIMIZE], "shared")
+    with lost.engine.connect() as connection:
+        connection.execute(text("SELECT * FROM studies FOR UPDATE"))
+        waiting = threading.Thread(target=kept.create_new_trial, args=[number], daemon=True)
+        waiting.start()
+        waiting.join(60)
+        assert len(kept.get_all_trials(number)) == 1
+        connection.invalidate()  # the server has closed it
 
 
 def test_one_that_is_not_there(command_here):
