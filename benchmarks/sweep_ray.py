@@ -33,6 +33,7 @@ sys.path.insert(0, str(ROOT))
 
 STEPS = 10
 SLOTS_A_MACHINE = 16
+TASK_MIB, MACHINE_MIB = 65, 120  # as this script measures them
 
 
 def curve(number: int) -> list[float]:
@@ -166,6 +167,55 @@ def report(trials: list[Any], slots: int, drivers: list[Driver], words: dict[int
     print(f"| memory | driver {max(driver.peak for driver in drivers) / 2**20:.0f} MiB at most, {memory} |")
 
 
+def started(slots: int) -> tuple[Any, list[Any]]:
+    """A cluster with so many slots, and its machines but for the first, which the driver joins."""
+    from ray.cluster_utils import Cluster
+
+    each = {"num_cpus": min(SLOTS_A_MACHINE, slots // 2), "object_store_memory": 80 * 2**20}
+    machines = slots // each["num_cpus"]
+    needed = slots * TASK_MIB + machines * MACHINE_MIB
+    if (free := psutil.virtual_memory().available / 2**20) < needed:
+        raise SystemExit(f"{slots} slots take about {needed / 1024:.0f} GiB, and {free / 1024:.0f} are free; give fewer --slots")
+    patient = {"worker_register_timeout_seconds": 600}  # all processes start on this one machine
+    cluster = Cluster(initialize_head=True, head_node_args={**each, "include_dashboard": False, "_system_config": patient})
+    return cluster, [cluster.add_node(**each) for _ in range(machines - 1)]
+
+
+def disturbed(folder: Path, slots: int, trials: int, options: list[str]) -> tuple[list[Driver], dict[int, float], str]:
+    """Carry out the sweep; returns its two drivers, the delays until the machine is removed, and what memory was used then."""
+    begun, free = time.monotonic(), psutil.virtual_memory().available
+
+    def say(what: str) -> None:
+        print(f"{time.monotonic() - begun:.0f} s: {what}", flush=True)
+
+    cluster, machines = started(slots)
+    try:
+        command = [sys.executable, __file__, "--drive", cluster.address, "--folder", str(folder), "--slots", str(slots), *options]
+        say(f"a cluster of {len(machines) + 1} machines")
+        first = Driver(command, folder / "driver_1.out")
+        first.until(lambda: sum(number >= slots for number in delays(folder)) >= max(1, slots // 8))
+        words, used = delays(folder), free - psutil.virtual_memory().available
+        memory = f"{of_a_task():.0f} MiB a task, {used / 2**30:.1f} GiB in all with Ray's own processes"
+        say("a machine is removed")
+        cluster.remove_node(machines[-1], allow_graceful=False)
+        first.until(lambda: " died " in first.output.read_text())
+        noticed = time.monotonic()
+        first.until(lambda: len(list(folder.glob("control/*/outcome.json"))) >= trials // 3 and time.monotonic() - noticed > 10)
+        if first.process.poll() is not None:
+            raise SystemExit(f"the driver ended before it was killed (see {first.output}); a longer --trial-s leaves time for that")
+        say("the driver is killed, and the same command given again")
+        first.process.kill()
+        first.process.wait()
+        second = Driver(command, folder / "driver_2.out")
+        second.until(lambda: False)
+        say("all is done")
+    finally:
+        cluster.shutdown()
+    if second.process.returncode:
+        raise SystemExit(f"the driver ended with {second.process.returncode}; see {second.output}")
+    return [first, second], words, memory
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--slots", type=int, default=256)
@@ -175,53 +225,17 @@ def main() -> None:
     arguments = parser.parse_args()
     slots, trials = arguments.slots, arguments.slots * 3 // 2
     folder = (arguments.folder or Path(tempfile.mkdtemp(prefix="sweep_ray_"))).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
     if arguments.drive:
         drive(folder, arguments.drive, slots, trials, arguments.trial_s)
         return
-    from ray.cluster_utils import Cluster
-
-    folder.mkdir(parents=True, exist_ok=True)
-    free, begun = psutil.virtual_memory().available, time.monotonic()
-    each = {"num_cpus": min(SLOTS_A_MACHINE, slots // 2), "object_store_memory": 80 * 2**20}
-    patient = {"worker_register_timeout_seconds": 600}  # all of them start on this one machine
-    cluster = Cluster(initialize_head=True, head_node_args={**each, "include_dashboard": False, "_system_config": patient})
-    nodes = [cluster.add_node(**each) for _ in range(slots // each["num_cpus"] - 1)]
-    command = [
-        sys.executable, __file__, "--drive", cluster.address, "--folder", str(folder), "--slots", str(slots),
-        "--trial-s", str(arguments.trial_s),
-    ]
-
-    def ended() -> int:
-        return len(list(folder.glob("control/*/outcome.json")))
-
-    try:
-        first = Driver(command, folder / "driver_1.out")
-        first.until(lambda: sum(number >= slots for number in delays(folder)) >= max(1, slots // 8))
-        words, used = delays(folder), free - psutil.virtual_memory().available
-        memory = f"{of_a_task():.0f} MiB a task, {used / 2**30:.1f} GiB in all with Ray's own processes"
-        cluster.remove_node(nodes[-1], allow_graceful=False)
-        print(f"{time.monotonic() - begun:.0f} s: a machine is removed", flush=True)
-        first.until(lambda: " died " in first.output.read_text())
-        noticed = time.monotonic()
-        first.until(lambda: ended() >= trials // 3 and time.monotonic() - noticed > 10)
-        if first.process.poll() is not None:
-            raise SystemExit(f"the driver ended before it was killed (see {first.output}); a longer --trial-s leaves time for that")
-        first.process.kill()
-        first.process.wait()
-        print(f"{time.monotonic() - begun:.0f} s: the driver is killed", flush=True)
-        second = Driver(command, folder / "driver_2.out")
-        second.until(lambda: False)
-    finally:
-        cluster.shutdown()
+    drivers, words, memory = disturbed(folder, slots, trials, ["--trial-s", str(arguments.trial_s)])
     from src.sweep.trials import load
 
-    if second.process.returncode:
-        raise SystemExit(f"the driver ended with {second.process.returncode}; see {second.output}")
     found = load(folder, "fleet", None).get_trials(deepcopy=False)
     if faults := lost(found, trials, folder):
         raise SystemExit("\n".join(faults))
-    report(found, slots, [first, second], words, memory)
-    print(f"{time.monotonic() - begun:.0f} s in all")
+    report(found, slots, drivers, words, memory)
 
 
 if __name__ == "__main__":

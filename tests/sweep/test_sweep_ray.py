@@ -26,7 +26,7 @@ def test_trials_of_a_lost_node_and_of_a_lost_sweeper_go_on_from_their_checkpoint
     )  # fmt: skip
     runs = [folder_of(tmp_path) / "trials" / number for number in ("0000", "0001")]
     sweeper = started(tmp_path, *arguments)
-    wait_until(lambda: all(any(run.glob("checkpoints/checkpoint-*")) for run in runs), sweeper)
+    wait_until(lambda: all(any(run.glob("checkpoints/checkpoint-*")) for run in runs), sweeper, 500)
     begun = [(run / "config.yaml").stat().st_mtime_ns for run in runs]
     cluster.remove_node(node, allow_graceful=False)
     assert any("taken up again from step" in line for line in sweeper.stdout)
