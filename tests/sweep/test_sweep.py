@@ -78,6 +78,16 @@ def wait_until(true, process, seconds=300):
         time.sleep(0.02)
 
 
+def until(words, process):
+    """What a process says up to a line with these words."""
+    said = ""
+    for line in process.stdout:
+        said += line
+        if words in line:
+            break
+    return said
+
+
 def test_a_sweep_prunes_is_continued_and_its_best_run_again(tmp_path, monkeypatch):
     arguments = ("lr.peak=1e-4,3e-3", "sweep.sampler=grid", "sweep.pruner={name:wilcoxon,p_threshold:0.3}", "scale.steps=3")
     first = swept(tmp_path, *arguments, "sweep.n_trials=1", "sweep.n_jobs=1")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from optuna.study import StudyDirection
 from sqlalchemy import text
-from test_sweep import ACCURACY, BASE, learnt, started, swept, trials, wait_until
+from test_sweep import ACCURACY, BASE, learnt, started, swept, trials, until, wait_until
 from test_sweep_faults import folder_of
 
 from src.sweep import study
@@ -99,16 +99,6 @@ def test_a_study_is_kept_there_and_continued(server, tmp_path):
     folder = tmp_path / "outputs" / "sweeps" / "mix_easy_hard"
     assert not (folder / "journal.log").exists()
     assert "secret" not in "".join(path.read_text() for path in folder.glob("*.yaml"))
-
-
-def until(words, process):
-    """What a process says up to a line with these words."""
-    said = ""
-    for line in process.stdout:
-        said += line
-        if words in line:
-            break
-    return said
 
 
 def numbers(what, said):

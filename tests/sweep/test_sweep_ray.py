@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from test_sweep import ACCURACY, BASE, learnt, started, swept, trials, wait_until
+from test_sweep import ACCURACY, BASE, learnt, started, swept, trials, until, wait_until
 from test_sweep_faults import folder_of
 
 cluster_utils = pytest.importorskip("ray.cluster_utils", reason="the optional extra ray is not installed")
@@ -12,7 +12,8 @@ cluster_utils = pytest.importorskip("ray.cluster_utils", reason="the optional ex
 
 @pytest.fixture
 def cluster():
-    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    head = {"num_cpus": 1, "include_dashboard": False, "_system_config": {"worker_niceness": 0}}  # or other work on the machine starves it
+    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=head)
     yield cluster
     cluster.shutdown()
 
@@ -29,12 +30,12 @@ def test_trials_of_a_lost_node_and_of_a_lost_sweeper_go_on_from_their_checkpoint
     wait_until(lambda: all(any(run.glob("checkpoints/checkpoint-*")) for run in runs), sweeper, 500)
     begun = [(run / "config.yaml").stat().st_mtime_ns for run in runs]
     cluster.remove_node(node, allow_graceful=False)
-    assert any("taken up again from step" in line for line in sweeper.stdout)
+    said = until("taken up again from step", sweeper)
     sweeper.kill()
-    sweeper.communicate()
+    said += sweeper.communicate()[0]
     again = swept(tmp_path, *arguments)
     assert again.returncode == 0, again.stdout + again.stderr
-    assert again.stdout.count(" continues: ") == 2 and "died" not in again.stdout, again.stdout
+    assert again.stdout.count(" continues: ") == 2 - said.count(" complete ") and "died" not in again.stdout, said + again.stdout
     assert [(run / "config.yaml").stat().st_mtime_ns for run in runs] == begun  # which a run that begins anew writes anew
     one, other = map(learnt, runs)
     assert one == other and [line["step"] for line in one] == list(range(1, 13))
