@@ -1,6 +1,6 @@
 """256 slots on a Ray cluster of simulated machines, of which one is removed half-way, and after it the driver killed.
 
-    python benchmarks/sweep_ray.py [--slots 256] [--trial-s 90] [--folder DIR]
+    python benchmarks/sweep_ray.py [--slots 256] [--trial-s 120] [--folder DIR]
 
 Ray, its machines (16 slots each, all on this one), the engine, the sweeper's loop, TPE, the median pruner and the journal are
 the real ones. A trial is a task of Ray's that says through the real control folder what a trial says, but sleeps where another
@@ -219,11 +219,11 @@ def disturbed(folder: Path, slots: int, trials: int, options: list[str]) -> tupl
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--slots", type=int, default=256)
-    parser.add_argument("--trial-s", type=float, default=90.0, help="that a trial sleeps")
+    parser.add_argument("--trial-s", type=float, default=120.0, help="that a trial sleeps")
     parser.add_argument("--folder", type=Path, default=None)
     parser.add_argument("--drive", default=None, help=argparse.SUPPRESS)  # the address of the cluster
     arguments = parser.parse_args()
-    slots, trials = arguments.slots, arguments.slots * 3 // 2
+    slots, trials = arguments.slots, arguments.slots * 5 // 4
     folder = (arguments.folder or Path(tempfile.mkdtemp(prefix="sweep_ray_"))).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     if arguments.drive:
