@@ -1,10 +1,13 @@
 """Kills a sweep at random moments until it is done anyway, and compares it with one that nobody disturbed.
 
-    python benchmarks/sweep_kills.py [--kills 20] [--trials 12] [--seed 0] [--folder DIR]
+    python benchmarks/sweep_kills.py [--branching] [--kills 20] [--trials 12] [--seed 0] [--folder DIR]
 
 What is killed (SIGKILL) is drawn each time: the sweeper, one of its trials, or both at once; when, too. After a
 sweeper was killed the same command is given again. Points are drawn at random by trial number, without pruning, so
 both sweeps hold the same trials, and each must have exactly the values of the undisturbed sweep.
+
+With --branching the space is a grid of learning rates under three lengths each, which part at steps 2 and 3 of 4. The sweep that
+is killed runs what they share once (sweep.share_beginnings=true), the undisturbed one each trial alone.
 """
 
 import argparse
@@ -14,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -26,20 +30,23 @@ TOY = (
     "record.completions_every_steps=2", "tracking=none",
 )
 SPACE = ("mix.easy_share=interval(0,1)", "length=fixed,staged,linear", "lr.peak=tag(log,interval(1e-5,1e-3))")
+BRANCHING = ("length=staged", "length.stage_begins=[0,0.5,0.75]", "length.stage_fractions=[1,1,1],[1,1,0.5],[1,0.5,0.5]")
 
 
-def command(folder: Path, trials: int) -> list[str]:
+def space_of(trials: int, branching: bool) -> tuple[str, ...]:
+    """The space of so many trials, and who draws them."""
+    if not branching:
+        return (*SPACE, "sweep.sampler=random", f"sweep.n_trials={trials}")
+    return (*BRANCHING, f"lr.peak={','.join(f'{number}e-4' for number in range(1, trials // 3 + 1))}")
+
+
+def start(folder: Path, space: Sequence[str]) -> subprocess.Popen[bytes]:
     # Kills are not the trials' own failures here: as many attempts as it takes.
-    options = ("sweep.sampler=random", "sweep.pruner=none", "sweep.n_jobs=2", "sweep.retries=1000")
-    return [
-        sys.executable, "-m", "src.run", "-m", *TOY, *SPACE, *options, f"sweep.n_trials={trials}", f"output_root={folder}",
-    ]
-
-
-def start(folder: Path, trials: int) -> subprocess.Popen[bytes]:
+    options = ("sweep.pruner=none", "sweep.n_jobs=2", "sweep.retries=1000", f"output_root={folder}")
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "sweep.out").open("ab") as output:
-        return subprocess.Popen(command(folder, trials), stdout=output, stderr=subprocess.STDOUT, cwd=folder)
+        command = [sys.executable, "-m", "src.run", "-m", *TOY, *space, *options]
+        return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=folder)
 
 
 def trial_processes(sweeper: int) -> list[psutil.Process]:
@@ -66,18 +73,18 @@ def kill_at_random(sweeper: subprocess.Popen[bytes], rng: random.Random) -> str:
     return what
 
 
-def disturbed(folder: Path, trials: int, kills: int, rng: random.Random) -> list[str]:
-    """A sweep that is killed `kills` times, and then left to end; returns what was killed."""
+def disturbed(folder: Path, space: Sequence[str], kills: int, whole_s: float, rng: random.Random) -> list[str]:
+    """A sweep that is killed `kills` times, and then left to end; returns what was killed. Undisturbed it takes `whole_s`."""
     done: list[str] = []
-    sweeper = start(folder, trials)
+    sweeper = start(folder, space)
     while True:
         try:
-            code = sweeper.wait(timeout=rng.uniform(2.0, 14.0) if len(done) < kills else None)
+            code = sweeper.wait(timeout=whole_s * rng.uniform(0.05, 0.2) if len(done) < kills else None)
         except subprocess.TimeoutExpired:
             done.append(kill_at_random(sweeper, rng))
             print(f"  kill {len(done)}: {done[-1]}", flush=True)
             if sweeper.poll() is not None:
-                sweeper = start(folder, trials)
+                sweeper = start(folder, space)
             continue
         if code != 0:
             raise SystemExit(f"the sweep ended with {code}; see {folder}/sweep.out")
@@ -100,21 +107,25 @@ def compare(undisturbed: Path, killed: Path) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--branching", action="store_true")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--trials", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=None)
     arguments = parser.parse_args()
     folder = (arguments.folder or Path(tempfile.mkdtemp(prefix="sweep_kills_"))).resolve()
+    space, sharing = space_of(arguments.trials, arguments.branching), f"sweep.share_beginnings={arguments.branching}"
     begun = time.monotonic()
-    if start(folder / "undisturbed", arguments.trials).wait() != 0:
+    if start(folder / "undisturbed", space).wait() != 0:
         raise SystemExit(f"the undisturbed sweep failed; see {folder}/undisturbed/sweep.out")
     middle = time.monotonic()
     print(f"undisturbed: {arguments.trials} trials in {middle - begun:.0f} s", flush=True)
-    done = disturbed(folder / "killed", arguments.trials, arguments.kills, random.Random(arguments.seed))
+    done = disturbed(folder / "killed", (*space, sharing), arguments.kills, middle - begun, random.Random(arguments.seed))
     print(f"killed {len(done)} times: {arguments.trials} trials in {time.monotonic() - middle:.0f} s")
     if faults := compare(folder / "undisturbed", folder / "killed"):
         raise SystemExit("\n".join(faults))
+    if arguments.branching and len(branched := list(folder.glob("killed/sweeps/*/trials/*/beginning.json"))) < arguments.trials // 3 * 3:
+        raise SystemExit(f"only {len(branched)} trials went on from a beginning that they share")
     print("the same trials with the same values: nothing lost, nothing run twice")
 
 

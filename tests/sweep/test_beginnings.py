@@ -5,8 +5,8 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import TIMING_KEYS, TINY, configured
-from test_sweep import billed
+from conftest import TINY, configured
+from test_sweep import billed, learnt
 
 from src.common.files import file_hash
 from src.experiment.run import run
@@ -71,10 +71,8 @@ def carried_out(folder, name, words, stem, stop=False):
 
 def found(folder):
     """What a run has left, but for what it took."""
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    learnt = [{key: value for key, value in line.items() if not key.startswith(TIMING_KEYS)} for line in lines]
     (weights,) = folder.glob("checkpoints/checkpoint-*/model.safetensors")
-    return learnt, file_hash(weights), read_summary(folder)["evaluation"]
+    return learnt(folder), file_hash(weights), read_summary(folder)["evaluation"]
 
 
 def test_a_trial_that_branches_is_to_the_last_bit_what_it_is_alone(tmp_path):

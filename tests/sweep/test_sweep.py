@@ -14,7 +14,7 @@ import pandas as pd
 import psutil
 import pytest
 import yaml
-from conftest import TINY, command, configured
+from conftest import TIMING_KEYS, TINY, command, configured
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
@@ -44,15 +44,22 @@ def swept(folder, *arguments):
     return command(*BASE, *arguments, cwd=folder, OMP_NUM_THREADS="1")
 
 
-def started(folder, *arguments, base=BASE):
+def started(folder, *arguments, base=BASE, host=(), **environment):
+    """`host`: the command that runs another on a host of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "src.run", *base, *arguments], cwd=folder, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        [*host, sys.executable, "-m", "src.run", *base, *arguments], cwd=folder, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
     )
 
 
 def trials(folder, name="mix_easy_hard"):
     return pd.read_parquet(folder / "outputs" / "sweeps" / name / "trials.parquet")
+
+
+def learnt(run):
+    """The lines of a run's metrics, but for what it took."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if not key.startswith(TIMING_KEYS)} for line in lines]
 
 
 def processes_of(sweeper):
@@ -69,6 +76,16 @@ def wait_until(true, process, seconds=300):
     while not true():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def until(words, process):
+    """What a process says up to a line with these words."""
+    said = ""
+    for line in process.stdout:
+        said += line
+        if words in line:
+            break
+    return said
 
 
 def test_a_sweep_prunes_is_continued_and_its_best_run_again(tmp_path, monkeypatch):
