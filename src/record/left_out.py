@@ -1,5 +1,6 @@
 """What could not be used, and why: named in the report, and nothing else depends on it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -11,3 +12,11 @@ class Unreadable(Exception):
 class LeftOut:
     folder: str
     reason: str
+
+
+def by_reason(entries: Iterable[LeftOut]) -> list[tuple[str, str]]:
+    """Each reason once, behind the folders that it is of: the first, and how many more."""
+    folders: dict[str, list[str]] = {}
+    for entry in entries:
+        folders.setdefault(entry.reason, []).append(entry.folder)
+    return [(some[0] + (f" and {len(some) - 1} more" if some[1:] else ""), reason) for reason, some in folders.items()]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from src.common.errors import BAD_INPUT, UserError
+from src.record.left_out import by_reason
 from src.statistics import MOST_LOOKS
 
 
@@ -48,8 +49,8 @@ def report(folders: Sequence[Path], options: argparse.Namespace) -> int:
         write = lambda state: write_report(analyse(folders, options.looks), options.output, live=state)
         return serve(folders, options.output, (options.host, options.port), write)
     analysis = analyse(folders, options.looks)
-    for entry in (*analysis.left_out, *analysis.unfinished):
-        print(f"left out: {entry.folder}: {entry.reason}", file=sys.stderr)
+    for named, reason in by_reason((*analysis.left_out, *analysis.unfinished)):
+        print(f"left out: {named}: {reason}", file=sys.stderr)
     if not (analysis.runs or analysis.sweeps or analysis.models):
         raise UserError(f"nothing to report in {', '.join(map(str, folders))}; name run or sweep folders")
     if options.plan:

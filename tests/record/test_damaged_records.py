@@ -10,6 +10,7 @@ import yaml
 
 from benchmarks.records import write_run
 from src.common.files import seal
+from src.record.left_out import LeftOut, by_reason
 from src.record.read import read_records
 from src.report.__main__ import main
 
@@ -167,3 +168,10 @@ def test_the_report_of_the_others_is_made(records, tmp_path):
     assert main([str(records), "--output", str(tmp_path / "report")]) == 0
     page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
     assert "rows_twice" in page and "sealed" in page
+
+
+def test_a_reason_that_many_records_share_is_said_once():
+    same = [LeftOut(f"runs/{number}", "its first validation came late") for number in range(3)]
+    assert by_reason([*same, LeftOut("runs/9", "no summary")]) == [
+        ("runs/0 and 2 more", "its first validation came late"), ("runs/9", "no summary"),
+    ]  # fmt: skip
