@@ -95,6 +95,7 @@ class Difference:
     split: Split
     design: Design
     loading: float  # sum of weight^2 / seeds: the variance between seeds by that of a single run
+    weights: float  # sum of weight^2: what problems add by what they do to a single recipe
     by_seed: tuple[tuple[int, float], ...]  # deviations whose squares add up to the variance between seeds
 
     @property
@@ -180,6 +181,7 @@ def contrast(sides: Sequence[Side]) -> Difference:
         split,
         design,
         sum(side.weight**2 / len(side.seeds) for side in trained),
+        sum(side.weight**2 for side in sides),
         tuple(zip(_seeds(trained), by_seed.tolist(), strict=True)) if rows and not _pooled(trained) else (),
     )
 

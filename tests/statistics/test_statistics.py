@@ -1,6 +1,7 @@
 """Intervals and tests against values worked out by hand, scipy's own, and simulated truth."""
 
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from src.statistics import (
     detectable_by,
     difference,
     error_at_each_of,
+    families,
     holm,
     majority_at_k,
     mean_of,
@@ -243,6 +245,15 @@ def test_pairs_borrow_the_spread_of_all_and_one_pair_keeps_its_own():
     assert corrected(found[:1], steady_p_values(found[:1], 1)) == pytest.approx([found[0].p])
     assert sum(p < 0.05 for p in corrected(found, steady_p_values(found, 5))) == 5
     assert sum(p < 0.05 for p in holm([each.p for each in found])) < 5  # by the spread of three seeds each
+
+
+def test_of_many_equal_recipes_none_wins_since_problems_happened_to_move_one_pair_little(monkeypatch):
+    world, rng = World(seed=0, level=0, cell=0, problems=30, samples=32, seeds=3), np.random.default_rng(0)
+    recipes = [world.sides(rng, 48) for _ in range(12)][-1]
+    found = [difference(*pair) for pair in combinations(recipes, 2)]
+    assert min(corrected(found, steady_p_values(found, 47))) > 0.05
+    monkeypatch.setattr(families, "LEAST_OF_MEDIAN", 0)
+    assert min(corrected(found, steady_p_values(found, 47))) < 0.05
 
 
 def test_no_finding_of_many_is_surer_than_its_own_spread_allows():
