@@ -45,6 +45,8 @@ def steady_p_values(differences: Sequence[Difference], dimensions: int) -> list[
     1976). That all spread alike is a guess, so `corrected` asks each for its own spread too. Problems likewise are taken to add
     no less than half of what they do in the median: how much they do differs more between recipes than what seeds do.
     """
+    if not differences:
+        return []
     differences = _steady_problems(differences)
     spreads = [each.between_seeds.variance / each.loading for each in differences if each.by_seed]
     if not spreads:

@@ -156,7 +156,7 @@ def _against_default(sides: dict[int, Side]) -> list[dict[str, Any]]:
     if DEFAULT not in sides:
         return []
     differences = [difference(side, sides[DEFAULT]) for number, side in sides.items() if number != DEFAULT]
-    p_values = corrected(differences, steady_p_values(differences, len(differences))) if differences else []
+    p_values = corrected(differences, steady_p_values(differences, len(differences)))
     return [
         {"mean": each.mean, "low": each.interval.low, "high": each.interval.high, "p": p, "shares": dict(each.split.shares())}
         for each, p in zip(differences, p_values, strict=True)
