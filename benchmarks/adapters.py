@@ -62,7 +62,7 @@ def main() -> None:
 
     def train() -> None:
         model.train()
-        rows_BT = torch.cat([prompts_BT, prompts_BT.flip(0)[:, : asked.tokens]], dim=1)
+        rows_BT = torch.cat([prompts_BT, torch.randint(10, base.config.vocab_size, (asked.rows, asked.tokens), device=device)], dim=1)
         for part in rows_BT.split(PASS_ROWS):
             model(input_ids=part, labels=part).loss.backward()
         model.zero_grad()

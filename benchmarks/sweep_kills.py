@@ -113,6 +113,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=None)
     arguments = parser.parse_args()
+    if arguments.branching and arguments.trials % 3:
+        parser.error("--branching has three trials of each learning rate; give --trials a multiple of 3")
     folder = (arguments.folder or Path(tempfile.mkdtemp(prefix="sweep_kills_"))).resolve()
     space, sharing = space_of(arguments.trials, arguments.branching), f"sweep.share_beginnings={arguments.branching}"
     begun = time.monotonic()
@@ -124,7 +126,7 @@ def main() -> None:
     print(f"killed {len(done)} times: {arguments.trials} trials in {time.monotonic() - middle:.0f} s")
     if faults := compare(folder / "undisturbed", folder / "killed"):
         raise SystemExit("\n".join(faults))
-    if arguments.branching and len(branched := list(folder.glob("killed/sweeps/*/trials/*/beginning.json"))) < arguments.trials // 3 * 3:
+    if arguments.branching and len(branched := list(folder.glob("killed/sweeps/*/trials/*/beginning.json"))) < arguments.trials:
         raise SystemExit(f"only {len(branched)} trials went on from a beginning that they share")
     print("the same trials with the same values: nothing lost, nothing run twice")
 

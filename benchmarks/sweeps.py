@@ -158,7 +158,7 @@ def swept(command: list[str], folder: Path) -> float:
 
 def trials_of(way: str, root: Path, size: tuple[str, ...], trials: int, seed: int) -> pd.DataFrame:
     """A row for each trial: began, ended (seconds since its sweep's start), value (none if pruned). Kept beside the sweep."""
-    folder = root / f"{way.replace(', ', '_')}_{seed}"
+    folder = root / f"{way.replace(', ', '_')}_{seed}_{trials}{'_toy' * (size != SIZE)}"
     kept = folder / "done.parquet"
     if not kept.exists():
         print(f"seed {seed}: {way}", flush=True)

@@ -86,7 +86,7 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"sweep.dir: cannot write {folder} ({error.strerror})") from error
-        check_sweep_disk(first, config, n_trials, folder)
+        check_sweep_disk(firsts, config, n_trials, folder)
         with leaving_nothing(folder), storage_in_words(config.storage, UserError):
             storage = open_storage(config.storage, folder)
             base = base_of(first, space) | {"sweep.fidelity": str(config.fidelity and config.fidelity | {"resources": resources_of(config)})}

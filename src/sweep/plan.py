@@ -217,10 +217,11 @@ def disk_gb(rungs: Sequence[Sequence[Plan]], sweep: SweepConfig, n_trials: int) 
     return last + below * sum(max(plan.disk_gb["kept"] for plan in plans) for plans in rungs[:-1])
 
 
-def check_sweep_disk(first: LabConfig, sweep: SweepConfig, n_trials: int, folder: Path) -> None:
-    """Raise UserError where the sweep's checkpoints would not find room, judged by its first trial."""
-    if plan := plan_of(first.model_copy(update={"record": first.record.of_a_trial()})):
-        needed = disk_gb([[plan]], sweep, n_trials) * GB - size_of(folder / "trials")
+def check_sweep_disk(firsts: Sequence[LabConfig], sweep: SweepConfig, n_trials: int, folder: Path) -> None:
+    """Raise UserError where the sweep's checkpoints would not find room, judged by its first trial at each rung."""
+    plans = [plan_of(first.model_copy(update={"record": first.record.of_a_trial()})) for first in firsts]
+    if all(plans):
+        needed = disk_gb([[plan] for plan in plans], sweep, n_trials) * GB - size_of(folder / "trials")
         check_room(folder, needed, "record.checkpoints_kept=1, fewer sweep.n_trials or output_root=<a folder with more room>")
 
 

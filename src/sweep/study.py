@@ -28,6 +28,7 @@ from src.sweep.space import Space
 
 NOT_GIVEN = ("None", "{}")  # defaults, as text
 OWNER = "sweeper"  # user attribute of a trial
+LIBPQ = ("postgresql:", "postgresql+psycopg")  # whose drivers take what the server is to set
 LOST_S = 60  # after which PostgreSQL takes its locks from a host that was lost amid a transaction; by itself after hours
 _GOES_ON = "what trials have saved is kept, and the same command goes on from there"
 
@@ -49,7 +50,7 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
 
     try:
         options: dict[str, Any] = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
-        if url.startswith("postgresql") and "options=" not in url:  # which would be replaced
+        if url.startswith(LIBPQ) and "options=" not in url:  # which would be replaced
             options["connect_args"] = {"options": f"-c idle_in_transaction_session_timeout={LOST_S}s"}
         with held(folder / "claim.lock"):  # two sweepers must not both make the tables
             return _quietly(lambda: RDBStorage(url, engine_kwargs=options))

@@ -114,4 +114,4 @@ def test_a_sweep_needs_room_for_what_runs_at_once_and_for_what_each_trial_keeps(
         assert disk_gb([[plan], [plan]], parse_sweep(climbing | {"keep_pruned_checkpoints": keeps}), 10) == pytest.approx(expected)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: USAGE(0, 0, 10**11))
     with pytest.raises(UserError, match="checkpoints need 383.9 GB more"):
-        check_sweep_disk(first, sweep, 10, tmp_path)
+        check_sweep_disk([first], sweep, 10, tmp_path)

@@ -78,14 +78,16 @@ def wait_until(true, process, seconds=300):
         time.sleep(0.02)
 
 
-def until(words, process):
+def until(words, process, seconds=300):
     """What a process says up to a line with these words."""
-    said = ""
+    said, late = "", threading.Timer(seconds, process.kill)
+    late.start()
     for line in process.stdout:
         said += line
         if words in line:
-            break
-    return said
+            late.cancel()
+            return said
+    raise AssertionError(f"it ended, or was late, without {words!r}: {said}")
 
 
 def test_a_sweep_prunes_is_continued_and_its_best_run_again(tmp_path, monkeypatch):
