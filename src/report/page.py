@@ -126,8 +126,8 @@ def footer(analysis: Analysis) -> str:
     commits = sorted({str(run.summary.get("commit", "unknown"))[:12] for run in analysis.runs})
     return (
         "Intervals: Student's t over seeds and problems crossed, paired by both; with single seeds over problems alone. p-values: "
-        "of the same t, Holm-corrected, the spread between seeds being at least the mean of all and what problems add at least half of the median; never below four times that by a "
-        f"comparison's own spread. Code: {', '.join(commits[:4])}."
+        "of the same t, Holm-corrected, the spread between seeds being at least the mean of all and what problems add at least half of "
+        f"the median; never below four times that by a comparison's own spread. Code: {', '.join(commits[:4])}."
     )
 
 

@@ -22,7 +22,8 @@ def reached(analysis: Analysis) -> Table:
     note = (
         "Validation of the last weights: at the end of runs that took as many steps, and where the cheapest run had ended, between two "
         "validations on the straight line, which understates dearer ones where curves flatten. Operations: of all that was sampled, what "
-        "was thrown away too, scored and trained on. The learning rate stands there where a run's own schedule has it. Gain: over the base at equal cost; p is Holm's, over these alone."
+        "was thrown away too, scored and trained on. The learning rate stands there where a run's own schedule has it. Gain: over the "
+        "base at equal cost; p is Holm's, over these alone."
     )
     columns = (
         "suite, configuration, #seeds, #operations a run, #times the cheapest, #steps at equal cost, #accuracy at equal steps, "
