@@ -25,7 +25,7 @@ def plant(folder, gains, seeds=3, **rest):
         ({"a": 0.0, "b": 0.0}, 3, "These data cannot decide: no recipe is shown to be better than the base", "next, buy more "),
         ({"a": 0.3}, 1, "No recipe can be recommended yet: with 1 seed of at least 3", "next, run 2 more seeds of it (seed=N)."),
         ({"a": 0.0, "b": 0.1, "c": 0.2, "d": 0.3}, 1, "No recipe can", "those of mix.easy_share=d gained +"),
-        ({"a": 0.0, "b": 0.1, "c": 0.2, "d": 0.3}, 1, "No recipe can", "over the base on chains (the largest of 4 gains, which flatters it); all"),
+        ({"a": 0.0, "b": 0.1, "c": 0.2, "d": 0.3}, 1, "No recipe can", "over the base on chains (picked among 4, which flatters it); all"),
         ({"a": -0.3, "b": -0.3}, 3, "Use the base as it is", "all recipes are worse; of them mix.easy_share="),
     ],
 )

@@ -68,7 +68,7 @@ class Evidence:
     def gained(self, gain: Finding, name: str = "", seeds: bool = True) -> str:
         """In words. What was picked among many for its gain owes a part of it to chance."""
         many = len(self.configurations)
-        picked = f" (the largest of {many} gains, which flatters it)" if many > MOST_NAMED else ""
+        picked = f" (picked among {many}, which flatters it)" if many > MOST_NAMED else ""
         told = f"{name or gain.first.label} gained {signed(gain.difference.interval)} over the base on {gain.group.name}{picked}"
         return f"{told}, {count(gain.difference.seeds, 'seed')}" if seeds else told
 
