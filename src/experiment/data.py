@@ -59,7 +59,8 @@ def prepare_data(config: LabConfig, tokenizer, grader: Grader) -> Data:
         left = {role: problems for role, problems in left.items() if problems}
         mix = mix.among({role: len(problems) for role, problems in left.items()})
     drawn = draw_mix(mix, left, config.seed)
-    check_enough(config.selection, drawn.problems, drawn.counts, config.batch.prompts_per_generation)
+    roles = [role for role, count in drawn.counts.items() if count]
+    check_enough(config.selection, drawn.problems, roles, config.batch.prompts_per_generation, config.hardware.processes)
     notes = [*notes, *pools.notes]
     return Data(validation, suites, drawn, pools, tuple(notes), too_long, tuple(drawn.presentations(config.batch.presentations)))
 

@@ -115,7 +115,10 @@ class LabTrainerMixin(SelectedGroups, MovingReference, NarrowPasses):
         torch.manual_seed(seed)
         np.random.seed(seed % 2**32)  # from which vLLM, in this process and on a GPU, draws the seeds of requests
         if self.use_vllm and self.vllm_mode == "server":
-            self.vllm_generation.generation_kwargs = (self.vllm_generation.generation_kwargs or {}) | {"seed": seed % 2**32}
+            # A seed belongs to a request: with one for each completion, all of a prompt's would be equal.
+            own = self.harness.selection.config.allocate or isinstance(self, distillation_trainer.DistillationTrainer)
+            kept = self.vllm_generation.generation_kwargs or {}
+            self.vllm_generation.generation_kwargs = kept | {"seed": None if own else seed % 2**32}
 
     def _generate(self, prompts: list) -> tuple:
         if self.ready is None:

@@ -81,7 +81,7 @@ def test_what_rounding_takes_is_given_later():
 
 
 def test_a_posterior_counts_older_completions_less():
-    rates = PassRates(RatesConfig(decay=0.5, prior_tries=4), [None, 0.25])
+    rates = PassRates(RatesConfig(decay=0.5, prior_tries=4), [None, 0.25], ["core", "easy"])
     assert rates.posterior(0, 0) == (1, 1) and rates.posterior(1, 0) == (2, 4)
     rates.saw(0, 0, 6, 8)
     assert rates.posterior(0, 0) == (7, 3) and rates.posterior(0, 1) == (4, 2)

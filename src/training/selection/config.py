@@ -23,7 +23,7 @@ class ResampleConfig(Config):
     (arXiv 2503.14476, section 3.2), where the reward is accuracy; terms for length or form give groups a signal too."""
 
     max_rounds: int = Field(4, ge=2)  # of sampling; what is still missing then stays without a signal
-    planned_share: float = Field(0.3, ge=0, lt=1)  # thrown away of what is sampled: for the plan alone
+    planned_share: float = Field(0.45, ge=0, lt=1)  # thrown away of what is sampled: for the plan alone
 
 
 class ReplayConfig(Config):
@@ -112,8 +112,8 @@ def refusal(config: SelectionConfig, around: Around) -> str | None:
         return "selection: an adaptive limit follows all that is sampled, not what is chosen of it; choose another length"
     if config.replay and not around.has_ratios:
         return (
-            f"selection.replay: trainer={method.trainer} with advantages={method.advantages} is on-policy only: it has no clipped "
-            "ratios of tokens; choose an algorithm that has, or set it to null"
+            f"selection.replay: it wants clipped ratios of tokens and advantages=of_trainer or leave_one_out, which "
+            f"trainer={method.trainer} with advantages={method.advantages} does not have; choose an algorithm that has, or set it to null"
         )
     fault = config.allocate and _allocate_refusal(config.allocate, around)
     return f"selection.allocate: {fault}" if fault else None
@@ -154,10 +154,17 @@ def _allocate_refusal(allocate: AllocateConfig, around: Around) -> str | None:
     return None
 
 
-def check_enough(config: SelectionConfig, problems: Sequence[Problem], roles: Collection[str], prompts_at_once: int) -> None:
+def check_enough(
+    config: SelectionConfig, problems: Sequence[Problem], roles: Collection[str], prompts_at_once: int, processes: int
+) -> None:
     """Raise UserError where there are too few problems to choose from, or none that will ever be as asked."""
     if fault := _role_refusal(config.draw, roles):
         raise UserError(f"selection.draw{fault}")
+    if config.replay and config.replay.share * prompts_at_once < processes:
+        raise UserError(
+            f"selection.replay.share: {config.replay.share:g} of {prompts_at_once} prompts is less than one for each training process "
+            f"({processes}); set at least {processes / prompts_at_once:.3g}"
+        )
     if config.walks or (isinstance(config.draw, BySchedule) and not config.samples_first):
         return
     if len(problems) < prompts_at_once:
@@ -165,6 +172,6 @@ def check_enough(config: SelectionConfig, problems: Sequence[Problem], roles: Co
             f"selection: a batch is of {prompts_at_once} prompts and the mix has {len(problems)} problems; set a larger mix.size "
             "or fewer algorithm.prompts_per_step"
         )
-    rates = PassRates(config.draw.rates, [problem.pass_rate for problem in problems])
+    rates = PassRates(config.draw.rates, [problem.pass_rate for problem in problems], [""] * len(problems))  # nothing was seen yet
     if fault := config.draw.out_of_reach([rates.mean(number, 0) for number in range(len(problems))]):
         raise UserError(f"selection.draw.{fault}; choose a wider one")

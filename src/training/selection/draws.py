@@ -131,7 +131,7 @@ class ByPassRate(Draw):
     pools: dict[str, Rate] = {"easy": 0.1, "normal": 0.8, "hard": 0.1}  # shares of a batch
     decay: float = Field(0.9, gt=0, le=1)  # of what was seen, with each step
     prior_tries: float = Field(2.0, ge=0)  # completions that a measured pass rate counts for
-    rest: int = Field(1, ge=0)  # batches for which a problem is not drawn again
+    rest: int = Field(1, ge=0)  # batches for which a problem is not drawn again, where others are left
     when_starved: Literal["nearest", "any", "stop"] = "nearest"  # what is taken where nothing is left in the band, or a pool
 
     @model_validator(mode="after")

@@ -49,7 +49,7 @@ class SelectedGroups:
         """Groups of all processes for one batch. Where those without a signal are to make room, they are sampled in rounds until
         each has one, or as many batches were drawn as there may be rounds; the last groups may have none then."""
         selection, ledger = self.harness.selection, self.harness.ledger
-        resample, old = selection.config.resample, selection.replayed(step, wanted)
+        resample, old = selection.config.resample, selection.replayed(step, wanted, world_size())
         most, began = resample.max_rounds if resample else 1, ledger.read()["rollout"]
         kept, rounds = list(old), 0
         others: list[Group] = []
@@ -62,7 +62,7 @@ class SelectedGroups:
             if not problems:
                 break  # all have had their turn in this step
             for group in self._sample(problems, rounds):
-                (kept if not resample or has_signal(group, self.reward_weights.tolist()) else others).append(group)
+                (kept if not resample or self._has_signal(group) else others).append(group)
             rounds += 1
         fresh, thrown = kept[len(old) :], (kept + others)[wanted:]
         selection.needed(len(fresh + others), len(fresh))
@@ -99,6 +99,10 @@ class SelectedGroups:
         groups = in_groups(samples, sizes)
         selection.saw(step, [(group[0].problem, [sample.completion for sample in group]) for group in groups])
         return groups
+
+    def _has_signal(self, group: Group) -> bool:
+        by_term = getattr(self.args, "multi_objective_aggregation", "") == "normalize_then_sum"  # GDPO compares each term by itself
+        return has_signal(group, self.reward_weights.tolist(), by_term)
 
     @property
     def _at_once(self) -> tuple[int, ...]:
@@ -145,7 +149,7 @@ class SelectedGroups:
         fresh = [
             [sample.by(policy_T) for sample, policy_T in zip(group, policies, strict=True)]
             for group, policies in zip(groups, sampled_by, strict=True)
-            if group[0].policy_T is None and has_signal(group, self.reward_weights.tolist())
+            if group[0].policy_T is None and self._has_signal(group)
         ]
         self.harness.selection.remember(self.state.global_step, fresh)
 

@@ -1,5 +1,6 @@
 """What is believed of each problem's present pass rate: a Beta posterior from the completions so far, older ones of which
-count less. As in arXiv 2507.04632, but decayed by steps, not by draws: the learner moves in each."""
+count less. As in arXiv 2507.04632, but decayed by steps, not by draws: the learner moves in each. And with a prior from the problems
+of the same role: most runs see a problem once, and would else take all that they have not seen to be solved half of the time."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,18 +17,21 @@ class RatesConfig(Config):
 
 
 class PassRates:
-    """Problems go by number; all begin at Beta(1, 1) with what was measured of them beforehand, which does not decay."""
+    """Problems go by number. A prior counts for two completions, of which its role's rate are correct: Beta(1, 1) where nothing of
+    the role was seen. What was measured of a problem beforehand comes on top, and does not decay."""
 
-    def __init__(self, config: RatesConfig, measured: Sequence[float | None]) -> None:
-        self.config, self.measured = config, measured
+    def __init__(self, config: RatesConfig, measured: Sequence[float | None], roles: Sequence[str]) -> None:
+        """Of each problem: its measured rate, and its role."""
+        self.config, self.measured, self.roles = config, measured, roles
         self.seen: dict[int, tuple[float, float, int]] = {}  # correct, wrong, and the step up to which they are decayed
+        self._priors: tuple[int, dict[str, float]] | None = None  # those of a step
 
     def posterior(self, problem: int, step: int) -> tuple[float, float]:
         """Both parameters of the Beta distribution at a step."""
         known, tries = self.measured[problem], self.config.prior_tries
         correct, wrong = (0.0, 0.0) if known is None else (tries * known, tries * (1 - known))
-        newer = self._decayed(problem, step)
-        return 1.0 + correct + newer[0], 1.0 + wrong + newer[1]
+        newer, prior = self._decayed(problem, step), self._of_role(step).get(self.roles[problem], 0.5)
+        return 2 * prior + correct + newer[0], 2 * (1 - prior) + wrong + newer[1]
 
     def mean(self, problem: int, step: int) -> float:
         correct, wrong = self.posterior(problem, step)
@@ -42,6 +46,7 @@ class PassRates:
         """Take note of completions sampled at a step."""
         before = self._decayed(problem, step)
         self.seen[problem] = (before[0] + correct, before[1] + tries - correct, step)
+        self._priors = None
 
     def last(self, problem: int) -> float:
         """The step at which a problem was sampled last."""
@@ -52,8 +57,21 @@ class PassRates:
         weight = self.config.decay ** (step - at)
         return correct * weight, wrong * weight
 
+    def _of_role(self, step: int) -> dict[str, float]:
+        """The mean rate of each role of which problems were seen, itself from Beta(1, 1)."""
+        if self._priors is None or self._priors[0] != step:
+            counts: dict[str, list[float]] = {}
+            for problem in self.seen:
+                correct, wrong = self._decayed(problem, step)
+                tally = counts.setdefault(self.roles[problem], [1.0, 1.0])
+                tally[0] += correct
+                tally[1] += wrong
+            self._priors = step, {role: correct / (correct + wrong) for role, (correct, wrong) in counts.items()}
+        return self._priors[1]
+
     def state_dict(self) -> dict[str, Any]:
         return {str(problem): list(seen) for problem, seen in self.seen.items()}
 
     def load(self, state: Mapping[str, Any]) -> None:
         self.seen = {int(problem): (correct, wrong, step) for problem, (correct, wrong, step) in state.items()}
+        self._priors = None

@@ -52,10 +52,11 @@ class Kept:
         return cls(state["step"], state["left"], [Sample.load(sample) for sample in state["group"]])
 
 
-def has_signal(group: Group, weights: Sequence[float]) -> bool:
-    """Whether not all of its rewards are equal."""
-    totals = [sum(weight * reward for weight, reward in zip(weights, sample.rewards_R, strict=True)) for sample in group]
-    return max(totals) - min(totals) > SAME_REWARD
+def has_signal(group: Group, weights: Sequence[float], by_term: bool) -> bool:
+    """Whether not all of its rewards are equal, summed up or in any one term."""
+    weighed_GR = [[weight * reward for weight, reward in zip(weights, sample.rewards_R, strict=True)] for sample in group]
+    compared = zip(*weighed_GR, strict=True) if by_term else [[sum(weighed_R) for weighed_R in weighed_GR]]
+    return any(max(values) - min(values) > SAME_REWARD for values in compared)
 
 
 def tokens_of(groups: Sequence[Group]) -> int:

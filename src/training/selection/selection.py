@@ -44,7 +44,7 @@ class Selection:
         self.presented: list[int] = []
         self.figures: dict[str, float] = {}
         self.notes: list[str] = []
-        self.rates = PassRates(config.draw.rates, [problem.pass_rate for problem in candidates.problems])
+        self.rates = PassRates(config.draw.rates, [problem.pass_rate for problem in candidates.problems], candidates.roles)
         self._order: Iterator[int] = iter(candidates.order)
         self._queues: dict[str | None, list[int]] = {}  # what has come of the order, by role
         self._given: dict[str, int] = {}  # of each queue
@@ -68,7 +68,7 @@ class Selection:
 
     def _view(self, step: int) -> View:
         rng = random.Random(f"selection {self.seed} {step} {len(self._drawn)}")
-        moment = Moment(step, self.schedule.total_steps, self.schedule.lengthened(step))
+        moment = Moment(step, self.schedule.total_steps - self.updates + 1, self.schedule.lengthened(step))  # to the last batch's
         return View(moment, self._walk, lambda number: self._free(number, rng), self.rates, self._parts, self._owed, rng)
 
     @cached_property
@@ -89,7 +89,7 @@ class Selection:
         rng.shuffle(problems)
         since = self._step - self.config.draw.rest_steps * self.updates
         rested = [problem for problem in problems if self.rates.last(problem) < since]
-        return rested if len(rested) >= number else sorted(problems, key=self.rates.last)
+        return rested if len(rested) >= number else sorted(problems, key=self.rates.last)[:number]
 
     def _say_starved(self, missing: int, number: int) -> None:
         self.figures["selection/starved"] = self.figures.get("selection/starved", 0) + missing
@@ -131,14 +131,14 @@ class Selection:
         """Keep groups with a signal, to be learnt from again."""
         self._kept += [Kept(step, self.config.replay.times, group) for group in groups]
 
-    def replayed(self, step: int, prompts: int) -> list[Group]:
-        """The groups of a batch that are learnt from again, drawn at random."""
+    def replayed(self, step: int, prompts: int, processes: int) -> list[Group]:
+        """The groups of a batch that are learnt from again, drawn at random; as many for each process, which samples the rest."""
         if (replay := self.config.replay) is None:
             return []
         self._kept = [kept for kept in self._kept if kept.left and step + self.updates - 1 - kept.step <= replay.max_age]
         places = range(len(self._kept))
         rng = random.Random(f"replay {self.seed} {step}")
-        chosen = sorted(rng.sample(places, min(len(places), int(replay.share * prompts))))
+        chosen = sorted(rng.sample(places, min(len(places), int(replay.share * prompts)) // processes * processes))
         groups = [self._kept[place].group for place in chosen]
         for place in chosen:
             self._kept[place] = replace(self._kept[place], left=self._kept[place].left - 1)
