@@ -118,8 +118,8 @@ def rows(cls: type[BaseModel], at: str, values: Any, said: dict[str, str]) -> It
 HEAD = ("| key | takes | by default | means |", "| --- | --- | --- | --- |")
 
 
-def table(cls: type[BaseModel], values: Any, said: dict[str, str]) -> list[str]:
-    return [*HEAD, *rows(cls, "", values, said), ""]
+def table(cls: type[BaseModel], values: Any, said: dict[str, str], at: str = "") -> list[str]:
+    return [*HEAD, *rows(cls, at, values, said), ""]
 
 
 def words(cls: type) -> tuple[str, ...]:
@@ -143,15 +143,23 @@ def options(name: str) -> Iterator[str]:
         yield from (f"{'Also' if len(bare) < len(heads) else 'Options:'} {', '.join(bare)}.", "")
 
 
+def kinds(cls: type[Choice], values: Any, said: dict[str, str], at: str = "") -> Iterator[str]:
+    """A table for each kind of a choice, which is a group or stands at a key."""
+    for chosen, one in sorted(cls.kinds().items()):
+        yield from (f"### {at}{'.' if at else ''}{cls.chosen_by}: {chosen}", "", *words(one))
+        yield from table(one, values if values.get(cls.chosen_by) == chosen else {}, said, at)
+
+
 def group(name: str, cls: type[BaseModel], values: Any, said: dict[str, str]) -> Iterator[str]:
     said = {key.removeprefix(f"{name}."): remark for key, remark in said.items() if key.startswith(f"{name}.")} | of_files(CONF / name)
     yield from (f"## {name}", "", *words(cls), *options(name))
     if issubclass(cls, Choice):
-        for chosen, one in sorted(cls.kinds().items()):
-            yield from (f"### {cls.chosen_by}: {chosen}", "", *words(one))
-            yield from table(one, values if values.get(cls.chosen_by) == chosen else {}, said)
-    else:
-        yield from table(cls, values, said)
+        yield from kinds(cls, values, said)
+        return
+    yield from table(cls, values, said)
+    for key, field in cls.model_fields.items():
+        if (below := nested(field.annotation)) and not below[0] and issubclass(below[1], Choice):
+            yield from kinds(below[1], values.get(key) or {}, said, key)
 
 
 def reference() -> str:
