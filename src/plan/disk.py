@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from src.common.errors import UserError
@@ -64,5 +65,10 @@ def free_bytes(folder: Path) -> int:
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of the files below a folder; 0 where there is none."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    """Bytes of the files below a folder; 0 where there is none, and of what another process removes meanwhile."""
+    size = 0
+    for at, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                size += os.stat(os.path.join(at, name)).st_size
+    return size

@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 from src.sweep.config import BudgetConfig
 
 HOURS = "hours"  # begins study attributes, one for each sweeper
+CONFIRMED = "confirmation"  # study attribute: what the confirmation took, usd and hours
 
 
 @dataclass

@@ -27,8 +27,8 @@ from src.experiment.preparing import check_sources
 from src.plan.pilots import noise_of_a_run
 from src.scaling.stopping import narrow_enough
 from src.sweep.beginnings import STEMS, Beginnings
-from src.sweep.budget import Budget, Spending
-from src.sweep.composer import Composer, base_of, directions_of, objective_to_prune_on, seeds_of
+from src.sweep.budget import CONFIRMED, Budget, Spending
+from src.sweep.composer import Composer, base_of, check_subdirs, directions_of, objective_to_prune_on, seeds_of
 from src.sweep.config import SweepConfig, parse_sweep, refuse_launcher
 from src.sweep.confirm import check_confirm, confirmation
 from src.sweep.engines.engine import TrialEngine
@@ -80,6 +80,9 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
     check_sources(first)
     if first.plan:
         return bill(composer, spaces, config, n_trials, name, first, print)
+    if (before := (_about(folder).get("sweep") or {}).get("seeds", config.seeds)) != config.seeds:
+        raise UserError(f"sweep.seeds: the trials of {folder} have {before} each, not {config.seeds}; give sweep.seeds={before}, or another sweep.study_name")
+    check_subdirs(composer, space)
     engine = _engine(config, first)
     try:
         try:
@@ -107,7 +110,7 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
         beginnings = beginnings_of(grid, space, config, folder)
         price = first.hardware.cost_usd(1.0)
         expected = [each.scale.reference_seconds_per_step and each.scale.reference_seconds_per_step * each.scale.steps for each in firsts]
-        expected_s = sum(filter(None, expected)) if all(expected) else None
+        expected_s = config.seeds * sum(filter(None, expected)) if all(expected) else None
         parts = Sweep(
             config, study, space, folder, pruner,
             sampler=SamplerMaker(config.sampler, space, [point for point, _ in grid]),
@@ -115,12 +118,14 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
                 sweep=config, composer=composer, spaces=spaces, study=name, folder=folder, figure=figure, objective=objective,
                 extend=extend, master=master, beginnings=beginnings,
             ),
-            budget=Budget(config.budget, expected_s, expected_s and expected_s * price * config.seeds),
+            budget=Budget(config.budget, expected_s, expected_s and expected_s * price),
             price_usd_per_second=price, figure=figure, objective=objective,
             enough=config.stop_when and (lambda: narrow_enough(config.stop_when, folder / "trials")),
         )
         for note in space.notes:
             screen.note(note)
+        if config.share_beginnings and not beginnings.configs:
+            screen.note("sweep.share_beginnings: nothing is shared; it wants a grid without a pruner and without fidelities, in one process a trial")
         screen.note(f"sweep {name}: {n_trials} trials, {engine.slots} at once, in {folder}")
         with storage_in_words(config.storage, RunFailed), stopped_by_signals():
             noise = noise_of_a_run(first, first.objectives[0])
@@ -131,10 +136,16 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
                 shutil.rmtree(folder / STEMS, ignore_errors=True)
             if not config.confirm:
                 return summary
-            spent, why = search.spending(), summary["ended"]
+            spent, why = search.spending(confirmed=False), summary["ended"]
             again = confirmation(search, storage, first)
+
+            def with_confirmation(own: Spending, stopped: str | None) -> dict[str, Any]:
+                study.set_user_attr(CONFIRMED, {"usd": own.usd, "hours": own.hours})
+                both = replace(spent, usd=spent.usd + own.usd, hours=spent.hours + own.hours)
+                return results(both, stopped or why, again=again.study)
+
             screen.note(f"confirming: {again.claims.n_trials} configurations on {config.confirm.seeds} fresh seeds, in {again.sweep.folder}")
-            return _carry_out(again, lambda _, stopped: results(spent, stopped or why, again=again.study))
+            return _carry_out(again, with_confirmation)
     finally:
         engine.close()
 

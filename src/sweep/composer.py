@@ -81,6 +81,17 @@ class Composer:
         return OmegaConf.to_container(composed), choices
 
 
+def check_subdirs(composer: Composer, space: Space) -> None:
+    """Raise UserError where two trials would have one folder."""
+    firsts = {name: ends(distribution)[0] for name, distribution in space.distributions.items()}
+    first = composer.subdir(0, space.overrides(firsts))
+    if first is None or composer.subdir(1, space.overrides(firsts)) != first:
+        return
+    for name, distribution in space.distributions.items():
+        if any(composer.subdir(0, space.overrides(firsts | {name: value})) == first for value in ends(distribution)[1:]):
+            raise UserError(f"hydra.sweep.subdir: {first} would be the folder of trials that differ in {name}; put ${{hydra.job.num}} or ${{{name}}} into it")
+
+
 def check_all(composer: Composer, space: Space) -> LabConfig:
     """Compose and validate each choice and both ends of each range once, the others at their first value.
 

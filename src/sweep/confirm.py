@@ -87,8 +87,8 @@ def _candidates(study: Study, folder: Path, best: list[int]) -> list[int]:
 
 
 def _left(search: Sweeper, seeds: int) -> Budget:
-    """What the search has left of the budget; a trial here is expected to take as long as its runs took there."""
-    limits, spent, budget = search.sweep.config.budget, search.spending(), search.sweep.budget
+    """What the search has left of the budget; a trial here is expected to take as long as its runs took there, lower rungs included."""
+    limits, spent, budget = search.sweep.config.budget, search.spending(confirmed=False), search.sweep.budget
     left = {key: None if (limit := getattr(limits, key)) is None else limit - getattr(spent, key) for key in ("trials", "hours", "usd")}
     times = seeds / search.sweep.config.seeds
     seconds, usd = budget.trial_seconds(spent), budget.trial_usd(spent)

@@ -45,6 +45,8 @@ def on_rungs(config: SweepConfig) -> SweepConfig:
         return config
     if not isinstance(factor, int) or factor < 2:
         raise UserError(f"sweep.pruner: reduction_factor must be a whole number above 1, not {factor}")
+    if given := sorted({"min_resource", "max_resource", "min_early_stopping_rate"} & config.pruner.keys()):
+        raise UserError(f"sweep.pruner: {given[0]} is of steps, and what is judged here are the rungs of sweep.fidelity; leave it out")
     options = {"reduction_factor": factor, "min_resource": 1}
     if name == "hyperband":
         options["max_resource"] = resources_of(config)[-1] + 1  # of the last itself the logarithm may be rounded down

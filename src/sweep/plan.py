@@ -221,8 +221,21 @@ def check_sweep_disk(firsts: Sequence[LabConfig], sweep: SweepConfig, n_trials: 
     """Raise UserError where the sweep's checkpoints would not find room, judged by its first trial at each rung."""
     plans = [plan_of(first.model_copy(update={"record": first.record.of_a_trial()})) for first in firsts]
     if all(plans):
-        needed = disk_gb([[plan] for plan in plans], sweep, n_trials) * GB - size_of(folder / "trials")
+        ended = _ended(folder)
+        there = 0 if ended else size_of(folder)
+        needed = disk_gb([[plan] for plan in plans], sweep, n_trials - ended) * GB - there
         check_room(folder, needed, "record.checkpoints_kept=1, fewer sweep.n_trials or output_root=<a folder with more room>")
+
+
+def _ended(folder: Path) -> int:
+    """How many trials earlier sessions have ended, as far as their table knows."""
+    import pandas as pd
+
+    try:
+        states = pd.read_parquet(folder / "trials.parquet", columns=["state"])["state"]
+    except (OSError, ValueError):
+        return 0
+    return int(states.isin(["complete", "pruned", "fail"]).sum())
 
 
 def left_out(sweep: SweepConfig, high: Mapping[str, float]) -> Iterator[str]:

@@ -88,8 +88,9 @@ class SweepRecord:
 
     @property
     def best(self) -> SweepTrial | None:
-        pick = max if self.maximise else min
-        return pick(self.complete, key=lambda trial: trial.value, default=None)
+        """Of those with the most seeds, as best.yaml has it."""
+        pick, most = max if self.maximise else min, max((trial.seeds for trial in self.complete), default=0)
+        return pick((trial for trial in self.complete if trial.seeds == most), key=lambda trial: trial.value, default=None)
 
 
 def read_sweeps(paths: Sequence[Path]) -> tuple[list[SweepRecord], list[LeftOut]]:

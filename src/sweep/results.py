@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from src.common.errors import UserError
 from src.common.files import write_whole
 from src.statistics import shrunken
-from src.sweep.budget import HOURS, Accounts, Spending
+from src.sweep.budget import CONFIRMED, HOURS, Accounts, Spending
 from src.sweep.confirm import found_again
 from src.sweep.fidelity import rankings, values_of
 from src.sweep.read import CONFIRMATION, read_confirmation
@@ -165,7 +165,9 @@ def write_results_anew(folder: Path) -> dict[str, Any]:
     again = load(folder, f"{name}-confirm", about.get("storage")) if f"{name}-confirm" in known else None
     space = Space({}, about.get("keys", {}), tuple(about.get("fixed", ())), tuple(about.get("options", ())))
     spending = Accounts().read(study.get_trials(deepcopy=False))
-    spending.hours = sum(hours for key, hours in study.user_attrs.items() if key.startswith(f"{HOURS}:"))
+    also = study.user_attrs.get(CONFIRMED, {"usd": 0.0, "hours": 0.0})
+    spending.hours = also["hours"] + sum(hours for key, hours in study.user_attrs.items() if key.startswith(f"{HOURS}:"))
+    spending.usd += also["usd"]
     noise = study.user_attrs.get(NOISE)
     return write_results(folder, study, objectives, space, spending, study.user_attrs.get(ENDED), noise=noise, again=again)
 

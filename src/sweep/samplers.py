@@ -26,7 +26,7 @@ from src.sweep.composer import ends
 from src.sweep.config import SweepConfig, named
 from src.sweep.fidelity import on_rungs
 from src.sweep.seeds import SEED
-from src.sweep.space import Space
+from src.sweep.space import Space, on_step
 
 USUAL_TRIALS = 20  # of a search, where nobody says how many
 ATTEMPTS = 10  # at a proposal that repeats none, before another point is taken: the first that is left, or any
@@ -96,7 +96,7 @@ class Unrepeated(Untried):
                 drawn[name] = ends(each)[0]
             elif name not in drawn:
                 drawn[name] = sampler.sample_independent(study, trial, name, each)
-        return drawn
+        return {name: on_step(value, self.varied[name]) for name, value in drawn.items()}
 
 
 def grid(space: Space) -> Iterator[dict[str, Any]]:

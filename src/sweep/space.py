@@ -60,7 +60,9 @@ class Space:
 
     def point(self, params: Mapping[str, Any]) -> tuple[str, ...] | None:
         """A trial's place in the space, to compare it with another's; None of a trial that has not all of its parameters."""
-        return tuple(written(params[name]) for name in self.distributions) if self.distributions.keys() <= params.keys() else None
+        if not self.distributions.keys() <= params.keys():
+            return None
+        return tuple(written(on_step(params[name], distribution)) for name, distribution in self.distributions.items())
 
     @property
     def shown(self) -> list[str]:
@@ -155,7 +157,7 @@ def _choice(override: Override) -> CategoricalDistribution:
         first = choices[choices.index(value)]  # true == 1 == 1.0, and whichever comes first would stand for all
         if written(first) != written(value):
             raise ValueError(f"{written(first)} and {written(value)} are one value to Optuna, and only the first would be tried")
-    return CategoricalDistribution(choices)
+    return CategoricalDistribution(list({written(value): value for value in choices}.values()))  # each point is run once
 
 
 def _interval(value: IntervalSweep) -> BaseDistribution:
@@ -220,6 +222,14 @@ def _count(distribution: BaseDistribution) -> int | None:
         return None
     low, high, step = (Decimal(str(n)) for n in (distribution.low, distribution.high, distribution.step))
     return int((high - low) / step) + 1
+
+
+def on_step(value: Any, distribution: BaseDistribution) -> Any:
+    """A value as `_points` has it: samplers draw 0.30000000000000004 from steps of 0.1."""
+    if not isinstance(distribution, FloatDistribution) or distribution.step is None:
+        return value
+    low, step = Decimal(str(distribution.low)), Decimal(str(distribution.step))
+    return float(low + round((Decimal(str(value)) - low) / step) * step)
 
 
 def _points(name: str, distribution: BaseDistribution) -> list[Any]:

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from src.common.errors import UserError
 from src.common.files import NO_ROOM
 from src.common.screen import duration
-from src.sweep.budget import HOURS, Accounts, Budget, Spending
+from src.sweep.budget import CONFIRMED, HOURS, Accounts, Budget, Spending
 from src.sweep.config import SweepConfig
 from src.sweep.engines.channel import Channel, Outcome, Report
 from src.sweep.engines.engine import Ended, TrialEngine
@@ -353,8 +353,8 @@ class Sweeper:
             self.stop(reason)
         self.screen.tick(len(self.running), self.engine.slots, spending)
 
-    def spending(self) -> Spending:
-        """What the study took so far, this sweeper's running trials included."""
+    def spending(self, confirmed: bool = True) -> Spending:
+        """What the study took so far, this sweeper's running trials included, and with `confirmed` what confirming it took."""
         now, trials = self.engine.now(), self.study.get_trials(deepcopy=False)
         spending = self.accounts.read(trials)
         expected_s = self.sweep.budget.trial_seconds(spending) or 0.0
@@ -366,7 +366,9 @@ class Sweeper:
             spending.running_seconds += max(0.0, expected_s - seconds)
             spending.running_usd += max(0.0, expected_usd - usd)
         earlier = (v for k, v in self.study.user_attrs.items() if k.startswith(f"{HOURS}:") and k != self._clock)
-        spending.hours = sum(earlier) + (now - self.begun) / 3600
+        also = self.study.user_attrs.get(CONFIRMED, {}) if confirmed else {}
+        spending.usd += also.get("usd", 0.0)
+        spending.hours = sum(earlier) + (now - self.begun) / 3600 + also.get("hours", 0.0)
         return spending
 
     @property

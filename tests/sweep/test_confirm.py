@@ -13,7 +13,7 @@ from conftest import TINY, command, configured, tables_of
 
 from src.report.analysis import analyse
 from src.sweep.budget import Spending
-from src.sweep.results import expectations, write_results
+from src.sweep.results import expectations, write_results, write_results_anew
 from src.sweep.space import Space
 
 ACCURACY = "evaluation.validation.best.accuracy"
@@ -61,6 +61,11 @@ def test_the_best_are_run_again_beside_the_default_and_a_kill_costs_nothing(tmp_
     (named,) = yaml.safe_load((folder / "best.yaml").read_text())
     assert named["trial"] == next(row["trial"] for row in rows if row["trial"] is not None)
     assert named["confirmed"]["confirmed"] == max(row["confirmed"] for row in rows if row["trial"] is not None)
+
+    took = {path: sum(found["cost"]["seconds"].values()) / 3600 for path, found in summaries(folder).items()}
+    summary = yaml.safe_load((folder / "summary.yaml").read_text())
+    assert summary["spent"]["hours"] > sum(hours for path, hours in took.items() if path.parent != first.parent)  # which was killed
+    assert write_results_anew(folder)["spent"]["hours"] == pytest.approx(summary["spent"]["hours"], rel=0.01)
 
     analysis = analyse([folder])
     assert sum(c.label.startswith("default recipe, ") for c in analysis.configurations) == 1

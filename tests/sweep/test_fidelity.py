@@ -113,6 +113,7 @@ INTERVAL = "lr.peak=tag(log,interval(1e-4,1e-3))"
         ((INTERVAL, "seed=1,2", "sweep.fidelity={steps: [1, 2]}"), "give sweep.seeds"),
         ((INTERVAL, "sweep.fidelity={steps: [1, 2]}", "sweep.pruner=wilcoxon"), "judges what happens within a run"),
         ((INTERVAL, "sweep.fidelity={steps: [1, 2]}", "sweep.pruner={name: hyperband, reduction_factor: 1}"), "whole number above 1"),
+        ((INTERVAL, "sweep.fidelity={steps: [1, 2]}", "sweep.pruner={name: successive_halving, min_resource: 5}"), "min_resource is of steps"),
         ((INTERVAL, "sweep.fidelity={steps: [1, 2]}", "sweep.stop_when={width: 0.1}"), "stop_when"),
         (("lr.peak=1e-4,1e-3", "sweep.fidelity={steps: [1, 2]}"), "each of the 2 points is run to its end"),
     ],

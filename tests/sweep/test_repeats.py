@@ -144,6 +144,30 @@ def test_one_run_lies_where_hydra_s_words_say(tmp_path):
     assert read_summary(tmp_path / "here" / "42")["status"] == "complete" and not (tmp_path / "outputs" / "mix_easy_hard").exists()
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_a_search_of_steps_goes_on_as_the_grid_of_them(sampler, tmp_path):
+    space = read_space({}, ["x=range(0.1,1.0,0.1)"])  # of which Optuna draws 0.30000000000000004
+    study = told(tmp_path, space, 5, sampler)
+    told(tmp_path, space, 9, "grid", study=study)
+    assert sorted(trial.params["x"] for trial in study.trials) == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        (("hydra.sweep.subdir=of_${seed}",), "hydra.sweep.subdir: of_42 would be the folder of trials that differ in lr.peak"),
+        (("sweep.seeds=2",), "have 1 each, not 2; give sweep.seeds=1"),
+    ],
+)
+def test_what_would_mix_trials_up_is_refused_before_the_first(given, fault, tmp_path):
+    folder = tmp_path / "outputs" / "sweeps" / "mix_easy_hard"
+    folder.mkdir(parents=True)
+    (folder / "sweep.yaml").write_text("{sweep: {seeds: 1}, space: {lr.peak: 'one of 0.0001, 0.001'}}")
+    result = swept(tmp_path, "lr.peak=1e-4,1e-3", *given)
+    assert result.returncode == 2 and fault in result.stderr and len(result.stderr.splitlines()) == 1
+    assert [path.name for path in folder.iterdir()] == ["sweep.yaml"]
+
+
 def test_hydra_s_own_words_are_heeded(tmp_path):
     given = ("seed=1,2", "lr.peak=1e-4,1e-3", "name=first", "hydra.sweep.dir=here", "hydra.sweep.subdir=${hydra.job.num}_${seed}")
     result = swept(tmp_path, *given)

@@ -33,6 +33,7 @@ from src.sweep.space import read_space
         ("fixed,staged,adaptive", Choice(["fixed", "staged", "adaptive"])),
         ("3,2.5,true,null", Choice([3, 2.5, True, "null"])),
         ("int(choice(1.0,2.0))", Choice([1, 2])),
+        ("1e-4,0.0001,1e-3", Choice([1e-4, 1e-3])),  # one point, however it is written
     ],
 )
 def test_expressions(expression, expected):

@@ -58,7 +58,7 @@ class RayEngine(FileEngine):
         self.open(spec)
         asked = time.time() - (time.monotonic() - spec.asked_at)  # machines share no other clock
         spec = replace(spec, asked_at=asked)
-        self.numbers[self.task.remote(asdict(spec), os.environ.get("OMP_NUM_THREADS"), str(_project()))] = spec.number
+        self.numbers[self.task.remote(asdict(spec), os.environ.get("OMP_NUM_THREADS"), str(_project()), os.getcwd())] = spec.number
 
     def ended(self) -> list[Ended]:
         gone = []
@@ -84,7 +84,7 @@ class RayEngine(FileEngine):
         self.ray.shutdown()
 
 
-def _run(content: dict[str, Any], threads: str | None, project: str) -> None:
+def _run(content: dict[str, Any], threads: str | None, project: str, here: str) -> None:
     """The task: a trial in a worker process of Ray, its output in its log."""
     if threads:
         os.environ["OMP_NUM_THREADS"] = threads
@@ -95,7 +95,7 @@ def _run(content: dict[str, Any], threads: str | None, project: str) -> None:
     from src.sweep.engines.nursery import redirect
     from src.sweep.engines.trial import TrialSpec, run_trial
 
-    os.chdir(Path(content["folder"]).parent.parent)
+    os.chdir(here if os.path.isdir(here) else Path(content["folder"]).parent.parent)  # paths may be relative to where the sweep was begun
     os.environ.update(content["environment"])
     redirect(content["log"])
     asked = time.monotonic() - (time.time() - content["asked_at"])
