@@ -7,6 +7,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from src.sweep.config import BudgetConfig
+from src.sweep.pending import Pending
 
 HOURS = "hours"  # begins study attributes, one for each sweeper
 CONFIRMED = "confirmation"  # study attribute: what the confirmation took, usd and hours
@@ -27,23 +28,19 @@ class Spending:
 
 
 class Accounts:
-    """What the trials took. Each is added up once, when it has ended, since a study may have thousands."""
+    """What the trials took. Each is added up once, when it has ended."""
 
     def __init__(self) -> None:
-        self.open: set[int] = set()  # numbers of trials that have not ended
-        self._seen = 0
+        self.pending = Pending()
         self._settled = Spending()
 
     def read(self, trials: Sequence[FrozenTrial]) -> Spending:
         """The spending of finished trials, and of earlier sessions on those that are to go on. `trials` are all, by number."""
-        self.open |= set(range(self._seen, len(trials)))
-        self._seen = len(trials)
         begun = 0.0
-        for number in list(self.open):
-            account = trials[number].user_attrs.get("account", {"usd": 0.0, "seconds": 0.0})
-            if trials[number].state.is_finished():
-                self.open.remove(number)
-                self._settle(account, trials[number].state == TrialState.COMPLETE and "repeats" not in account)
+        for trial in self.pending.read(trials):
+            account = trial.user_attrs.get("account", {"usd": 0.0, "seconds": 0.0})
+            if trial.state.is_finished():
+                self._settle(account, trial.state == TrialState.COMPLETE and "repeats" not in account)
             else:
                 begun += account["usd"]
         return replace(self._settled, trials=len(trials), usd=self._settled.usd + begun)

@@ -25,6 +25,7 @@ from src.common.errors import UserError
 from src.sweep.composer import ends
 from src.sweep.config import SweepConfig, named
 from src.sweep.fidelity import on_rungs
+from src.sweep.pending import Pending
 from src.sweep.seeds import SEED
 from src.sweep.space import Space, on_step
 
@@ -33,18 +34,20 @@ ATTEMPTS = 10  # at a proposal that repeats none, before another point is taken:
 
 
 class Tried:
-    """The points of a study's trials. Each is read once, since a study may have thousands."""
+    """The points of a study's trials."""
 
     def __init__(self, space: Space) -> None:
-        self.space = space
-        self.points: dict[int, tuple[str, ...]] = {}
+        self.space, self.pending = space, Pending(lambda trial: space.point(trial.params) is not None)
+        self.numbers: dict[tuple[str, ...], set[int]] = {}  # of the trials at a point
 
-    def but(self, number: int, trials: Sequence[FrozenTrial]) -> set[tuple[str, ...]]:
-        """Those of all trials but one."""
-        for trial in trials:
-            if trial.number not in self.points and (point := self.space.point(trial.params)):
-                self.points[trial.number] = point
-        return {point for other, point in self.points.items() if other != number}
+    def read(self, trials: Sequence[FrozenTrial]) -> None:
+        for trial in self.pending.read(trials):
+            if point := self.space.point(trial.params):
+                self.numbers.setdefault(point, set()).add(trial.number)
+
+    def by_another(self, number: int, params: Mapping[str, Any]) -> bool:
+        """Whether a trial of another number is at this point."""
+        return bool(self.numbers.get(self.space.point(params) or (), set()) - {number})
 
 
 class Untried(BaseSampler):
@@ -57,10 +60,10 @@ class Untried(BaseSampler):
         return dict(self.space.distributions)
 
     def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
-        tried = self.tried.but(trial.number, study.get_trials(deepcopy=False))
+        self.tried.read(study.get_trials(deepcopy=False))
         for begun in (trial.params, {}) if trial.params else ({},):  # what a kill has left, where a point has it
             for point in self.proposals(study, trial):
-                if self.space.point(point) not in tried and begun.items() <= point.items():
+                if not self.tried.by_another(trial.number, point) and begun.items() <= point.items():
                     return {name: point[name] for name in search_space}
         return {}
 

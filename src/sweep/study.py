@@ -24,6 +24,7 @@ from src.common.secrets import is_secret, without_password
 from src.record.recipe import ALWAYS_WAS
 from src.sweep.composer import counting
 from src.sweep.journal import REMEDY, Journal, JournalLock, damaged, mend
+from src.sweep.pending import Pending
 from src.sweep.space import Space
 
 NOT_GIVEN = ("None", "{}")  # defaults, as text
@@ -152,6 +153,7 @@ class Claims:
 
     def __init__(self, study: Study, folder: Path, space: Space, n_trials: int) -> None:
         self.study, self.folder, self.space, self.n_trials = study, folder, space, min(n_trials, space.size or n_trials)
+        self.pending = Pending()
         self.me = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self.alive = FileLock(self._lock_of(self.me))
         self.alive.acquire(0)
@@ -164,8 +166,8 @@ class Claims:
         return self.folder / "sweepers" / f"{sweeper}.lock"
 
     def dead(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-        """Running trials that nobody runs. To be called under the claim lock."""
-        running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+        """Running trials that nobody runs, of all. To be called under the claim lock."""
+        running = [trial for trial in self.pending.read(trials) if trial.state == TrialState.RUNNING]
         owners = {trial.user_attrs.get(OWNER) for trial in running} - {self.me}
         # Owner and trial are written under the lock, so one without an owner was left by a kill in between.
         gone = {owner for owner in owners if owner is None or not is_held(self._lock_of(owner))}

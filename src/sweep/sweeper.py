@@ -359,7 +359,7 @@ class Sweeper:
         spending = self.accounts.read(trials)
         expected_s = self.sweep.budget.trial_seconds(spending) or 0.0
         expected_usd = self.sweep.budget.trial_usd(spending) or 0.0
-        for number in self.accounts.open:  # those of other sweepers as if they had just begun
+        for number in self.accounts.pending.numbers:  # those of other sweepers as if they had just begun
             seconds = now - self.running[number].started if number in self.running else 0.0
             usd = seconds * self.sweep.price_usd_per_second
             spending.usd += usd
