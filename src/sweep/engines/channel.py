@@ -52,6 +52,7 @@ class Channel:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.lock = folder / "lock"  # held by the trial's process
+        self.has_process = False  # as far as the engine knows
         self._seen: dict[str, tuple[int, float]] = {}  # of a file that the trial touches: its time, and when that was new
 
     # The sweeper's side.
@@ -62,6 +63,7 @@ class Channel:
         for name in ("report.json", "answer.json", "stop.json", "outcome.json", "started", "step"):
             (self.folder / name).unlink(missing_ok=True)
         self._seen.clear()
+        self.has_process = False
 
     def report(self) -> Report | None:
         return self._as(Report, "report")
@@ -84,8 +86,8 @@ class Channel:
         return outcome if outcome and outcome.status in ("complete", "pruned") else None
 
     def silent_s(self) -> float:
-        """Seconds since the trial last showed life; 0 before it began."""
-        return self._unchanged_s("alive") if self.begun() else 0.0
+        """Seconds since the trial last showed life, or since it is known to have a process; 0 before."""
+        return self._unchanged_s("alive") if self.has_process or self.begun() else 0.0
 
     def running_s(self) -> float:
         """Seconds since the trial's process began; 0 before."""

@@ -123,6 +123,8 @@ class LocalEngine(FileEngine):
             message = json.loads(line)
             if "ready" in message or "pong" in message:
                 self.owed, self.due = False, self.now() + self.patience_s / 4
+            if message.get("started") in self.channels:
+                self.channels[message["started"]].has_process = True  # which can hang before its first word
             if "ended" in message:
                 self._end(message["ended"], _how(message["code"]))
 
