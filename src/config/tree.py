@@ -150,7 +150,7 @@ class LabConfig(Config):
             for figure in (*figures, *(("gain.mean", "gain.ci_low", "gain.ci_high") if when != "before" else ()))
         ]
         costs = ["usd", "gpu_hours", "prompt_tokens", "completion_tokens", *(f"seconds.{phase}" for phase in PHASES)]
-        costs += ["thrown_away.tokens", "thrown_away.seconds"]
+        costs += ["thrown_away.tokens", "thrown_away.seconds", "thrown_away.share"]
         costs += [f"flops.{kind}" for kind in (*PASSES, "total")]
         return [*keys, *(f"cost.{key}" for key in costs)]
 

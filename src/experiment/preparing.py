@@ -49,11 +49,10 @@ def check_machine(config: LabConfig) -> None:
     check_sharding(config.hardware)
     check_server(config)
     check_disk(config)
-    own_terms(config.reward)
 
 
 def check_sources(config: LabConfig) -> None:
-    """Raise UserError for a model, problems or a suite of which it shows without reading them that they are not there."""
+    """Raise UserError for a model, problems, a suite or a reward of one's own of which it shows without work that they are not there."""
     resolve(config.model)
     if teacher := teacher_of(config):
         with named_as_asked():
@@ -61,6 +60,7 @@ def check_sources(config: LabConfig) -> None:
     check_pools(config.problems, roles_to_load(config))
     for name, suite in config.evaluation.suites.items():
         suite.pool.check(f"evaluation.suites.{name}.pool")
+    own_terms(config.reward)
 
 
 def prepare_libraries(config: LabConfig) -> None:

@@ -191,7 +191,7 @@ def cost(config: LabConfig, ledger: Ledger) -> dict[str, Any]:
         "gpu_hours": config.hardware.gpu_hours(total),
         "prompt_tokens": ledger.prompt_tokens,
         "completion_tokens": ledger.completion_tokens,
-        "thrown_away": dict(ledger.thrown_away),
+        "thrown_away": ledger.thrown_away | {"share": ledger.thrown_away["tokens"] / max(1, ledger.completion_tokens)},
         "flops": ledger.flops(),
         "seconds": ledger.read(),
     }

@@ -108,3 +108,5 @@ def test_the_command_line_takes_it_from_the_folder_where_it_is_given(tmp_path):
     arguments = (*TINY, "reward.terms.x=my_rewards.one")
     result = command(*arguments, cwd=tmp_path, PYTHONPATH=os.environ.get("PYTHONPATH", ""))
     assert result.returncode == 2 and result.stderr.count("\n") == 1 and "my_rewards.one) gave 1 numbers" in result.stderr
+    planned = command(*TINY, "reward.terms.x=my_rewards.no", "plan=true", cwd=tmp_path, PYTHONPATH=os.environ.get("PYTHONPATH", ""))
+    assert planned.returncode == 2 and "my_rewards has no function no" in planned.stderr and not (tmp_path / "outputs").exists()

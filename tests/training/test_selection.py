@@ -357,19 +357,28 @@ def test_groups_without_a_signal_make_room_and_are_paid_for(chosen):
     cost = json.loads((chosen / "summary.json").read_text())["cost"]
     assert sum(line["selection/thrown_away"] for line in steps) > 0
     assert cost["thrown_away"]["tokens"] == cost["completion_tokens"] - learnt > 0
-    assert 0 < cost["thrown_away"]["seconds"] < cost["seconds"]["rollout"]
+    assert 0 < cost["thrown_away"]["seconds"] < cost["seconds"]["rollout"] and cost["thrown_away"]["share"] == cost["thrown_away"]["tokens"] / cost["completion_tokens"]
     assert cost["flops"]["generation"] > cost["flops"]["training"] / 3  # what was thrown away was sampled, not learnt
 
 
-def test_a_selection_goes_on_exactly(chosen, tmp_path):
+MORE = (
+    ("selection=replay", "selection.replay.share=0.5"),
+    ("selection=schedule", "selection.allocate={min: 4, max: 8}", "+length.per_problem={slack: 1.5, floor: 0.25, correct: 1}", "algorithm=dapo"),
+)
+
+
+@pytest.mark.parametrize("given", [EVERYTHING, *MORE])
+def test_a_selection_goes_on_exactly(given, chosen, tmp_path):
     def half(line, measured):
         return Stop("interrupted", "for a test") if line["step"] == 2 else None
 
-    folder = tmp_path / "run"
-    run(configured(*SHORT, *EVERYTHING, f"output_root={tmp_path}", f"run_dir={folder}"), watches=[half])
+    folder, whole = tmp_path / "run", chosen if given == EVERYTHING else tmp_path / "whole"
+    run(configured(*SHORT, *given, f"output_root={tmp_path}", f"run_dir={folder}"), watches=[half])
     run(config_to_continue(folder, None))
-    assert lines(folder) == lines(chosen)
-    assert pd.read_parquet(folder / "problems.parquet").equals(pd.read_parquet(chosen / "problems.parquet"))
+    if whole != chosen:
+        run(configured(*SHORT, *given, f"output_root={tmp_path}", f"run_dir={whole}"))
+    assert lines(folder) == lines(whole) and len(lines(whole)) == 4
+    assert pd.read_parquet(folder / "problems.parquet").equals(pd.read_parquet(whole / "problems.parquet"))
 
 
 def test_a_run_of_before_there_was_a_selection_goes_on_exactly(toy_run, tmp_path):
