@@ -136,6 +136,7 @@ def sweep(options: Mapping[str, Any], loader: ConfigLoader, master: DictConfig, 
                 shutil.rmtree(folder / STEMS, ignore_errors=True)
             if not config.confirm:
                 return summary
+            search._keep_clock()
             spent, why = search.spending(confirmed=False), summary["ended"]
             again = confirmation(search, storage, first)
 

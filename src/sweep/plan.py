@@ -210,9 +210,10 @@ def said_of_ladder(ladder: Mapping[str, Any], sweep: SweepConfig) -> Iterator[st
         )
 
 
-def disk_gb(rungs: Sequence[Sequence[Plan]], sweep: SweepConfig, n_trials: int) -> float:
-    """Of all checkpoints: those of the trials that run at once, and what the finished ones keep; by the dearest of each rung."""
-    runs, below = sweep.runs(n_trials), n_trials * sweep.seeds * sweep.keep_pruned_checkpoints
+def disk_gb(rungs: Sequence[Sequence[Plan]], sweep: SweepConfig, n_trials: int, ended: int = 0) -> float:
+    """Of all checkpoints: those of the trials that run at once, and what the finished ones keep; by the dearest of each rung. Without
+    those of trials that have ended."""
+    runs, below = sweep.runs(n_trials) - ended * sweep.seeds, (n_trials - ended) * sweep.seeds * sweep.keep_pruned_checkpoints
     last = max(min(sweep.n_jobs, runs) * plan.disk_gb["at once"] + runs * plan.disk_gb["kept"] for plan in rungs[-1])
     return last + below * sum(max(plan.disk_gb["kept"] for plan in plans) for plans in rungs[:-1])
 
@@ -222,20 +223,20 @@ def check_sweep_disk(firsts: Sequence[LabConfig], sweep: SweepConfig, n_trials: 
     plans = [plan_of(first.model_copy(update={"record": first.record.of_a_trial()})) for first in firsts]
     if all(plans):
         ended = _ended(folder)
-        there = 0 if ended else size_of(folder)
-        needed = disk_gb([[plan] for plan in plans], sweep, n_trials - ended) * GB - there
+        there = sum(size_of(trial) for trial in (folder / "trials").glob("*") if trial.name not in ended)
+        needed = disk_gb([[plan] for plan in plans], sweep, n_trials, len(ended)) * GB - there
         check_room(folder, needed, "record.checkpoints_kept=1, fewer sweep.n_trials or output_root=<a folder with more room>")
 
 
-def _ended(folder: Path) -> int:
-    """How many trials earlier sessions have ended, as far as their table knows."""
+def _ended(folder: Path) -> set[str]:
+    """The trials that earlier sessions have ended, as far as their table knows, as their folders are called."""
     import pandas as pd
 
     try:
-        states = pd.read_parquet(folder / "trials.parquet", columns=["state"])["state"]
+        table = pd.read_parquet(folder / "trials.parquet", columns=["number", "state"])
     except (OSError, ValueError):
-        return 0
-    return int(states.isin(["complete", "pruned", "fail"]).sum())
+        return set()
+    return {f"{number:04d}" for number in table.loc[table["state"].isin(["complete", "pruned", "fail"]), "number"]}
 
 
 def left_out(sweep: SweepConfig, high: Mapping[str, float]) -> Iterator[str]:

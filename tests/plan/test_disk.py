@@ -3,6 +3,7 @@
 import shutil
 from collections import namedtuple
 
+import pandas as pd
 import pytest
 from conftest import TOY, configured
 
@@ -114,4 +115,13 @@ def test_a_sweep_needs_room_for_what_runs_at_once_and_for_what_each_trial_keeps(
         assert disk_gb([[plan], [plan]], parse_sweep(climbing | {"keep_pruned_checkpoints": keeps}), 10) == pytest.approx(expected)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: USAGE(0, 0, 10**11))
     with pytest.raises(UserError, match="checkpoints need 383.9 GB more"):
+        check_sweep_disk([first], sweep, 10, tmp_path)
+    states = ["complete"] * 8 + ["running"] * 2  # two trials of three runs are left, and what one of them has written is there
+    pd.DataFrame({"number": range(10), "state": states}).to_parquet(tmp_path / "trials.parquet")
+    for number, size in ((0, 10**6), (9, 10**9)):
+        (tmp_path / "trials" / f"{number:04d}").mkdir(parents=True)
+        with (tmp_path / "trials" / f"{number:04d}" / "weights").open("wb") as file:
+            file.truncate(size)
+    needed = at_once + kept * 6 / 30 - 1
+    with pytest.raises(UserError, match=f"checkpoints need {needed:.1f} GB more"):
         check_sweep_disk([first], sweep, 10, tmp_path)

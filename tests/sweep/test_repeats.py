@@ -145,6 +145,18 @@ def test_one_run_lies_where_hydra_s_words_say(tmp_path):
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_the_best_is_of_those_with_the_most_seeds(tmp_path):
+    space = read_space({}, ["seed=1,2", "x=1,2"])
+    study = opened(tmp_path, space)
+    for x, seed, value in ((1, 1, 0.5), (1, 2, 0.5), (2, 1, 0.9), (2, 2, None)):
+        study.enqueue_trial({"x": x, "seed": seed})
+        study.tell(study.ask(space.distributions), value, state=TrialState.FAIL if value is None else TrialState.COMPLETE)
+    write_yaml(tmp_path / "sweep.yaml", {"study": "study", "objectives": {"o": "maximize"}, "fixed": [], "space": {}})
+    write_results(tmp_path, study, ["o"], space, Spending(), None)
+    (named,) = yaml.safe_load((tmp_path / "best.yaml").read_text())
+    assert named["trial"] == read_sweep(tmp_path).best.number == 0
+
+
 def test_a_search_of_steps_goes_on_as_the_grid_of_them(sampler, tmp_path):
     space = read_space({}, ["x=range(0.1,1.0,0.1)"])  # of which Optuna draws 0.30000000000000004
     study = told(tmp_path, space, 5, sampler)

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -184,6 +185,24 @@ def test_a_frozen_nursery_is_noticed():
         while engine.process is frozen and time.monotonic() < until:
             engine.wait()
         assert engine.process is not frozen and frozen.returncode == -signal.SIGKILL
+    finally:
+        engine.close()
+
+
+def test_a_trial_that_hangs_before_its_first_word_is_silent(tmp_path):
+    spec = replace(spec_of(tmp_path), log=str(tmp_path / "log"))
+    os.mkfifo(spec.log)  # which nobody reads: opening it waits for ever
+    engine = LocalEngine(1, 0)
+    try:
+        engine.start(spec)
+        until = time.monotonic() + 60
+        while engine.silent_s(spec.number) < 0.2 and time.monotonic() < until:
+            engine.wait()
+        assert engine.silent_s(spec.number) >= 0.2 and not Channel(Path(spec.control)).begun()
+        engine.kill(spec.number)
+        while not (ended := engine.ended()) and time.monotonic() < until:
+            engine.wait()
+        assert [each.number for each in ended] == [spec.number]
     finally:
         engine.close()
 

@@ -24,7 +24,6 @@ from src.record.recipe import ALWAYS_WAS
 from src.sweep.budget import Budget, Spending
 from src.sweep.composer import base_of
 from src.sweep.config import BudgetConfig
-from src.sweep.engines.channel import Channel
 from src.sweep.engines.local import share_gpus
 from src.sweep.pruners import ERRORS, OUTCOMES, PRUNERS, Mirror, build_pruner
 from src.sweep.results import importances, write_results
@@ -472,13 +471,3 @@ def test_a_study_of_before_these_keys_were_is_the_same_study():
     before = {key: value for key, value in base.items() if key not in ALWAYS_WAS}
     assert len(before) < len(base) and _differences(before, base, "configuration") == ""
     assert "problems.by_level is new" in _differences(before, base | {"problems.by_level": "True"}, "configuration")
-
-
-def test_a_trial_that_hangs_before_its_first_word_is_silent_from_when_it_has_a_process(tmp_path):
-    channel = Channel(tmp_path / "control")
-    channel.prepare()
-    assert channel.silent_s() == 0  # on a cluster it may wait for its machine
-    channel.has_process = True
-    first = channel.silent_s()
-    time.sleep(0.02)
-    assert channel.silent_s() >= first + 0.02

@@ -29,7 +29,7 @@ from src.training.selection.courses import CourseConfig, Moment
 from src.training.selection.draws import deal
 from src.training.selection.groups import SelectedGroups
 from src.training.selection.rates import PassRates, RatesConfig
-from src.training.selection.sample import Sample, allocated, by_group
+from src.training.selection.sample import Sample, allocated, by_group, has_signal
 from src.training.selection.selection import Candidates, Selection
 
 SHORT = (*TOY, "evaluation.validation.problems_per_level=2", "evaluation.validation.samples=1", "~evaluation.suites.chains")
@@ -102,8 +102,8 @@ def test_a_problem_that_was_never_seen_is_taken_to_be_like_others_of_its_role():
 
 def test_those_that_have_rested_longest_fill_up_where_too_few_have_rested():
     chosen = selection({"by": "pass_rate"}, [None] * 5)
-    chosen.saw(0, [(0, tries(4, 8)), (1, tries(4, 8))])
-    chosen.saw(1, [(2, tries(8, 8)), (3, tries(8, 8)), (4, tries(8, 8))])
+    chosen.saw(0, [(0, tries(8, 8)), (1, tries(8, 8))])
+    chosen.saw(1, [(2, tries(4, 8)), (3, tries(4, 8)), (4, tries(4, 8))])  # and are closest to a half
     assert set(chosen.draw(2, 3)) > {0, 1}
 
 
@@ -226,6 +226,21 @@ def test_a_barren_step_does_not_have_many_drawn_for_long():
 def test_baselines_of_groups_of_their_own_size(scale, others, expected):
     rewards = torch.tensor([1.0, 0.0, 1.0, 1.0, 1.0, 0.0])
     assert by_group(rewards, [2, 4], scale, others).tolist() == pytest.approx(expected)
+
+
+def test_a_group_has_a_signal_where_its_rewards_differ_and_for_gdpo_where_those_of_a_term_do():
+    alike = [Sample(0, tries(1, 1)[0], rewards) for rewards in ([1.0, 0.0, 5.0], [0.0, 1.0, 7.0])]
+    assert not has_signal(alike, [1.0, 1.0, 0.0], by_term=False) and has_signal(alike, [1.0, 1.0, 0.0], by_term=True)
+    assert not has_signal(alike, [0.0, 0.0, 0.0], by_term=True) and has_signal(alike, [1.0, 2.0, 0.0], by_term=False)
+
+
+def test_a_course_reaches_its_end_in_the_last_batch_that_several_updates_learn_from():
+    seen = []
+    for steps, updates in ((8, 4), (3, 4)):
+        chosen = selection({"by": "schedule", "easy_share": {"start": 1, "end": 0}}, [None] * 6, "eeeccc", steps)
+        chosen.updates = updates
+        seen.append([chosen.candidates.roles[problem] for step in range(0, steps, updates) for problem in chosen.draw(step, 2)])
+    assert seen == [["easy", "easy", "core", "core"], ["core", "core"]]  # a single batch is the last one
 
 
 def test_replayed_groups_are_young_enough_and_come_so_often_only():

@@ -4,6 +4,7 @@
 at null, and needs the completions before TRL does (src/training/selection/groups.py).
 """
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -163,7 +164,7 @@ def check_enough(
     if config.replay and config.replay.share * prompts_at_once < processes:
         raise UserError(
             f"selection.replay.share: {config.replay.share:g} of {prompts_at_once} prompts is less than one for each training process "
-            f"({processes}); set at least {processes / prompts_at_once:.3g}"
+            f"({processes}); set at least {math.ceil(1000 * processes / prompts_at_once) / 1000:g}"
         )
     if config.walks or (isinstance(config.draw, BySchedule) and not config.samples_first):
         return

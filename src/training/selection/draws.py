@@ -26,7 +26,7 @@ class View:
 
     moment: Moment
     walk: Callable[[str | None, int], list[int]]  # a role (None = any) and how many: its next ones in the order of the mix
-    free: Callable[[int], list[int]]  # in random order, those not drawn in this step nor just before it; more if they are too few
+    free: Callable[[int], list[int]]  # in random order, those not drawn in this step nor just before it; where they are too few, those drawn longest ago
     rates: PassRates
     parts: Mapping[str, float]  # role: its part of the mix
     owed: dict[str, float]  # what `deal` has left to give, by name

@@ -17,8 +17,8 @@ class RatesConfig(Config):
 
 
 class PassRates:
-    """Problems go by number. A prior counts for two completions, of which its role's rate are correct: Beta(1, 1) where nothing of
-    the role was seen. What was measured of a problem beforehand comes on top, and does not decay."""
+    """Problems go by number. A prior counts for two completions, of which the rate of all that was seen of its role are correct:
+    Beta(1, 1) where nothing was. What was measured of a problem beforehand comes on top, and does not decay."""
 
     def __init__(self, config: RatesConfig, measured: Sequence[float | None], roles: Sequence[str]) -> None:
         """Of each problem: its measured rate, and its role."""

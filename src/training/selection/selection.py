@@ -68,7 +68,8 @@ class Selection:
 
     def _view(self, step: int) -> View:
         rng = random.Random(f"selection {self.seed} {step} {len(self._drawn)}")
-        moment = Moment(step, self.schedule.total_steps - self.updates + 1, self.schedule.lengthened(step))  # to the last batch's
+        batches_end = max(1, self.schedule.total_steps - self.updates + 1)  # the last batch is drawn so many updates before the end
+        moment = Moment(step, batches_end, self.schedule.lengthened(step))
         return View(moment, self._walk, lambda number: self._free(number, rng), self.rates, self._parts, self._owed, rng)
 
     @cached_property
