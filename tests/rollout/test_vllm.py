@@ -101,6 +101,27 @@ def test_groups_are_learnt_from_again_by_what_vllm_made_of_them(tmp_path):
     assert all(line["sampler_logp_difference"] > IN_STEP and line["effective_sample_share"] < 1 for line in again)
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("selection=pass_rate", "selection.resample={max_rounds: 2}"),
+        ("selection=schedule", "selection.allocate={min: 4, max: 8}", "+length.per_problem={slack: 1.5, floor: 0.25, correct: 1}", "algorithm=dapo"),
+    ],
+)
+def test_what_vllm_samples_is_chosen_among(given, tmp_path):
+    wide = ("length.start_fraction=1.0", "record.completions_every_steps=1")  # or nothing is solved, and groups are alike
+    result = command(*WITH_VLLM, *wide, *given, f"output_root={tmp_path}", f"run_dir={tmp_path}/run", cwd=tmp_path, patience_s=900, OMP_NUM_THREADS="1")
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert all(line["sampler_logp_difference"] < IN_STEP for line in lines(tmp_path / "run"))
+    completions = pd.concat([pd.read_parquet(path) for path in sorted((tmp_path / "run" / "completions").glob("*.parquet"))])
+    sizes = completions.groupby(["step", "problem_id"])["text"].agg(["size", "nunique"])
+    assert (sizes["nunique"] > 1).all()  # a prompt's completions are not one
+    if "resample" in given[1]:
+        assert any(line["selection/thrown_away"] for line in lines(tmp_path / "run")) and set(sizes["size"]) == {6}
+    else:
+        assert sizes["size"].nunique() > 1 and set(sizes.groupby("step")["size"].sum()) == {24}
+
+
 def test_a_server_is_waited_for_samples_and_is_gone_after(tmp_path, monkeypatch):
     """vLLM's own server, since its command line, which `trl vllm-serve` runs, does not start from its CPU build; and
     without weight sync, which TRL has for CUDA devices only."""

@@ -144,7 +144,6 @@ def test_one_run_lies_where_hydra_s_words_say(tmp_path):
     assert read_summary(tmp_path / "here" / "42")["status"] == "complete" and not (tmp_path / "outputs" / "mix_easy_hard").exists()
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_the_best_is_of_those_with_the_most_seeds(tmp_path):
     space = read_space({}, ["seed=1,2", "x=1,2"])
     study = opened(tmp_path, space)
@@ -157,6 +156,7 @@ def test_the_best_is_of_those_with_the_most_seeds(tmp_path):
     assert named["trial"] == read_sweep(tmp_path).best.number == 0
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_a_search_of_steps_goes_on_as_the_grid_of_them(sampler, tmp_path):
     space = read_space({}, ["x=range(0.1,1.0,0.1)"])  # of which Optuna draws 0.30000000000000004
     study = told(tmp_path, space, 5, sampler)
