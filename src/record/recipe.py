@@ -15,7 +15,8 @@ NEVER = (
     "name", "output_root", "run_dir", "resume", "tracking", "record", "budget", "plan", "hub", "choices", "sweep",
     PRICE, "hardware.grading_workers", "hardware.cpu_threads", "hardware.gradient_checkpointing", "hardware.spec",
     "rollout.host", "rollout.port", "rollout.start_server", "rollout.timeout_s", "rollout.helpers",
-    "scale.reference_seconds_per_step", "scale.mean_prompt_share", "scale.natural_completion_tokens",  # for the plan alone
+    # for the plan alone
+    "scale.reference_seconds_per_step", "scale.mean_prompt_share", "scale.natural_completion_tokens", "selection.resample.planned_share",
     "evaluation.until",  # how closely the suites are measured; validation, which chooses weights, is drawn whole
 )  # fmt: skip
 # What newer keys stood for before there were such: a record that lacks them is of the same recipe.

@@ -29,7 +29,8 @@ OVERRIDES = [
 
 
 def test_what_is_never_a_recipe_is_the_name_of_a_key():
-    keys = flat(composed("+experiment=mix_easy_hard", "hardware=h100", "rollout=vllm_server"))
+    keys = flat(composed("+experiment=mix_easy_hard", "hardware=h100", "rollout=vllm_server", "selection=resample"))
+    assert counts("selection.resample.max_rounds") and not counts("selection.resample.planned_share")
     assert [name for name in NEVER if not any(key == name or key.startswith(f"{name}.") for key in keys)] == ["choices", "sweep"]
 
 
